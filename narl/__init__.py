@@ -1,0 +1,3 @@
+"""Search the design space of noisy adversarial image obfuscators."""
+
+__version__ = "0.1.0"

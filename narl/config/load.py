@@ -1,0 +1,104 @@
+"""YAML files to checked models: one clear message for everything that can be wrong in them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, TypeVar, get_args
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from narl.errors import ConfigError, did_you_mean
+
+Model = TypeVar("Model", bound=BaseModel)
+
+
+def read_yaml(path: Path | str) -> dict[str, Any]:
+    """The mapping in a YAML file.
+
+    Raises:
+        ConfigError: no such file, not YAML, or not a mapping.
+    """
+    path = Path(path)
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        near = did_you_mean(path.name, [p.name for p in path.parent.glob("*")]) if path.parent.is_dir() else ""
+        reason = "no such file" if isinstance(error, FileNotFoundError) else str(error)
+        raise ConfigError(f"cannot read {path}: {reason}{near}") from error
+    try:
+        content = yaml.load(text, Loader=_UniqueKeys)
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(content, dict):
+        raise ConfigError(f"{path}: expected a mapping of keys to values, got {type(content).__name__}")
+    return content
+
+
+def build(model: type[Model], content: Any, where: str) -> Model:
+    """`content` as a checked `model`.
+
+    Raises:
+        ConfigError: with one line per problem, each naming the place and, for a key, the nearest legal one.
+    """
+    try:
+        return model.model_validate(content)
+    except ValidationError as error:
+        lines = [_explain(model, problem) for problem in error.errors()]
+        raise ConfigError(f"{where}: " + "; ".join(lines)) from error
+
+
+def _explain(model: type[BaseModel], problem: dict[str, Any]) -> str:
+    place = ".".join(str(part) for part in problem["loc"])
+    if problem["type"] == "extra_forbidden":
+        allowed = _keys_at(model, problem["loc"][:-1])
+        listed = f" (allowed: {', '.join(sorted(allowed))})" if allowed else ""
+        return f"unknown key {place!r}{did_you_mean(problem['loc'][-1], allowed)}{listed}"
+    if problem["type"] == "missing":
+        return f"missing key {place!r}"
+    message = problem["msg"].removeprefix("Value error, ")
+    given = "" if isinstance(problem["input"], dict) else f" (given: {problem['input']!r})"
+    return f"{place}: {message}{given}" if place else f"{message}"
+
+
+def _keys_at(model: Any, loc: tuple[Any, ...]) -> set[str]:
+    """The legal keys of the model that sits at `loc` below `model`, as far as the annotations tell."""
+    candidates = [model]
+    for part in loc:
+        following = []
+        for candidate in candidates:
+            if not (isinstance(candidate, type) and issubclass(candidate, BaseModel)):
+                continue
+            if isinstance(part, int):
+                following.append(candidate)
+            for name, info in candidate.model_fields.items():
+                if part in (name, info.alias):
+                    following.extend(_models_in(info.annotation))
+                if name == "kind" and part in get_args(info.annotation):
+                    following.append(candidate)  # the discriminator of a union repeats in `loc`
+        if following:
+            candidates = following
+    keys: set[str] = set()
+    for candidate in candidates:
+        if isinstance(candidate, type) and issubclass(candidate, BaseModel):
+            keys |= {info.alias or name for name, info in candidate.model_fields.items()}
+    return keys
+
+
+def _models_in(annotation: Any) -> list[type[BaseModel]]:
+    if isinstance(annotation, type):
+        return [annotation] if issubclass(annotation, BaseModel) else []
+    return [model for part in get_args(annotation) for model in _models_in(part)]
+
+
+class _UniqueKeys(yaml.SafeLoader):
+    """Safe loading that refuses a key given twice, of which YAML would silently keep the last."""
+
+    def construct_mapping(self, node, deep=False):
+        seen = set()
+        for key_node, _ in node.value:
+            key = self.construct_object(key_node, deep=True)
+            if isinstance(key, (str, int, float, bool)) and key in seen:
+                raise yaml.YAMLError(f"key {key!r} is given twice, line {key_node.start_mark.line + 1}")
+            seen.add(key if isinstance(key, (str, int, float, bool)) else str(key))
+        return super().construct_mapping(node, deep)

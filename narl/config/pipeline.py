@@ -1,0 +1,175 @@
+"""How images flow: source, labels, splits, size, augmentation and how they are stored for FFCV."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from narl.config.base import Strict
+from narl.config.load import build, read_yaml
+from narl.records import stable_hash
+
+Loader = Literal["auto", "ffcv", "tensor"]
+
+
+class DigitsSource(Strict):
+    """scikit-learn's 1,797 handwritten digits; classes "0" to "9". Ships with scikit-learn."""
+
+    kind: Literal["digits"]
+
+
+class Cifar10Source(Strict):
+    """torchvision's CIFAR10 under `root`; downloaded there only if `download` is true."""
+
+    kind: Literal["cifar10"]
+    root: str = "~/.cache/narl/cifar10"
+    download: bool = False
+
+
+class ImageFolderSource(Strict):
+    """`root/<class>/*.jpg`, or `root/<train>/<class>/…` and `root/<test>/<class>/…` if both folders are named."""
+
+    kind: Literal["image_folder"]
+    root: str
+    train: str | None = None
+    test: str | None = None
+
+    @model_validator(mode="after")
+    def _both_or_none(self):
+        if (self.train is None) != (self.test is None):
+            raise ValueError("name both folders, train and test, or neither")
+        return self
+
+
+class TableSource(Strict):
+    """A CSV file with a column of image paths (relative to the file) and label columns.
+
+    `split_column`, if named, holds train, validation or test for each row.
+    """
+
+    kind: Literal["table"]
+    csv: str
+    path_column: str = "path"
+    split_column: str | None = None
+
+
+Source = Annotated[
+    DigitsSource | Cifar10Source | ImageFolderSource | TableSource,
+    Field(discriminator="kind"),
+]
+
+
+class LabelSpec(Strict):
+    """A label: the source's classes as they are, or a map from each label value to the classes it gathers.
+
+    Attributes:
+        name: what the label means, for reports.
+        column: which column of a table holds it; other sources have one column, `class`.
+        map: label value -> list of classes; every class of the source must be in exactly one list.
+    """
+
+    name: str
+    column: str = "class"
+    map: dict[str, list[str]] | None = None
+
+    @model_validator(mode="after")
+    def _disjoint(self):
+        if self.map is not None:
+            if len(self.map) < 2:
+                raise ValueError(f"a label map needs at least two values, got {list(self.map)}")
+            seen: dict[str, str] = {}
+            for value, classes in self.map.items():
+                if not classes:
+                    raise ValueError(f"label value {value!r} gathers no class")
+                for name in classes:
+                    if name in seen:
+                        raise ValueError(f"class {name!r} is in both {seen[name]!r} and {value!r}")
+                    seen[name] = value
+        return self
+
+
+class Splits(Strict):
+    """Stratified split, by fractions of all images, drawn with `seed`.
+
+    Attributes:
+        validation: fraction of the non-test images that chooses and compares.
+        test: fraction held out from every choice; ignored where the source brings its own test set.
+        train_limit, validation_limit, test_limit: keep at most so many images, stratified.
+    """
+
+    validation: float = Field(0.15, gt=0, lt=1)
+    test: float = Field(0.2, gt=0, lt=1)
+    seed: int = Field(0, ge=0)
+    train_limit: int | None = Field(None, ge=1)
+    validation_limit: int | None = Field(None, ge=1)
+    test_limit: int | None = Field(None, ge=1)
+
+
+class Image(Strict):
+    """Images become RGB squares of `size` pixels: shorter side resized and centre cropped, or squashed."""
+
+    size: int = Field(32, ge=8, le=1024)
+    fit: Literal["center_crop", "squash"] = "center_crop"
+
+
+class Augment(Strict):
+    """Random changes of training images: horizontal flip, and a crop after `pad_crop` pixels of zero padding."""
+
+    flip: bool = False
+    pad_crop: int = Field(0, ge=0, le=64)
+
+
+class Beton(Strict):
+    """How FFCV stores images: `raw` pixels, `jpg`, or `auto` (raw up to 64 pixels a side)."""
+
+    write_mode: Literal["auto", "raw", "jpg"] = "auto"
+    jpeg_quality: int = Field(95, ge=1, le=100)
+
+
+class Pipeline(Strict):
+    """Everything that decides which pixels and labels a network sees."""
+
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")
+    source: Source
+    utility: LabelSpec
+    private: LabelSpec
+    splits: Splits = Splits()
+    image: Image = Image()
+    augment: Augment = Augment()
+    beton: Beton = Beton()
+    loader: Loader = "auto"
+
+    @property
+    def stored_as(self) -> Literal["raw", "jpg"]:
+        """The write mode with `auto` resolved."""
+        if self.beton.write_mode != "auto":
+            return self.beton.write_mode
+        return "raw" if self.image.size <= 64 else "jpg"
+
+    @property
+    def content_hash(self) -> str:
+        """Changes with anything that changes a pixel, a label or a split; not with loader or augmentation."""
+        return stable_hash(self.model_dump(exclude={"loader", "augment", "name"}))
+
+
+def load_pipeline(path: Path | str) -> Pipeline:
+    """The pipeline in a YAML file; relative paths in it are relative to the file.
+
+    Raises:
+        ConfigError: unreadable file or illegal content.
+    """
+    path = Path(path)
+    pipeline = build(Pipeline, read_yaml(path), str(path))
+    return with_absolute_paths(pipeline, path.parent)
+
+
+def with_absolute_paths(pipeline: Pipeline, folder: Path) -> Pipeline:
+    """The same pipeline with `~` and relative source paths resolved against `folder`."""
+    source = pipeline.source
+    for name in ("root", "csv"):
+        if hasattr(source, name):
+            absolute = (folder / Path(getattr(source, name)).expanduser()).resolve()
+            source = source.model_copy(update={name: str(absolute)})
+    return pipeline.model_copy(update={"source": source})

@@ -1,0 +1,117 @@
+"""How one configuration is trained and attacked, and the file that `narl train` takes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field, field_validator
+
+from narl.config.base import Strict
+from narl.config.load import build, read_yaml
+from narl.config.pipeline import Pipeline, load_pipeline, with_absolute_paths
+from narl.records import TrialConfig
+
+Precision = Literal["auto", "float32", "bfloat16"]
+AdversaryName = Literal["rest", "mlp"]
+
+
+class Training(Strict):
+    """Algorithm 1's settings (paper §4.1): one Adam a network.
+
+    Attributes:
+        epochs: passes over the training images.
+        precision: `auto` picks what is fastest for the architecture on the device.
+    """
+
+    epochs: int = Field(10, ge=1)
+    batch_size: int = Field(128, ge=2)
+    learning_rate: float = Field(1e-3, gt=0)
+    precision: Precision = "auto"
+
+
+class Attack(Strict):
+    """The evaluation of §4.2: fresh networks on the frozen obfuscator, trained until they stop improving.
+
+    Attributes:
+        max_epochs: no network trains longer.
+        patience: a network has converged when its validation accuracy has not improved for so many epochs.
+        adversaries: which fresh adversaries attack; leakage is the strongest one's accuracy. `rest` is the
+            remainder of the client's architecture (the paper's), `mlp` a wider head on pooled features.
+        seeds: fresh initialisations of each adversary.
+    """
+
+    max_epochs: int = Field(30, ge=1)
+    patience: int = Field(4, ge=1)
+    batch_size: int = Field(128, ge=2)
+    learning_rate: float = Field(1e-3, gt=0)
+    adversaries: tuple[AdversaryName, ...] = ("rest", "mlp")
+    seeds: int = Field(1, ge=1)
+
+    @field_validator("adversaries")
+    @classmethod
+    def _some_and_distinct(cls, value):
+        if not value or len(set(value)) != len(value):
+            raise ValueError("name at least one adversary, each once")
+        return value
+
+
+class Point(Strict):
+    """The searched values of one trial."""
+
+    arch: str
+    split: int = Field(ge=1)
+    sigma: float = Field(ge=0)
+    lambda_: float = Field(ge=0, alias="lambda")
+    seed: int = Field(0, ge=0)
+    method: Literal["narl"] = "narl"
+
+    def to_record(self) -> TrialConfig:
+        return TrialConfig(
+            arch=self.arch, split=self.split, sigma=self.sigma, lambda_=self.lambda_, seed=self.seed, method=self.method
+        )
+
+
+class FoundBy(Strict):
+    """Where a configuration came from and what the search measured for it, on validation data."""
+
+    search: str
+    trial_id: int
+    delta: float
+    utility: float
+    leakage: float
+    client_gflops: float
+    client_memory_mib: float
+
+
+class TrainConfig(Strict):
+    """One configuration to train, as `narl best-config` prints it and `narl train` takes it."""
+
+    pipeline: Pipeline
+    trial: Point
+    training: Training = Training()
+    attack: Attack = Attack()
+    uplink_dtype: Literal["float32", "float16", "int8"] = "float32"
+    found_by: FoundBy | None = None
+
+
+def load_train_config(path: Path | str) -> TrainConfig:
+    """The configuration in a YAML file; `pipeline` may be the content itself or the name of a pipeline file.
+
+    Raises:
+        ConfigError: unreadable file or illegal content.
+    """
+    path = Path(path)
+    content = with_pipeline(read_yaml(path), path.parent)
+    return build(TrainConfig, content, str(path))
+
+
+def with_pipeline(content: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """`content` with a `pipeline` that names a file replaced by that file's content, paths made absolute."""
+    given = content.get("pipeline")
+    if isinstance(given, str):
+        return {**content, "pipeline": load_pipeline(folder / Path(given).expanduser()).model_dump()}
+    if isinstance(given, dict):
+        pipeline = with_absolute_paths(build(Pipeline, given, "pipeline"), folder)
+        return {**content, "pipeline": pipeline.model_dump()}
+    return content

@@ -1,0 +1,49 @@
+"""What a user can get wrong, and what a trial can die of, as named exceptions.
+
+Every message says what was given, what is allowed and, where there is one, the nearest name.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class NarlError(Exception):
+    """A mistake in what narl was given. The command line prints the message and exits with `exit_code`."""
+
+    exit_code = 2
+
+
+class ConfigError(NarlError):
+    """A configuration file or value that is not legal."""
+
+
+class DataError(NarlError):
+    """Images, labels or a dataset file that cannot be used as asked."""
+
+
+class NothingFeasible(NarlError):
+    """The question was fine, and the honest answer is that nothing recorded fits it."""
+
+    exit_code = 1
+
+
+class TrialFailure(Exception):
+    """A trial that ended without a result. The search records it and goes on."""
+
+
+class DivergedTraining(TrialFailure):
+    """A loss became non-finite or left every plausible range."""
+
+
+def did_you_mean(given: object, allowed: Iterable[object]) -> str:
+    """`"; did you mean 'x'?"` for the nearest allowed name, or an empty string."""
+    near = difflib.get_close_matches(str(given), [str(name) for name in allowed], n=1, cutoff=0.5)
+    return f"; did you mean {near[0]!r}?" if near else ""
+
+
+def unknown_name(what: str, given: object, allowed: Iterable[object]) -> str:
+    """A full message for a name that is not one of `allowed`."""
+    names = [str(name) for name in allowed]
+    return f"unknown {what} {str(given)!r}: allowed are {', '.join(names)}{did_you_mean(given, names)}"

@@ -1,0 +1,84 @@
+"""The truth about a search: one JSON line a finished trial, appended and synced to disk.
+
+A line that a crash cut short is dropped when the ledger is next opened; whole lines are never rewritten.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+from narl.errors import NarlError
+from narl.records import TrialRecord
+
+
+class Ledger:
+    """Append-only list of `TrialRecord` in a JSONL file, at most one record a trial id."""
+
+    def __init__(self, path: Path | str):
+        self.path = Path(path)
+        self._records = {record.trial_id: record for record in read_ledger(self.path)}
+
+    @property
+    def records(self) -> list[TrialRecord]:
+        """In the order of trial ids."""
+        return [self._records[i] for i in sorted(self._records)]
+
+    def get(self, trial_id: int) -> TrialRecord | None:
+        return self._records.get(trial_id)
+
+    def append(self, record: TrialRecord) -> None:
+        """Write the record and return once it is on disk.
+
+        Raises:
+            ValueError: that trial is already in the ledger.
+        """
+        if record.trial_id in self._records:
+            raise ValueError(f"trial {record.trial_id} is already in {self.path}")
+        line = json.dumps(record.to_json(), allow_nan=False) + "\n"
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        with open(self.path, "ab+") as file:
+            _drop_torn_line(file)
+            file.write(line.encode())
+            file.flush()
+            os.fsync(file.fileno())
+        self._records[record.trial_id] = record
+
+    def __len__(self) -> int:
+        return len(self._records)
+
+
+def read_ledger(path: Path | str) -> list[TrialRecord]:
+    """Every whole record of the file; an empty list if there is no file.
+
+    Raises:
+        NarlError: a line other than a torn last one is not a record.
+    """
+    path = Path(path)
+    if not path.exists():
+        return []
+    data = path.read_bytes()
+    records = []
+    for number, line in enumerate(data[: data.rfind(b"\n") + 1].splitlines(), start=1):
+        try:
+            records.append(TrialRecord.from_json(json.loads(line)))
+        except (ValueError, KeyError, TypeError) as error:
+            raise NarlError(f"{path}, line {number}: not a trial record ({error})") from error
+    return records
+
+
+def _drop_torn_line(file) -> None:
+    """Cut what follows the last newline: a write that a crash interrupted."""
+    end = file.seek(0, os.SEEK_END)
+    position = end
+    tail = b""
+    while position > 0 and b"\n" not in tail:
+        step = min(65536, position)
+        position -= step
+        file.seek(position)
+        tail = file.read(step) + tail
+    keep = position + tail.rfind(b"\n") + 1
+    if keep != end:
+        file.truncate(keep)
+    file.seek(0, os.SEEK_END)

@@ -1,0 +1,109 @@
+"""Non-dominated sets, hypervolume and the best record within budgets.
+
+Rows are tuples in which smaller is better (narl.objectives.to_minimise). Equal rows do not dominate each
+other, so ties stay on the front together; costs are discrete, so ties are common.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+
+from narl.errors import NothingFeasible
+from narl.objectives import objective, to_minimise
+from narl.records import TrialRecord
+
+Row = Sequence[float]
+
+
+def dominates(a: Row, b: Row) -> bool:
+    """True if `a` is nowhere worse than `b` and somewhere better."""
+    return all(x <= y for x, y in zip(a, b, strict=True)) and any(x < y for x, y in zip(a, b, strict=True))
+
+
+def non_dominated(rows: Sequence[Row]) -> list[int]:
+    """Indices of the rows that no other row dominates, in the order given; ties kept.
+
+    Raises:
+        ValueError: a row holds NaN or an infinity.
+    """
+    for row in rows:
+        if not all(math.isfinite(value) for value in row):
+            raise ValueError(f"row {tuple(row)} is not finite")
+    # In lexicographic order a row can only be dominated by an earlier one.
+    order = sorted(range(len(rows)), key=lambda i: tuple(rows[i]))
+    front: list[int] = []
+    for i in order:
+        if not any(dominates(rows[j], rows[i]) for j in front):
+            front.append(i)
+    return sorted(front)
+
+
+def hypervolume(rows: Sequence[Row], reference: Row) -> float:
+    """Volume dominated by `rows` and bounded by `reference` (all objectives minimised), by slicing.
+
+    Rows that do not beat the reference everywhere contribute nothing.
+    """
+    inside = [tuple(row) for row in rows if all(x < r for x, r in zip(row, reference, strict=True))]
+    if not inside:
+        return 0.0
+    if len(reference) == 1:
+        return reference[0] - min(row[0] for row in inside)
+    cuts = sorted({row[-1] for row in inside}) + [reference[-1]]
+    volume = 0.0
+    for low, high in zip(cuts, cuts[1:]):
+        slab = [row[:-1] for row in inside if row[-1] <= low]
+        volume += (high - low) * hypervolume([slab[i] for i in non_dominated(slab)], reference[:-1])
+    return volume
+
+
+def front_of(records: Sequence[TrialRecord], objectives: Sequence[str]) -> list[TrialRecord]:
+    """The complete records on the front of `objectives`, cheapest first objective-cost first."""
+    complete = [record for record in records if record.metrics is not None]
+    rows = [to_minimise(record.metrics, objectives) for record in complete]
+    chosen = [complete[i] for i in non_dominated(rows)]
+    return sorted(chosen, key=lambda r: (r.metrics.client_gflops, r.metrics.client_memory_mib, r.trial_id))
+
+
+def best_within(
+    records: Sequence[TrialRecord],
+    *,
+    at_most: Mapping[str, float],
+    at_least: Mapping[str, float] | None = None,
+) -> TrialRecord:
+    """The record of highest Δ within every bound; ties by memory, then GFLOPs, then trial id.
+
+    Args:
+        at_most: upper bounds by objective name, e.g. `{"client_gflops": 2.0}`.
+        at_least: lower bounds by objective name, e.g. `{"utility": 90.0}`.
+
+    Raises:
+        NothingFeasible: nothing fits; the message names the nearest by cost.
+    """
+    at_least = at_least or {}
+    for name in (*at_most, *at_least):
+        objective(name)
+    complete = [record for record in records if record.metrics is not None]
+    if not complete:
+        raise NothingFeasible("no finished trial is recorded yet")
+
+    def fits(record: TrialRecord) -> bool:
+        return all(getattr(record.metrics, n) <= v for n, v in at_most.items()) and all(
+            getattr(record.metrics, n) >= v for n, v in at_least.items()
+        )
+
+    feasible = [record for record in complete if fits(record)]
+    if not feasible:
+        cheapest = min(complete, key=lambda r: (r.metrics.client_gflops, r.metrics.client_memory_mib, -r.metrics.delta))
+        bounds = [f"{n} <= {v:g}" for n, v in at_most.items()] + [f"{n} >= {v:g}" for n, v in at_least.items()]
+        m = cheapest.metrics
+        raise NothingFeasible(
+            f"none of {len(complete)} finished trials has {' and '.join(bounds)}; the cheapest is trial "
+            f"{cheapest.trial_id} ({cheapest.config.arch} split {cheapest.config.split}): "
+            f"{m.client_gflops:.4g} GFLOPs, {m.client_memory_mib:.4g} MiB, Δ {m.delta:.2f}, "
+            f"utility {m.utility:.2f} %, leakage {m.leakage:.2f} %"
+        )
+    return min(
+        feasible,
+        key=lambda r: (-r.metrics.delta, r.metrics.client_memory_mib, r.metrics.client_gflops, r.trial_id),
+    )

@@ -1,0 +1,179 @@
+"""What a trial was asked to do and what came of it: frozen, comparable, JSON both ways.
+
+Accuracies are percentages (0-100); `delta` is in percentage points; costs carry their unit in the name.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any, Literal
+
+COST_NAMES = ("client_gflops", "client_memory_mib", "uplink_kib", "peak_activation_mib")
+
+
+@dataclass(frozen=True)
+class ClientCost:
+    """What one image costs the client, known before any training.
+
+    Attributes:
+        client_gflops: operations of M1 for one image, in 1e9 (accounting: narl/models/cost.py).
+        client_memory_mib: parameters and buffers of M1, in 2**20 bytes.
+        uplink_kib: bytes of z as sent, in 2**10 bytes.
+        peak_activation_mib: the most activation bytes alive at once in M1's forward pass, in 2**20 bytes.
+    """
+
+    client_gflops: float
+    client_memory_mib: float
+    uplink_kib: float
+    peak_activation_mib: float
+
+
+@dataclass(frozen=True)
+class TrialConfig:
+    """One point of the design space.
+
+    Attributes:
+        arch: name of a network of the zoo.
+        split: split point; the client runs the first `split` stages.
+        sigma: standard deviation of the noise added to M1's output, >= 0.
+        lambda_: weight of the leakage loss in M1's objective, >= 0 (JSON key: `lambda`).
+        seed: seed of everything random in the trial.
+        method: name of the training method.
+    """
+
+    arch: str
+    split: int
+    sigma: float
+    lambda_: float
+    seed: int = 0
+    method: str = "narl"
+
+    def to_json(self) -> dict[str, Any]:
+        row = asdict(self)
+        row["lambda"] = row.pop("lambda_")
+        return row
+
+    @classmethod
+    def from_json(cls, row: Mapping[str, Any]) -> TrialConfig:
+        row = dict(row)
+        row["lambda_"] = row.pop("lambda")
+        return cls(**row)
+
+    @property
+    def content_hash(self) -> str:
+        """Twelve hex digits that depend on the content alone: equal configurations, equal hashes."""
+        return stable_hash(self.to_json())
+
+
+@dataclass(frozen=True)
+class TrialMetrics:
+    """Measured on one split of the data by networks trained afresh on the frozen obfuscator.
+
+    Attributes:
+        utility: accuracy of the fresh utility network.
+        leakage: accuracy of the strongest adversary, never below `label_floor`.
+        strongest_adversary: accuracy of the strongest adversary, unclamped.
+        label_floor: what the utility label alone gives away about the private label.
+        delta: `utility - leakage`.
+        delta_paper: `utility - strongest_adversary`, as the paper defines it.
+        feature_rms: root mean square of M1(x), noise excluded.
+        snr_db: 20 log10(feature_rms / sigma), infinite without noise (stored as None).
+        cost: what the client pays.
+        adversaries: accuracy of each adversary by name.
+        train_seconds, attack_seconds: wall time.
+    """
+
+    utility: float
+    leakage: float
+    strongest_adversary: float
+    label_floor: float
+    delta: float
+    delta_paper: float
+    feature_rms: float
+    snr_db: float | None
+    cost: ClientCost
+    adversaries: dict[str, float]
+    train_seconds: float
+    attack_seconds: float
+
+    def __getattr__(self, name: str) -> float:
+        # Costs read like any other metric: metrics.client_gflops.
+        if name in COST_NAMES:
+            return getattr(object.__getattribute__(self, "cost"), name)
+        raise AttributeError(f"{type(self).__name__} has no metric {name!r}")
+
+    def scalars(self) -> dict[str, float]:
+        """Every finite number of the record under one flat name each."""
+        flat = {
+            f.name: getattr(self, f.name)
+            for f in fields(self)
+            if f.name not in ("cost", "adversaries") and getattr(self, f.name) is not None
+        }
+        flat.update(asdict(self.cost))
+        flat.update({f"adversary_{name}": value for name, value in self.adversaries.items()})
+        return flat
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, row: Mapping[str, Any]) -> TrialMetrics:
+        row = dict(row)
+        row["cost"] = ClientCost(**row["cost"])
+        return cls(**row)
+
+
+@dataclass(frozen=True)
+class TrialRecord:
+    """One line of the ledger.
+
+    Attributes:
+        trial_id: number of the trial in its search, from 0.
+        status: `complete` with metrics, or `failed` with an error.
+        curves: one list a learning curve, one value an epoch.
+        telemetry: readings of the accelerator while the trial ran, empty without one.
+        tags: anything else worth showing (precision, loader, device).
+    """
+
+    trial_id: int
+    config: TrialConfig
+    status: Literal["complete", "failed"]
+    metrics: TrialMetrics | None = None
+    error: str | None = None
+    started_at: float = 0.0
+    finished_at: float = 0.0
+    curves: dict[str, list[float]] = field(default_factory=dict)
+    telemetry: dict[str, float] = field(default_factory=dict)
+    tags: dict[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if (self.status == "complete") != (self.metrics is not None):
+            raise ValueError(f"a {self.status!r} record of trial {self.trial_id} has metrics={self.metrics!r}")
+        if self.metrics is not None:
+            for name, value in self.metrics.scalars().items():
+                if not math.isfinite(value):
+                    raise ValueError(f"trial {self.trial_id}: metric {name} is {value}, not a finite number")
+
+    def to_json(self) -> dict[str, Any]:
+        row = {f.name: getattr(self, f.name) for f in fields(self)}
+        row["config"] = self.config.to_json()
+        row["metrics"] = self.metrics.to_json() if self.metrics else None
+        return row
+
+    @classmethod
+    def from_json(cls, row: Mapping[str, Any]) -> TrialRecord:
+        row = dict(row)
+        row["config"] = TrialConfig.from_json(row["config"])
+        if row.get("metrics") is not None:
+            row["metrics"] = TrialMetrics.from_json(row["metrics"])
+        return cls(**row)
+
+
+def stable_hash(value: Any) -> str:
+    """Twelve hex digits of the SHA-256 of `value` as canonical JSON."""
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
