@@ -8,7 +8,7 @@ from typing import Any, TypeVar, get_args
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from narl.errors import ConfigError, did_you_mean
+from narl.errors import ConfigError, did_you_mean, unknown_name
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -56,6 +56,9 @@ def _explain(model: type[BaseModel], problem: dict[str, Any]) -> str:
         return f"unknown key {place!r}{did_you_mean(problem['loc'][-1], allowed)}{listed}"
     if problem["type"] == "missing":
         return f"missing key {place!r}"
+    if problem["type"] == "union_tag_invalid":
+        allowed = [tag.strip("'") for tag in problem["ctx"]["expected_tags"].split(", ")]
+        return f"{place}: {unknown_name('kind', problem['ctx']['tag'], allowed)}"
     message = problem["msg"].removeprefix("Value error, ")
     given = "" if isinstance(problem["input"], dict) else f" (given: {problem['input']!r})"
     return f"{place}: {message}{given}" if place else f"{message}"

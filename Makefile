@@ -1,0 +1,63 @@
+# Two commands do everything on a fresh Debian machine with Python 3.11 or later:
+#   make search   installs what is missing and runs the embedded search
+#   make test     installs what is missing and runs the tests
+# Neither does set-up work again until setup.cfg or constraints.txt change.
+
+PYTHON ?= $(firstword $(foreach p,python3.11 python3,$(shell command -v $(p) 2>/dev/null)))
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+# FFCV compiles against the first four; the venv and the compiler need the rest of a bare machine's gaps.
+FFCV_PACKAGES := libopencv-dev libturbojpeg0-dev pkg-config g++
+SUDO := $(shell [ "$$(id -u)" = 0 ] || { sudo -n true 2>/dev/null && echo sudo -n; })
+MAY_INSTALL := $(shell { [ "$$(id -u)" = 0 ] || sudo -n true 2>/dev/null; } && command -v apt-get)
+
+.PHONY: search test setup constraints clean
+
+search: setup
+	$(BIN)/narl search search_spaces/digits.yaml --resume
+
+test: setup
+	$(BIN)/python -m pytest
+
+setup: $(INSTALLED)
+
+$(INSTALLED): setup.cfg pyproject.toml constraints.txt
+	@test -n "$(PYTHON)" || { echo "narl needs Python 3.11 or later, and there is no python3"; exit 2; }
+	@$(MAKE) --no-print-directory $(BIN)/python
+	@$(MAKE) --no-print-directory $(VENV)/.system
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt uv
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --compile-bytecode -c constraints.txt \
+		-e ".[test$$(cat $(VENV)/.system)]"
+	@touch $@
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || [ -z "$(MAY_INSTALL)" ] || \
+		{ $(SUDO) apt-get update -qq && DEBIAN_FRONTEND=noninteractive $(SUDO) apt-get install -y -qq python3-venv; }
+	$(PYTHON) -m venv $(VENV)
+
+# Holds ",ffcv" if FFCV can be built here, nothing if it cannot.
+$(VENV)/.system:
+	@headers=$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("include") + "/Python.h")'); \
+	ready() { command -v g++ && pkg-config --exists opencv4 libturbojpeg && [ -f "$$headers" ]; } >/dev/null 2>&1; \
+	needed="$(FFCV_PACKAGES)"; [ -f "$$headers" ] || needed="$$needed python3-dev"; \
+	if ! ready && [ -n "$(MAY_INSTALL)" ]; then \
+		echo "installing $$needed"; \
+		$(SUDO) apt-get update -qq && DEBIAN_FRONTEND=noninteractive \
+			$(SUDO) apt-get install -y -qq --no-install-recommends $$needed >/dev/null; \
+	fi; \
+	if ready; then \
+		echo ",ffcv" > $@; \
+	else \
+		echo "FFCV is left out: it needs the system packages $$needed, and there are no rights to install them."; \
+		echo "narl will use its tensor loader. To add FFCV: install them, then: rm $@ && touch setup.cfg && make setup"; \
+		: > $@; \
+	fi
+
+# After a change of setup.cfg. torch and torchvision are paired by torchvision's own metadata.
+constraints: setup
+	echo uv | $(BIN)/uv pip compile --quiet --upgrade --all-extras --no-emit-index-url --no-annotate --no-header \
+		--python-version 3.11 setup.cfg - -o constraints.txt
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info

@@ -1,0 +1,86 @@
+"""Arguments that several commands share, and values checked as they are parsed."""
+
+from __future__ import annotations
+
+import argparse
+import math
+from pathlib import Path
+
+from narl.records import TrialRecord
+
+
+def positive_number(text: str) -> float:
+    """A finite number above 0."""
+    try:
+        value = float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"expected a number, got {text!r}") from None
+    if not math.isfinite(value) or value <= 0:
+        raise argparse.ArgumentTypeError(f"expected a finite number above 0, got {text!r}")
+    return value
+
+
+def percentage(text: str) -> float:
+    """A number from 0 to 100."""
+    try:
+        value = float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"expected a percentage, got {text!r}") from None
+    if not 0 <= value <= 100:
+        raise argparse.ArgumentTypeError(f"expected 0 to 100, got {text!r}")
+    return value
+
+
+def positive_int(text: str) -> int:
+    """A whole number above 0."""
+    try:
+        value = int(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"expected a whole number, got {text!r}") from None
+    if value <= 0:
+        raise argparse.ArgumentTypeError(f"expected a whole number above 0, got {text!r}")
+    return value
+
+
+def non_negative_int(text: str) -> int:
+    """A whole number, 0 included."""
+    return 0 if text == "0" else positive_int(text)
+
+
+def add_search_choice(parser: argparse.ArgumentParser) -> None:
+    """Which recorded search a question is about."""
+    parser.add_argument("--name", help="name of the search (default: the one most recently written to)")
+    parser.add_argument("--runs", type=Path, help="folder of searches (default: $NARL_RUNS or narl-runs)")
+
+
+def add_budgets(parser: argparse.ArgumentParser) -> None:
+    """Bounds on what a client can afford and on what a service needs."""
+    group = parser.add_argument_group("bounds")
+    group.add_argument("--budget-gflops", type=positive_number, metavar="N", help="most client GFLOPs an image")
+    group.add_argument("--budget-memory-mib", type=positive_number, metavar="N", help="most client memory, MiB")
+    group.add_argument("--budget-uplink-kib", type=positive_number, metavar="N", help="most bytes sent an image, KiB")
+    group.add_argument("--budget-activation-mib", type=positive_number, metavar="N", help="most peak activations, MiB")
+    group.add_argument("--min-utility", type=percentage, metavar="PCT", help="least utility accuracy, percent")
+    group.add_argument("--max-leakage", type=percentage, metavar="PCT", help="most leakage accuracy, percent")
+
+
+def best_within_budgets(args: argparse.Namespace, records: list[TrialRecord]) -> TrialRecord:
+    """The best record within the bounds that `add_budgets` parsed.
+
+    Raises:
+        NothingFeasible: none fits.
+    """
+    from narl.pareto import best_within
+
+    at_most = {
+        "client_gflops": args.budget_gflops,
+        "client_memory_mib": args.budget_memory_mib,
+        "uplink_kib": args.budget_uplink_kib,
+        "peak_activation_mib": args.budget_activation_mib,
+        "leakage": args.max_leakage,
+    }
+    return best_within(
+        records,
+        at_most={name: bound for name, bound in at_most.items() if bound is not None},
+        at_least={"utility": args.min_utility} if args.min_utility is not None else {},
+    )

@@ -1,0 +1,60 @@
+"""`narl best-config`: the highest Δ that fits what a client can afford, as a file that `narl train` takes."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+
+from narl.cli.arguments import add_budgets, add_search_choice, best_within_budgets
+
+
+def register(subparsers) -> None:
+    parser = subparsers.add_parser("best-config", help="the best Δ within a budget", description=__doc__)
+    add_budgets(parser)
+    add_search_choice(parser)
+    parser.add_argument("--format", choices=("yaml", "json"), default="yaml")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    import yaml
+
+    from narl.ledger import read_ledger
+    from narl.search_folder import find_search
+
+    folder = find_search(args.runs, args.name)
+    record = best_within_budgets(args, read_ledger(folder.ledger_path))
+    content = train_config(folder, record).model_dump(mode="json", by_alias=True)
+    if args.format == "json":
+        print(json.dumps(content, indent=2, ensure_ascii=False))
+    else:
+        m = record.metrics
+        print(f"# Search {folder.name!r}, trial {record.trial_id}, measured on validation images:")
+        print(f"# Δ {m.delta:.2f} = utility {m.utility:.2f} % − leakage {m.leakage:.2f} % (label floor {m.label_floor:.2f} %)")
+        print(f"# client: {m.client_gflops:.4g} GFLOPs, {m.client_memory_mib:.4g} MiB, uplink {m.uplink_kib:.4g} KiB")
+        yaml.safe_dump(content, sys.stdout, sort_keys=False, allow_unicode=True)
+    return 0
+
+
+def train_config(folder, record):
+    """The recorded trial as a `TrainConfig`: same pipeline, training and attack as in the search."""
+    from narl.config.trial import FoundBy, Point, TrainConfig
+
+    space, m = folder.load_space(), record.metrics
+    return TrainConfig(
+        pipeline=space.pipeline,
+        trial=Point(**record.config.to_json()),
+        training=space.training,
+        attack=space.attack,
+        uplink_dtype=space.uplink_dtype,
+        found_by=FoundBy(
+            search=folder.name,
+            trial_id=record.trial_id,
+            delta=m.delta,
+            utility=m.utility,
+            leakage=m.leakage,
+            client_gflops=m.client_gflops,
+            client_memory_mib=m.client_memory_mib,
+        ),
+    )

@@ -1,0 +1,29 @@
+"""`narl data build`: write a pipeline's images as FFCV files."""
+
+from __future__ import annotations
+
+import argparse
+
+
+def register(subparsers: argparse._SubParsersAction) -> None:
+    data = subparsers.add_parser("data", help="prepare image data")
+    actions = data.add_subparsers(required=True, metavar="ACTION")
+    build = actions.add_parser("build", help="write the .beton files of a pipeline")
+    build.add_argument("pipeline", metavar="PIPELINE", help="pipeline file, for example pipelines/digits.yaml")
+    build.add_argument("--cache-dir", help="where to (default: $NARL_CACHE, else $XDG_CACHE_HOME/narl)")
+    build.add_argument("--force", action="store_true", help="write them again even if they are up to date")
+    build.set_defaults(run=run_build)
+
+
+def run_build(args: argparse.Namespace) -> int:
+    """Prints one line a split: path, images, size, or `up to date`."""
+    from narl.config.pipeline import load_pipeline
+    from narl.data.beton import ensure_betons
+    from narl.data.labelled import label
+
+    pipeline = load_pipeline(args.pipeline)
+    for beton in ensure_betons(pipeline, label(pipeline), args.cache_dir, force=args.force):
+        size = beton.path.stat().st_size / 2**20
+        state = "built" if beton.built else "up to date"
+        print(f"{beton.split:<10}  {state:<10}  {beton.images:>8} images  {size:8.1f} MiB  {beton.path}")
+    return 0

@@ -1,0 +1,60 @@
+"""`narl export --to DIR|s3://bucket/prefix`: deployable client and server halves of the best affordable configuration.
+
+The halves come from `--from` (a folder that `narl train` wrote) or from the search's own folder; if the chosen
+configuration was never trained for keeps, it is trained, attacked and tested first.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from narl.cli.arguments import add_budgets, add_search_choice, best_within_budgets
+
+
+def register(subparsers) -> None:
+    parser = subparsers.add_parser("export", help="deployable client and server halves", description=__doc__)
+    add_budgets(parser)
+    add_search_choice(parser)
+    parser.add_argument("--to", required=True, metavar="DIR|s3://BUCKET/PREFIX", help="where to put the halves")
+    parser.add_argument("--from", dest="source", type=Path, metavar="DIR", help="a folder that narl train wrote")
+    parser.add_argument("--endpoint-url", metavar="URL", help="S3 endpoint, for stores other than AWS")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    from narl.export.bundle import upload_bundle, verify_bundle
+    from narl.export.stores import open_store
+
+    if args.source is None:
+        record, folder = _chosen(args)  # an unanswerable question is refused before the store is touched
+    store = open_store(args.to, endpoint_url=args.endpoint_url)
+    bundle = args.source if args.source is not None else _trained(record, folder)
+    verify_bundle(bundle)
+    upload_bundle(bundle, store)
+    print(f"exported {bundle} to {args.to}")
+    return 0
+
+
+def _chosen(args: argparse.Namespace):
+    from narl.ledger import read_ledger
+    from narl.search_folder import find_search
+
+    folder = find_search(args.runs, args.name)
+    return best_within_budgets(args, read_ledger(folder.ledger_path)), folder
+
+
+def _trained(record, folder) -> Path:
+    """The bundle of the chosen record, trained now if it does not exist yet."""
+    from narl.cli.best_config import train_config
+    from narl.cli.train import print_report, train_with_progress
+
+    path = folder.trained_path(record.config.content_hash)
+    if not (path / "manifest.json").exists():
+        from narl.final import save_final
+
+        config = train_config(folder, record)
+        result = train_with_progress(config, num_seeds=1)
+        save_final(path, config, result)
+        print_report(result.report)
+    return path

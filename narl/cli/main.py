@@ -1,0 +1,56 @@
+"""The `narl` command: one subcommand a module; what a module needs is imported when its command runs."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+
+from narl import __version__
+from narl.errors import NarlError, did_you_mean
+
+# In the order a user meets them.
+SUBCOMMANDS = ("data", "profile", "search", "pareto", "best_config", "train", "export", "sync")
+
+
+class _Parser(argparse.ArgumentParser):
+    """Errors in one line, with the nearest command's name."""
+
+    def error(self, message: str):
+        if "invalid choice" in message and "'" in message:
+            given = message.split("'")[1]
+            names = [name.replace("_", "-") for name in SUBCOMMANDS]
+            message += did_you_mean(given, names)
+        self.exit(2, f"{self.prog}: {message}\n")
+
+
+def build_parser() -> argparse.ArgumentParser:
+    parser = _Parser(prog="narl", description="Search for image obfuscators that a client can afford.")
+    parser.add_argument("--version", action="version", version=f"narl {__version__}")
+    subparsers = parser.add_subparsers(title="commands", metavar="COMMAND", required=True, parser_class=_Parser)
+    for name in SUBCOMMANDS:
+        importlib.import_module(f"narl.cli.{name}").register(subparsers)
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; returns the exit code: 0, 1 (an honest no), 2 (bad input), 130 (interrupted)."""
+    args = build_parser().parse_args(argv)
+    try:
+        return args.run(args)
+    except NarlError as error:
+        print(f"narl: {error}", file=sys.stderr)
+        return error.exit_code
+    except BrokenPipeError:
+        # The reader of our output left; there is nobody to tell.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except KeyboardInterrupt:
+        print("narl: interrupted; what had finished is kept", file=sys.stderr)
+        return 130
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,124 @@
+"""`narl pareto`: the trials of a search that no other trial beats in every objective, as a table or a figure."""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from narl.cli.arguments import add_search_choice
+from narl.errors import ConfigError, NothingFeasible
+
+
+def register(subparsers) -> None:
+    parser = subparsers.add_parser("pareto", help="the front of a search", description=__doc__)
+    add_search_choice(parser)
+    parser.add_argument("--objectives", metavar="A,B,…", help="whose front (default: the search's own objectives)")
+    parser.add_argument("--figure", type=Path, metavar="FILE", help="also draw it: .png, or .html (interactive)")
+    parser.add_argument("--format", choices=("table", "json", "csv"), default="table")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    from narl.ledger import read_ledger
+    from narl.objectives import objective
+    from narl.search_folder import find_search
+    from narl.tracking.figures import front_table
+
+    if args.figure is not None and args.figure.suffix not in (".png", ".html"):
+        raise ConfigError(f"a figure is a .png or a .html file, got {str(args.figure)!r}")
+    folder = find_search(args.runs, args.name)
+    if args.objectives is None:
+        objectives = folder.load_space().objectives
+    else:
+        objectives = tuple(name.strip() for name in args.objectives.split(","))
+    for name in objectives:
+        objective(name)
+    records = read_ledger(folder.ledger_path)
+    rows = front_table(records, objectives)
+    if not rows:
+        raise NothingFeasible(f"search {folder.name!r} has no finished trial yet ({len(records)} failed)")
+    if args.figure is not None:
+        _draw(args.figure, records, objectives, folder.name)
+    if args.format == "json":
+        print(json.dumps(rows, indent=2))
+    elif args.format == "csv":
+        writer = csv.DictWriter(sys.stdout, fieldnames=list(rows[0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+    else:
+        finished = sum(record.metrics is not None for record in records)
+        counts = f"{len(rows)} of {finished} finished trials"
+        _print_table(rows, f"{folder.name}: {counts} are on the front of {', '.join(objectives)}")
+    return 0
+
+
+def _draw(path: Path, records: list, objectives: tuple[str, ...], title: str) -> None:
+    from narl.tracking.figures import front_figure, front_png, write_html
+
+    try:
+        if path.suffix == ".png":
+            front_png(records, objectives, title, path)
+        else:
+            write_html(front_figure(records, objectives, title), path)
+    except OSError as error:
+        raise ConfigError(f"cannot write {path}: {error.strerror or error}") from error
+    print(f"wrote {path}", file=sys.stderr)
+
+
+# `label_floor` is one number for the whole search and goes into the caption.
+_HEADS = {
+    "trial": "trial",
+    "client": "architecture\n/split",
+    "sigma": "σ",
+    "lambda": "λ",
+    "delta": "Δ\npp",
+    "utility": "utility\n%",
+    "leakage": "leakage\n%",
+    "client_gflops": "client\nGFLOPs",
+    "client_memory_mib": "memory\nMiB",
+    "uplink_kib": "uplink\nKiB",
+    "peak_activation_mib": "activ.\nMiB",
+}
+_NARROW = 92  # characters; a narrower terminal is spared the last two costs
+
+
+def _print_table(rows: list[dict[str, Any]], title: str) -> None:
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+
+    floor = max(row["label_floor"] for row in rows)
+    caption = (
+        f"Accuracies on validation images. The utility label alone gives away {floor:g} % (label floor): "
+        f"no Δ above {100 - floor:g} is possible."
+    )
+    console = Console()
+    if not console.is_terminal:  # there is no width to fit
+        console = Console(width=max(console.width, _NARROW))
+    keys = list(_HEADS) if console.width >= _NARROW else list(_HEADS)[:-2]
+    table = Table(
+        title=title,
+        title_justify="left",
+        title_style="bold",
+        caption=caption,
+        caption_justify="left",
+        box=box.SIMPLE_HEAD,
+        padding=0,
+    )
+    for key in keys:
+        table.add_column(_HEADS[key], justify="left" if key == "client" else "right", no_wrap=True)
+    for row in rows:
+        table.add_row(*(_cell(key, row) for key in keys))
+    console.print(table)
+
+
+def _cell(key: str, row: dict[str, Any]) -> str:
+    if key == "client":
+        return f"{row['arch']}/{row['split']}"
+    if key in ("delta", "utility", "leakage"):
+        return f"{row[key]:.2f}"
+    return f"{row[key]:.2g}" if key in ("sigma", "lambda") else f"{row[key]:.4g}"

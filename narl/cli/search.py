@@ -1,0 +1,59 @@
+"""`narl search SPACE.yaml`: search a design space, show the front as it grows, record everything."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from narl.cli.arguments import non_negative_int, positive_int, positive_number
+
+
+def register(subparsers) -> None:
+    parser = subparsers.add_parser("search", help="search a design space", description=__doc__)
+    add_arguments(parser)
+    parser.set_defaults(run=run)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Shared with the driver that `ray submit` runs."""
+    parser.add_argument("space", type=Path, help="search space file")
+    parser.add_argument("--trials", type=positive_int, help="trials in all, resumed ones included")
+    parser.add_argument("--time-budget", type=positive_number, metavar="MINUTES", help="start no trial after this")
+    parser.add_argument("--seed", type=non_negative_int, help="seed of the sampler and of every trial")
+    parser.add_argument("--sampler", help="tpe, nsga2, nsga3, gp, random or qmc")
+    parser.add_argument("--name", help="name of the search (default: the file's)")
+    parser.add_argument("--resume", action="store_true", help="go on with the search of that name, if there is one")
+    parser.add_argument("--runs", type=Path, help="folder of searches (default: $NARL_RUNS or narl-runs)")
+    parser.add_argument("--study", metavar="URL", help="Optuna storage (default: SQLite in the search's folder)")
+    parser.add_argument("--ray-address", metavar="ADDRESS", help="run on this Ray cluster (default: this machine)")
+
+
+def run(args: argparse.Namespace) -> int:
+    from narl.cli.search_view import search_view
+    from narl.config.load import build
+    from narl.config.search_space import SearchSpace, load_search_space
+
+    space = load_search_space(args.space)
+    changes = {
+        "trials": args.trials,
+        "time_budget_minutes": args.time_budget,
+        "seed": args.seed,
+        "sampler": args.sampler,
+        "name": args.name,
+    }
+    content = space.model_dump(by_alias=True) | {key: value for key, value in changes.items() if value is not None}
+    space = build(SearchSpace, content, "command line")
+
+    from narl.experiment import run_search
+
+    with search_view(space, runs=args.runs) as view:
+        result = run_search(
+            space,
+            runs=args.runs,
+            resume=args.resume,
+            study_url=args.study,
+            ray_address=args.ray_address,
+            observers=(view,),
+        )
+    view.summary(result)
+    return 0 if any(record.metrics for record in result.records) else 1

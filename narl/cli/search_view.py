@@ -1,0 +1,175 @@
+"""What a running search shows: a live table where there is a terminal, plain lines where there is none."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from narl.config.search_space import SearchSpace
+from narl.ledger import read_ledger
+from narl.pareto import front_of
+from narl.records import TrialConfig, TrialRecord
+from narl.search_folder import SearchFolder, default_runs_folder
+
+CELLS_SHOWN = 20
+
+
+@contextmanager
+def search_view(space: SearchSpace, *, runs: Path | None, console: Console | None = None) -> Iterator[SearchView]:
+    """The view that fits where output goes."""
+    console = console or Console()
+    folder = SearchFolder((runs or default_runs_folder()) / space.name)
+    view = SearchView(space, read_ledger(folder.ledger_path), console)
+    if not console.is_terminal:
+        yield view
+        return
+    with Live(view, console=console, refresh_per_second=4, redirect_stderr=False, transient=True):
+        yield view
+
+
+class SearchView:
+    """Observes a session; renders itself anew each time it is asked to."""
+
+    def __init__(self, space: SearchSpace, records: list[TrialRecord], console: Console):
+        self._space, self._console = space, console
+        self._records = list(records)
+        self._resumed = len(records)
+        self._running: dict[int, tuple[TrialConfig, str]] = {}
+        self._started = time.monotonic()
+        self._first_trial: float | None = None
+
+    # --- observer ---
+
+    def started(self, trial_id: int, config: TrialConfig) -> None:
+        self._first_trial = self._first_trial or time.monotonic()
+        self._running = {**self._running, trial_id: (config, "starting")}
+
+    def progressed(self, trial_id: int, phase: str, epoch: int, detail: str) -> None:
+        if trial_id in self._running:
+            config, _ = self._running[trial_id]
+            self._running = {**self._running, trial_id: (config, f"{phase} epoch {epoch + 1}: {detail}")}
+
+    def finished(self, record: TrialRecord) -> None:
+        self._running = {i: running for i, running in self._running.items() if i != record.trial_id}
+        self._records = [*self._records, record]
+        if not self._console.is_terminal:
+            self._console.print(_line(record, len(self._records), self._space.trials), highlight=False, soft_wrap=True)
+
+    # --- rendering ---
+
+    def __rich__(self) -> Group:
+        done = [r for r in self._records if r.metrics]
+        failed = len(self._records) - len(done)
+        head = Table.grid(padding=(0, 2))
+        head.add_row(
+            Text(f"narl search {self._space.name}", style="bold"),
+            ProgressBar(total=self._space.trials, completed=len(self._records), width=30),
+            f"{len(self._records)}/{self._space.trials} trials",
+            f"{len(self._running)} running",
+            Text(f"{failed} failed", style="red" if failed else ""),
+            f"{_clock(time.monotonic() - self._started)} elapsed, {self._eta()}",
+        )
+        running = Table.grid(padding=(0, 2))
+        for trial_id, (config, state) in sorted(self._running.items()):
+            running.add_row(f"  trial {trial_id}", _client(config), f"σ {config.sigma:.3g}  λ {config.lambda_:.3g}", state)
+        return Group(head, running, self.front_table())
+
+    def front_table(self, *, limit: int | None = CELLS_SHOWN) -> Table:
+        """Best Δ of each client tried, cheapest first; a star marks the front."""
+        on_front = {r.trial_id for r in front_of(self._records, self._space.objectives)}
+        best: dict[tuple[str, int], TrialRecord] = {}
+        tried: dict[tuple[str, int], int] = {}
+        for record in self._records:
+            if record.metrics is None:
+                continue
+            cell = (record.config.arch, record.config.split)
+            tried[cell] = tried.get(cell, 0) + 1
+            if cell not in best or record.metrics.delta > best[cell].metrics.delta:
+                best[cell] = record
+        rows = sorted(best.values(), key=lambda r: (r.metrics.client_gflops, r.metrics.client_memory_mib))
+        if limit is not None and len(rows) > limit:
+            rows = [r for r in rows if r.trial_id in on_front][:limit]
+        table = Table(box=None, header_style="bold", padding=(0, 1))
+        table.add_column("")
+        table.add_column("client")
+        for name in ("tried", "GFLOPs", "MiB", "best Δ", "utility %", "leakage %", "floor %", "σ", "λ"):
+            table.add_column(name, justify="right")
+        for r in rows:
+            m, c = r.metrics, r.config
+            star = r.trial_id in on_front
+            table.add_row(
+                "★" if star else "",
+                _client(c),
+                str(tried[c.arch, c.split]),
+                f"{m.client_gflops:.4f}",
+                f"{m.client_memory_mib:.2f}",
+                f"{m.delta:.2f}",
+                f"{m.utility:.2f}",
+                f"{m.leakage:.2f}",
+                f"{m.label_floor:.2f}",
+                f"{c.sigma:.3g}",
+                f"{c.lambda_:.3g}",
+                style="bold green" if star else "",
+            )
+        return table
+
+    def summary(self, result) -> None:
+        """Printed once, after the search."""
+        done = [r for r in result.records if r.metrics]
+        failed = len(result.records) - len(done)
+        front = front_of(done, self._space.objectives)
+        out = self._console
+        out.print(self.front_table(limit=None))
+        out.print(
+            f"{len(done)} trials done ({result.new_records} new, {failed} failed) over "
+            f"{len({r.config.arch for r in done})} architectures in {_clock(result.seconds)}; "
+            f"★ {len(front)} on the front of {', '.join(self._space.objectives)}. Validation accuracies.",
+            highlight=False,
+        )
+        for record in result.records:
+            if record.error:
+                out.print(f"trial {record.trial_id} failed: {record.error}", highlight=False, markup=False)
+        if len(result.records) >= self._space.trials and not result.new_records:
+            out.print(f"All {self._space.trials} trials were done before; --trials asks for more.", highlight=False)
+        if result.mirror_error:
+            print(f"narl: MLflow lacks some runs ({result.mirror_error}); narl sync sends them", file=sys.stderr)
+        out.print(f"Ledger {result.folder.ledger_path}; next: narl pareto, narl best-config, mlflow ui", highlight=False)
+
+    def _eta(self) -> str:
+        finished = len(self._records) - self._resumed
+        if not finished or self._first_trial is None:
+            return "ETA unknown"
+        left = (time.monotonic() - self._first_trial) / finished * (self._space.trials - len(self._records))
+        if self._space.time_budget_minutes:
+            left = min(left, max(0.0, 60 * self._space.time_budget_minutes - (time.monotonic() - self._started)))
+        return f"about {_clock(left)} left"
+
+
+def _client(config: TrialConfig) -> str:
+    return f"{config.arch}/{config.split}"
+
+
+def _clock(seconds: float) -> str:
+    minutes, rest = divmod(int(seconds), 60)
+    return f"{minutes}:{rest:02d}"
+
+
+def _line(record: TrialRecord, count: int, total: int) -> str:
+    c = record.config
+    head = f"{count}/{total} trial {record.trial_id} {_client(c)} σ {c.sigma:.3g} λ {c.lambda_:.3g}: "
+    if record.metrics is None:
+        return f"{head}failed, {record.error}"
+    m = record.metrics
+    return (
+        f"{head}Δ {m.delta:.2f} = {m.utility:.2f} − {m.leakage:.2f} "
+        f"({m.client_gflops:.4f} GFLOPs, {m.client_memory_mib:.2f} MiB, {record.finished_at - record.started_at:.0f} s)"
+    )

@@ -1,0 +1,30 @@
+"""`narl sync`: send the trials that MLflow lacks, after a search that ran without it."""
+
+from __future__ import annotations
+
+import argparse
+
+from narl.cli.arguments import add_search_choice
+
+
+def register(subparsers) -> None:
+    parser = subparsers.add_parser("sync", help="send missing trials to MLflow", description=__doc__)
+    add_search_choice(parser)
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    from narl.ledger import read_ledger
+    from narl.search_folder import find_search
+    from narl.tracking.mirror import MLflowMirror, search_params, without_credentials
+
+    folder = find_search(args.runs, args.name)
+    space = folder.load_space()
+    mirror = MLflowMirror(folder.name, space.objectives, search_params(space))
+    # MLflow takes one writer: a driver at work sends its trials itself.
+    with folder.lock():
+        records = read_ledger(folder.ledger_path)
+        count = mirror.finish(records)
+    address = without_credentials(mirror.uri)
+    print(f"search {folder.name!r}: sent {count} of {len(records)} trials to MLflow at {address}")
+    return 0

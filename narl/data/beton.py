@@ -1,0 +1,194 @@
+"""Writing a pipeline's images as FFCV files, one a split, so that a finished file is a whole one.
+
+Files lie in `<cache>/<pipeline name>-<key>/`; the key changes with every pixel, label and split. A file is written
+under another name and renamed; its sidecar `<split>.json` comes last, and a file without one counts as absent.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from narl.config.pipeline import Pipeline
+from narl.data.beton_check import check_beton
+from narl.data.ffcv_support import require_ffcv
+from narl.data.labelled import Labelled, label
+from narl.data.preprocess import read_squares
+from narl.data.splits import SPLITS
+from narl.errors import DataError
+
+
+@dataclass(frozen=True)
+class Beton:
+    """One finished FFCV file; `built` is false if it was there already."""
+
+    split: str
+    path: Path
+    images: int
+    built: bool
+
+
+def build_betons(
+    pipeline: Pipeline, cache_dir: Path | str | None = None, progress: bool = True, force: bool = False
+) -> dict[str, Path]:
+    """The .beton file of every split, written where it is absent or its content would differ.
+
+    Raises:
+        DataError: no FFCV, an image that cannot be read, no room, or a file that is there and damaged.
+    """
+    betons = ensure_betons(pipeline, label(pipeline), cache_dir, progress=progress, force=force)
+    return {beton.split: beton.path for beton in betons}
+
+
+def ensure_betons(
+    pipeline: Pipeline,
+    labelled: Labelled,
+    cache_dir: Path | str | None = None,
+    *,
+    progress: bool = True,
+    force: bool = False,
+) -> list[Beton]:
+    """As `build_betons`, for a source that is open already; says of each file whether it was built."""
+    require_ffcv()
+    folder = cache_root(cache_dir) / f"{pipeline.name}-{labelled.key}"
+    missing = SPLITS if force else _missing(folder, pipeline, labelled)
+    if missing:
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            with _locked(folder):
+                # Another process may have built them while this one waited.
+                missing = SPLITS if force else _missing(folder, pipeline, labelled)
+                for stale in folder.glob("*.tmp"):
+                    stale.unlink()
+                _build(folder, pipeline, labelled, missing, progress)
+        except OSError as error:
+            raise DataError(f"cannot write FFCV files to {folder}: {error}") from error
+    return [Beton(split, folder / f"{split}.beton", len(labelled.indices[split]), split in missing) for split in SPLITS]
+
+
+def cache_root(cache_dir: Path | str | None = None) -> Path:
+    """`cache_dir`, or $NARL_CACHE, or $XDG_CACHE_HOME/narl, or ~/.cache/narl."""
+    if cache_dir is not None:
+        return Path(cache_dir).expanduser().absolute()
+    if os.environ.get("NARL_CACHE"):
+        return Path(os.environ["NARL_CACHE"]).expanduser().absolute()
+    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser().absolute() / "narl"
+
+
+def _missing(folder: Path, pipeline: Pipeline, labelled: Labelled) -> tuple[str, ...]:
+    """The splits without a finished file; a finished one is checked."""
+    missing = []
+    for split in SPLITS:
+        path = folder / f"{split}.beton"
+        if path.exists() and path.with_suffix(".json").exists():
+            check_beton(path, pipeline, labelled, split)
+        else:
+            missing.append(split)
+    return tuple(missing)
+
+
+def _build(folder: Path, pipeline: Pipeline, labelled: Labelled, splits: tuple[str, ...], progress: bool) -> None:
+    total = sum(len(labelled.indices[split]) for split in splits)
+    with _progress(f"{pipeline.name}.beton", total, progress) as advance:
+        for split in splits:
+            path = folder / f"{split}.beton"
+            sidecar = path.with_suffix(".json")
+            temporary = path.with_suffix(".beton.tmp")
+            sidecar.unlink(missing_ok=True)  # from here until the new one is written, the file counts as absent
+            try:
+                _write_images(temporary, pipeline, labelled, split, advance)
+                size = temporary.stat().st_size
+                _replace(temporary, path)
+            finally:
+                temporary.unlink(missing_ok=True)
+            content = {
+                "key": labelled.key,
+                "split": split,
+                "images": len(labelled.indices[split]),
+                "bytes": size,
+                "utility_classes": labelled.utility_classes,
+                "private_classes": labelled.private_classes,
+            }
+            temporary = path.with_suffix(".json.tmp")
+            temporary.write_text(json.dumps(content, indent=1))
+            _replace(temporary, sidecar)
+
+
+def _write_images(path: Path, pipeline: Pipeline, labelled: Labelled, split: str, advance) -> None:
+    """FFCV's writer without its worker processes: one of those that dies leaves the parent waiting for ever."""
+    from ffcv.fields import IntField, RGBImageField
+    from ffcv.memory_allocator import MemoryAllocator
+    from ffcv.writer import DatasetWriter, handle_sample
+
+    fields = {
+        "image": RGBImageField(write_mode=pipeline.stored_as, jpeg_quality=pipeline.beton.jpeg_quality),
+        "utility": IntField(),
+        "private": IntField(),
+        "index": IntField(),
+    }
+    indices = labelled.indices[split]
+    utility, private = labelled.labels(split)
+    page_size = 2**21 if pipeline.image.size <= 256 else 2**23  # a file has two pages at least, an image one at most
+    writer = DatasetWriter(str(path), fields, page_size=page_size)
+    writer.num_samples = len(indices)
+    writer.prepare()
+    try:
+        allocator = MemoryAllocator(str(path), writer.data_region_start, writer.page_size)
+        metadata = np.frombuffer(writer.metadata_sm.buf, dtype=writer.metadata_type, count=len(indices))
+        with allocator:
+            for i, image in enumerate(read_squares(labelled.source, indices, pipeline.image)):
+                sample = (image, utility[i], private[i], i)
+                handle_sample(sample, i, writer.metadata_type.names, metadata, allocator, fields)
+                advance()
+        writer.finalize(allocator.allocations)
+    finally:
+        metadata = None
+        writer.metadata_sm.unlink()
+        with suppress(BufferError):  # the frames of an error on its way may still look into it
+            writer.metadata_sm.close()
+
+
+def _replace(temporary: Path, path: Path) -> None:
+    """Rename once the content is on the disk, and put the new name on the disk too."""
+    _sync(temporary)
+    os.replace(temporary, path)
+    _sync(path.parent)
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """One process at a time; the lock ends with the process, however it ends."""
+    with open(folder / ".lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+@contextmanager
+def _progress(title: str, total: int, wanted: bool):
+    """A function to call after every image; shows a bar if standard error is a terminal."""
+    if not (wanted and sys.stderr.isatty()):
+        yield lambda: None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True)) as bars:
+        task = bars.add_task(title, total=total)
+        yield lambda: bars.advance(task)

@@ -1,0 +1,131 @@
+"""A pipeline's data, opened: labels and loaders of the splits that were asked for, and of no other."""
+
+from __future__ import annotations
+
+import functools
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from narl.config.pipeline import Loader, Pipeline
+from narl.data.beton import ensure_betons
+from narl.data.ffcv_support import require_ffcv
+from narl.data.labelled import Labelled, label
+from narl.data.loaders import BatchLoader, FFCVLoader, TensorLoader
+from narl.data.preprocess import read_squares
+from narl.data.splits import SPLITS
+from narl.errors import DataError, unknown_name
+
+
+class Dataset:
+    """Made by `open_dataset`.
+
+    Attributes:
+        splits: the splits that were opened.
+        utility_classes, private_classes: what the label numbers mean.
+        loader_name: `ffcv` or `tensor`.
+    """
+
+    def __init__(self, pipeline: Pipeline, labelled: Labelled, splits: tuple[str, ...], betons: dict[str, Path] | None):
+        self.pipeline = pipeline
+        self.splits = splits
+        self.image_size = pipeline.image.size
+        self.utility_classes = labelled.utility_classes
+        self.private_classes = labelled.private_classes
+        self.loader_name = "tensor" if betons is None else "ffcv"
+        self._labelled = labelled
+        self._betons = betons
+        self._tensors: dict[str, Tensor] = {}
+
+    def labels(self, split: str) -> tuple[Tensor, Tensor]:
+        """(utility, private), int64 [N] each, in the order of the split.
+
+        Raises:
+            DataError: the split was not opened.
+        """
+        self._check_opened(split)
+        utility, private = self._labelled.labels(split)
+        return torch.from_numpy(utility), torch.from_numpy(private)
+
+    def loader(
+        self, split: str, *, batch_size: int, seed: int = 0, shuffle: bool = False, augment: bool = False
+    ) -> BatchLoader:
+        """Batches of `split`; `augment` applies the pipeline's augmentation.
+
+        Raises:
+            DataError: the split was not opened, or an image cannot be read.
+        """
+        self._check_opened(split)
+        settings = {
+            "batch_size": batch_size,
+            "seed": seed,
+            "shuffle": shuffle,
+            "augment": self.pipeline.augment if augment else None,
+        }
+        if self._betons is None:
+            return TensorLoader(self._tensor(split), *self.labels(split), **settings)
+        from narl.data.ffcv_reader import open_reader
+
+        return FFCVLoader(open_reader(self._betons[split]), *self.labels(split), **settings)
+
+    def _tensor(self, split: str) -> Tensor:
+        """The whole split, uint8 [N, H, W, 3], read on first use."""
+        if split not in self._tensors:
+            indices, size = self._labelled.indices[split], self.image_size
+            images = np.empty((len(indices), size, size, 3), dtype=np.uint8)
+            for i, image in enumerate(read_squares(self._labelled.source, indices, self.pipeline.image)):
+                images[i] = image
+            self._tensors[split] = torch.from_numpy(images)
+        return self._tensors[split]
+
+    def _check_opened(self, split: str) -> None:
+        if split not in SPLITS:
+            raise DataError(unknown_name("split", split, SPLITS))
+        if split not in self.splits:
+            raise DataError(
+                f"the {split} split was not opened (opened: {', '.join(self.splits)}); "
+                "the search sees train and validation only"
+            )
+
+
+def open_dataset(
+    pipeline: Pipeline,
+    splits: Sequence[str] = ("train", "validation"),
+    loader: Loader | None = None,
+    cache_dir: Path | str | None = None,
+) -> Dataset:
+    """Open `splits` of a pipeline with `loader`, or the pipeline's own.
+
+    `ffcv` builds the .beton files that are missing and checks every one against the source. `tensor` decodes a split
+    into memory on first use. `auto` is `ffcv` where FFCV can be imported, else `tensor` with a notice.
+
+    Raises:
+        DataError: unusable data, labels or FFCV file; or `ffcv` without FFCV.
+    """
+    for split in splits:
+        if split not in SPLITS:
+            raise DataError(unknown_name("split", split, SPLITS))
+    loader = loader or pipeline.loader
+    if loader not in ("auto", "ffcv", "tensor"):
+        raise DataError(unknown_name("loader", loader, ("auto", "ffcv", "tensor")))
+    if loader == "auto":
+        loader = _best_loader()
+    labelled = label(pipeline)
+    betons = None
+    if loader == "ffcv":
+        betons = {beton.split: beton.path for beton in ensure_betons(pipeline, labelled, cache_dir)}
+    return Dataset(pipeline, labelled, tuple(splits), betons)
+
+
+@functools.cache
+def _best_loader() -> str:
+    try:
+        require_ffcv()
+    except DataError as error:
+        logging.getLogger("narl").warning("images are loaded as tensors: %s", error)
+        return "tensor"
+    return "ffcv"

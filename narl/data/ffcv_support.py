@@ -1,0 +1,38 @@
+"""Loading FFCV: whether it is there, and torch's thread count kept from it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+
+from narl.errors import DataError
+
+
+def require_ffcv() -> None:
+    """Import FFCV (seconds, the first time). Comes before any other import from it.
+
+    Raises:
+        DataError: it is not there or cannot be loaded; says how to install it.
+    """
+    try:
+        with torch_threads_kept():
+            import ffcv.loader
+            import ffcv.writer  # noqa: F401
+    except (ImportError, OSError) as error:
+        raise DataError(
+            f'FFCV cannot be used ({error}): pip install "narl[ffcv]", which needs the Debian packages '
+            "libopencv-dev libturbojpeg0-dev pkg-config g++; or choose `loader: tensor`"
+        ) from error
+
+
+@contextmanager
+def torch_threads_kept() -> Iterator[None]:
+    """FFCV sets torch's number of threads, to 1 when it is imported and to its own whenever it starts something."""
+    threads = torch.get_num_threads()
+    try:
+        yield
+    finally:
+        if torch.get_num_threads() != threads:
+            torch.set_num_threads(threads)

@@ -1,0 +1,66 @@
+"""A pipeline's source with its labels and splits worked out, before any pixel is read."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from narl.config.pipeline import Pipeline
+from narl.data.labels import encode_labels
+from narl.data.sources import open_source
+from narl.data.sources.base import Source
+from narl.data.splits import SPLITS, split_indices
+from narl.errors import DataError
+from narl.records import stable_hash
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """Every image of a source with its labels and its split.
+
+    Attributes:
+        utility, private: int64 [N], positions in `utility_classes` and `private_classes`.
+        indices: split -> sorted int64 positions in the source.
+        key: twelve hex digits that change with any pixel, label or split.
+    """
+
+    source: Source
+    utility_classes: tuple[str, ...]
+    private_classes: tuple[str, ...]
+    utility: np.ndarray
+    private: np.ndarray
+    indices: dict[str, np.ndarray]
+    key: str
+
+    def labels(self, split: str) -> tuple[np.ndarray, np.ndarray]:
+        """(utility, private) int64 of the images of `split`, in its order."""
+        chosen = self.indices[split]
+        return self.utility[chosen], self.private[chosen]
+
+
+def label(pipeline: Pipeline) -> Labelled:
+    """Open the source, encode both labels and split.
+
+    Raises:
+        DataError: unusable source, labels that do not fit it, or a label value without an image in some split.
+    """
+    source = open_source(pipeline.source)
+    utility_classes, utility = encode_labels(pipeline.utility, source.columns)
+    private_classes, private = encode_labels(pipeline.private, source.columns)
+    strata = utility * len(private_classes) + private
+    indices = split_indices(strata, source.subsets, pipeline.splits)
+    for split in SPLITS:
+        for spec, values, labels in (
+            (pipeline.utility, utility_classes, utility),
+            (pipeline.private, private_classes, private),
+        ):
+            counts = np.bincount(labels[indices[split]], minlength=len(values))
+            if not counts.all():
+                value = values[int(np.argmin(counts))]
+                raise DataError(
+                    f"label {spec.name!r}: value {value!r} has no image among the {len(indices[split])} of the "
+                    f"{split} split; more images, a larger fraction or a larger {split}_limit would give it some"
+                )
+    key = stable_hash([pipeline.content_hash, source.fingerprint()])
+    return Labelled(source, utility_classes, private_classes, utility, private, indices, key)

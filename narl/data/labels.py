@@ -1,0 +1,59 @@
+"""Class names to label numbers, as a `LabelSpec` says."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from narl.config.pipeline import LabelSpec
+from narl.errors import DataError, did_you_mean, unknown_name
+
+FEWEST = 3  # one image each for train, validation and test
+
+
+def encode_labels(spec: LabelSpec, columns: Mapping[str, Sequence[str]]) -> tuple[tuple[str, ...], np.ndarray]:
+    """The label values in order, and the int64 [N] position of every image's value among them.
+
+    Without a map the values are the class names in natural order ("2" before "10"); with one, its keys in its order.
+
+    Raises:
+        DataError: an unknown column, a map that does not fit the classes, or a value with fewer than 3 images.
+    """
+    if spec.column not in columns:
+        raise DataError(f"label {spec.name!r}: {unknown_name('column', spec.column, columns)}")
+    names = columns[spec.column]
+    present = sorted(set(names), key=natural_order)
+    if spec.map is None:
+        values = tuple(present)
+        value_of = {name: name for name in present}
+    else:
+        values = tuple(spec.map)
+        value_of = {name: value for value, classes in spec.map.items() for name in classes}
+        _check_map(spec, value_of, present)
+    if len(values) < 2:
+        raise DataError(f"label {spec.name!r} has the one value {', '.join(values)}; there is nothing to tell apart")
+    number = {value: i for i, value in enumerate(values)}
+    labels = np.array([number[value_of[name]] for name in names], dtype=np.int64)
+    counts = Counter(labels.tolist())
+    for i, value in enumerate(values):
+        if counts[i] < FEWEST:
+            raise DataError(f"label {spec.name!r}: value {value!r} has {counts[i]} images, needs at least {FEWEST}")
+    return values, labels
+
+
+def natural_order(name: str) -> list[object]:
+    """A sort key under which numbers within names compare by value."""
+    return [int(part) if i % 2 else part for i, part in enumerate(re.split(r"(\d+)", name))]
+
+
+def _check_map(spec: LabelSpec, value_of: Mapping[str, str], present: Sequence[str]) -> None:
+    for name in value_of:
+        if name not in present:
+            raise DataError(f"label {spec.name!r}: the map names an {unknown_name('class', name, present)}")
+    for name in present:
+        if name not in value_of:
+            near = did_you_mean(name, value_of)
+            raise DataError(f"label {spec.name!r}: class {name!r} is in no list of the map{near}")

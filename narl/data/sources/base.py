@@ -1,0 +1,101 @@
+"""What every source of images offers, and the checks that file-based ones share."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+from PIL import Image, ImageOps
+
+from narl.errors import DataError
+
+
+class Source(Protocol):
+    """A finite, ordered collection of images with class names.
+
+    Attributes:
+        columns: label column -> class name of every image; sources other than a table have the one column `class`.
+        subsets: `train`, `validation` or `test` where the source decides that itself, else None; one an image.
+    """
+
+    columns: dict[str, tuple[str, ...]]
+    subsets: tuple[str | None, ...]
+
+    def __len__(self) -> int: ...
+
+    def image(self, i: int) -> np.ndarray:
+        """Image `i`, uint8 [H, W, 3], RGB.
+
+        Raises:
+            DataError: the image cannot be read; the message names it.
+        """
+
+    def fingerprint(self) -> str:
+        """Changes when the images or labels change; cheap, so file contents are not read."""
+
+
+@dataclass(frozen=True)
+class Files:
+    """A source made of image files below `root`, `paths` being relative to it."""
+
+    root: Path
+    paths: tuple[str, ...]
+    columns: dict[str, tuple[str, ...]]
+    subsets: tuple[str | None, ...]
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def image(self, i: int) -> np.ndarray:
+        return read_image(self.root / self.paths[i])
+
+    def fingerprint(self) -> str:
+        digest = hashlib.sha256()
+        for i, path in enumerate(self.paths):
+            stat = (self.root / path).stat()
+            labels = [names[i] for names in self.columns.values()]
+            digest.update(repr((path, stat.st_size, stat.st_mtime_ns, self.subsets[i], labels)).encode())
+        return digest.hexdigest()
+
+
+def read_image(path: Path) -> np.ndarray:
+    """The file as uint8 [H, W, 3] RGB, turned upright as its EXIF data says.
+
+    Raises:
+        DataError: not a readable image of 8 bits a channel.
+    """
+    try:
+        with Image.open(path) as image:
+            if image.mode.startswith(("I", "F")):
+                raise DataError(f"{path}: images of more than 8 bits a channel (mode {image.mode}) are not supported")
+            return np.array(ImageOps.exif_transpose(image).convert("RGB"))
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        raise DataError(f"cannot read the image {path}: {error}") from error
+
+
+def existing_folder(path: Path | str, what: str) -> Path:
+    """`path` as an absolute path.
+
+    Raises:
+        DataError: it is not a folder.
+    """
+    path = Path(path).expanduser().absolute()
+    if not path.is_dir():
+        raise DataError(f"{what} {str(path)!r} is not a folder")
+    return path
+
+
+def refuse_outside(root: Path, paths: Iterable[Path]) -> None:
+    """No path may lead out of `root`, be it by a symbolic link.
+
+    Raises:
+        DataError: naming the first that does.
+    """
+    real_root = root.resolve()
+    for path in paths:
+        if not path.resolve().is_relative_to(real_root):
+            raise DataError(f"{path} leads out of {root}: images must lie below that folder")

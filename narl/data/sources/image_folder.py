@@ -1,0 +1,73 @@
+"""Images in one folder a class, with or without a train and a test folder above them."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from narl.config.pipeline import ImageFolderSource
+from narl.data.sources.base import Files, existing_folder, refuse_outside
+from narl.errors import DataError, did_you_mean
+
+EXTENSIONS = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".ppm", ".pgm", ".tif", ".tiff"})
+
+
+def image_folder(config: ImageFolderSource) -> Files:
+    """`root/<class>/<image>`, or `root/<train>/<class>/<image>` and `root/<test>/<class>/<image>`.
+
+    Sorted by path; hidden files and files without an image extension are passed over.
+
+    Raises:
+        DataError: a missing folder, a class folder without an image, or a link that leads out of `root`.
+    """
+    root = existing_folder(config.root, "image folder")
+    parts = {None: root}
+    if config.train is not None:
+        parts = {"train": _inside(root, config.train), "test": _inside(root, config.test)}
+    paths: list[str] = []
+    classes: list[str] = []
+    subsets: list[str | None] = []
+    for subset, folder in parts.items():
+        for name, files in _classes(root, folder):
+            paths += files
+            classes += [name] * len(files)
+            subsets += [subset] * len(files)
+    return Files(root, tuple(paths), {"class": tuple(classes)}, tuple(subsets))
+
+
+def _inside(root: Path, name: str) -> Path:
+    folder = root / name
+    if not folder.is_dir():
+        found = sorted(entry.name for entry in root.iterdir() if entry.is_dir())
+        raise DataError(
+            f"{root} has no folder {name!r}: found {', '.join(found) or 'no folder'}{did_you_mean(name, found)}"
+        )
+    refuse_outside(root, [folder])
+    return folder
+
+
+def _classes(root: Path, folder: Path) -> list[tuple[str, list[str]]]:
+    """Class name and image paths relative to `root`, both sorted."""
+    found = []
+    for entry in sorted(os.scandir(folder), key=lambda entry: entry.name):
+        if entry.name.startswith(".") or not entry.is_dir():
+            continue
+        if entry.is_symlink():
+            refuse_outside(root, [Path(entry.path)])
+        files = []
+        for image in sorted(os.scandir(entry.path), key=lambda image: image.name):
+            if image.name.startswith(".") or os.path.splitext(image.name)[1].lower() not in EXTENSIONS:
+                continue
+            if image.is_symlink():
+                refuse_outside(root, [Path(image.path)])
+            if image.is_file():
+                files.append(os.path.relpath(image.path, root))
+        if not files:
+            raise DataError(
+                f"class folder {entry.path} has no image ({', '.join(sorted(EXTENSIONS))}); "
+                "images lie directly in the folder of their class"
+            )
+        found.append((entry.name, files))
+    if not found:
+        raise DataError(f"{folder} has no class folders: expected <class>/<image> below it")
+    return found

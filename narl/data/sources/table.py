@@ -1,0 +1,78 @@
+"""A CSV file with a column of image paths and columns of labels."""
+
+from __future__ import annotations
+
+import csv
+import io
+from pathlib import Path, PurePosixPath, PureWindowsPath
+
+from narl.config.pipeline import TableSource
+from narl.data.sources.base import Files, refuse_outside
+from narl.errors import DataError, did_you_mean, unknown_name
+
+SUBSETS = ("train", "validation", "test")
+
+
+def table(config: TableSource) -> Files:
+    """Every column but those of path and split is a label column; rows keep their order.
+
+    Raises:
+        DataError: no such file or column, a row with a missing value or file, or a path out of the file's folder.
+    """
+    path = Path(config.csv).expanduser().absolute()
+    header, rows = _read(path)
+    for key, column in (("path_column", config.path_column), ("split_column", config.split_column)):
+        if column is not None and column not in header:
+            raise DataError(f"{path}: {key}: {unknown_name('column', column, header)}")
+    names = [name for name in header if name not in (config.path_column, config.split_column)]
+    if not names:
+        raise DataError(f"{path} has no label column besides {', '.join(header)}")
+    for line, row in rows:
+        for name, value in row.items():
+            if not value:
+                raise DataError(f"{path}, line {line}: no value in column {name!r}")
+        _check_path(path.parent, row[config.path_column], f"{path}, line {line}")
+        if config.split_column and row[config.split_column] not in SUBSETS:
+            raise DataError(f"{path}, line {line}: {unknown_name('split', row[config.split_column], SUBSETS)}")
+    return Files(
+        root=path.parent,
+        paths=tuple(row[config.path_column] for _, row in rows),
+        columns={name: tuple(row[name] for _, row in rows) for name in names},
+        subsets=tuple(row[config.split_column] if config.split_column else None for _, row in rows),
+    )
+
+
+def _read(path: Path) -> tuple[list[str], list[tuple[int, dict[str, str]]]]:
+    """The header, and each row with its line number."""
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = "no such file" if isinstance(error, FileNotFoundError) else str(error)
+        near = did_you_mean(path.name, [p.name for p in path.parent.glob("*.csv")]) if path.parent.is_dir() else ""
+        raise DataError(f"cannot read the table {path}: {reason}{near}") from error
+    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
+    try:
+        header = [name.strip() for name in next(reader, [])]
+        if len(set(header)) != len(header):
+            raise DataError(f"{path}: two columns of the same name in {', '.join(header)}")
+        rows = []
+        for values in reader:
+            if not values:
+                continue
+            if len(values) != len(header):
+                raise DataError(f"{path}, line {reader.line_num}: {len(values)} values for {len(header)} columns")
+            rows.append((reader.line_num, dict(zip(header, (value.strip() for value in values), strict=True))))
+    except csv.Error as error:
+        raise DataError(f"{path}, line {reader.line_num}: not valid CSV: {error}") from error
+    if not rows:
+        raise DataError(f"{path} has no rows")
+    return header, rows
+
+
+def _check_path(folder: Path, given: str, where: str) -> None:
+    absolute = PurePosixPath(given).is_absolute() or PureWindowsPath(given).is_absolute()
+    if absolute or ".." in PurePosixPath(given).parts or "\0" in given:
+        raise DataError(f"{where}: path {given!r} must be relative to the table's folder and stay below it")
+    if not (folder / given).is_file():
+        raise DataError(f"{where}: no such image {str(folder / given)!r}")
+    refuse_outside(folder, [folder / given])

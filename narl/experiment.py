@@ -1,0 +1,152 @@
+"""A search as a whole: folder, lock, ledger, study, Ray, MLflow and whoever watches, wired together."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from narl.config.search_space import SearchSpace
+from narl.data.dataset import open_dataset
+from narl.errors import ConfigError
+from narl.ledger import Ledger
+from narl.records import TrialConfig, TrialRecord
+from narl.search.runner import ray_runtime, run_session
+from narl.search.session import SearchObserver, SearchSession
+from narl.search.space import affordable
+from narl.search.study import SearchStudy
+from narl.search_folder import SearchFolder, default_runs_folder
+from narl.tracking.mirror import BackgroundMirror, MLflowMirror
+
+
+@dataclass(frozen=True)
+class SearchResult:
+    """What a search left behind.
+
+    Attributes:
+        records: every trial of the ledger, earlier sessions' included.
+        new_records: how many of them this session added.
+        seconds: wall time of this session's search, Ray's start included.
+        mirror_error: why MLflow lacks some runs, if it does.
+    """
+
+    folder: SearchFolder
+    records: list[TrialRecord]
+    new_records: int
+    seconds: float
+    mirror_error: str | None
+
+
+def run_search(
+    space: SearchSpace,
+    *,
+    runs: Path | None = None,
+    resume: bool = False,
+    study_url: str | None = None,
+    ray_address: str | None = None,
+    observers: Sequence[SearchObserver] = (),
+) -> SearchResult:
+    """Search `space` until its trials are done or its time budget is spent.
+
+    Args:
+        runs: folder of searches; `narl-runs` or $NARL_RUNS by default.
+        resume: go on with the search of that name if there is one.
+        study_url: Optuna storage; a SQLite file in the search's folder by default.
+        ray_address: a Ray cluster (`auto` on one of its nodes); a runtime of our own by default.
+
+    Raises:
+        ConfigError: an illegal space, a search of that name that may not be resumed, another driver at work.
+        DataError: the images cannot be loaded.
+    """
+    started = time.monotonic()
+    affordable_space = affordable(space)
+    folder = SearchFolder((runs or default_runs_folder()) / space.name)
+    _check_resume(folder, space, resume)
+    # Before anything is written: labels and files are checked here, not in a worker.
+    open_dataset(space.pipeline, splits=("train", "validation"))
+    with folder.lock():
+        folder.save_space(space)
+        ledger = Ledger(folder.ledger_path)
+        before = len(ledger)
+        study = SearchStudy(
+            name=f"{space.name}-{space.content_hash}",
+            url=study_url or folder.study_url,
+            space=affordable_space,
+            ledger=ledger,
+        )
+        mirror = BackgroundMirror(
+            MLflowMirror(space.name, space.objectives, search_params=_search_params(space)), lambda: ledger.records
+        )
+        deadline = started + 60 * space.time_budget_minutes if space.time_budget_minutes else None
+        session = SearchSession(
+            study,
+            ledger,
+            trials=space.trials,
+            deadline=deadline,
+            observers=(*observers, _NotifyMirror(mirror)),
+        )
+        try:
+            if len(ledger) < space.trials:
+                with ray_runtime(ray_address):
+                    run_session(session, space)
+            mirror.notify()
+        finally:
+            mirror.close(timeout=60)
+    return SearchResult(
+        folder=folder,
+        records=ledger.records,
+        new_records=len(ledger) - before,
+        seconds=time.monotonic() - started,
+        mirror_error=mirror.last_error,
+    )
+
+
+def _check_resume(folder: SearchFolder, space: SearchSpace, resume: bool) -> None:
+    if not folder.space_path.exists():
+        return
+    if not resume:
+        raise ConfigError(
+            f"search {space.name!r} already exists in {folder.path.parent}: "
+            "--resume goes on with it, --name starts another"
+        )
+    earlier = folder.load_space()
+    if earlier.content_hash != space.content_hash:
+        before, after = earlier.model_dump(by_alias=True), space.model_dump(by_alias=True)
+        changed = [key for key in after if after[key] != before.get(key)]
+        raise ConfigError(
+            f"search {space.name!r} was begun with another space (changed: {', '.join(changed)}), and its trials "
+            "cannot be compared with new ones: restore the file, or use --name to start another search"
+        )
+
+
+def _search_params(space: SearchSpace) -> dict[str, str]:
+    """What the parent run of a search shows as parameters."""
+    return {
+        "pipeline": space.pipeline.name,
+        "method": space.method,
+        "architectures": ", ".join(space.architectures),
+        "objectives": ", ".join(space.objectives),
+        "budgets": ", ".join(f"{name} <= {bound:g}" for name, bound in space.budgets.items()) or "none",
+        "sampler": space.sampler,
+        "seed": str(space.seed),
+        "epochs": str(space.training.epochs),
+        "adversaries": ", ".join(space.attack.adversaries),
+        "space_hash": space.content_hash,
+    }
+
+
+class _NotifyMirror:
+    """Wakes the mirror when the ledger has grown."""
+
+    def __init__(self, mirror: BackgroundMirror):
+        self._mirror = mirror
+
+    def started(self, trial_id: int, config: TrialConfig) -> None:
+        pass
+
+    def progressed(self, trial_id: int, phase: str, epoch: int, detail: str) -> None:
+        pass
+
+    def finished(self, record: TrialRecord) -> None:
+        self._mirror.notify()

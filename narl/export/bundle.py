@@ -1,0 +1,180 @@
+"""A trained configuration as files: both halves, configuration, metrics, and a manifest with everybody's SHA-256.
+
+    client.safetensors   state of the obfuscator (M1 and its noise)
+    server.safetensors   state of M2, the utility network on the server
+    config.yaml          what `narl train` was given, and `utility_outputs`, M2's number of outputs
+    metrics.json         what was measured
+    manifest.json        format, version, time, size and SHA-256 of each file above; written last
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Mapping
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+import narl
+from narl.config.load import build, read_yaml
+from narl.config.trial import Point
+from narl.errors import ConfigError, NarlError
+from narl.export.stores import FORMAT, MANIFEST, Store
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+    from narl.models.split import Obfuscator
+
+FORMAT_VERSION = 1
+CLIENT, SERVER, CONFIG, METRICS = "client.safetensors", "server.safetensors", "config.yaml", "metrics.json"
+FILES = (CLIENT, SERVER, CONFIG, METRICS)
+
+
+def write_bundle(
+    folder: Path | str,
+    *,
+    client_state: Mapping[str, Tensor],
+    server_state: Mapping[str, Tensor],
+    config: Mapping[str, Any],
+    metrics: Mapping[str, Any],
+) -> dict[str, Any]:
+    """Write the files and return the manifest. The folder appears at once with everything in it, or not at all.
+
+    Args:
+        folder: must not exist, or be empty.
+        config: with `trial` (arch, split, sigma, lambda, seed) and `utility_outputs`.
+
+    Raises:
+        ConfigError: there is something in the folder.
+    """
+    folder = Path(folder)
+    if folder.is_file() or (folder.is_dir() and any(folder.iterdir())):
+        raise ConfigError(f"{folder} exists already: name another folder, or remove it")
+    partial = folder.absolute().with_name(f".{folder.absolute().name}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+    try:
+        _save_tensors(client_state, partial / CLIENT)
+        _save_tensors(server_state, partial / SERVER)
+        text = yaml.safe_dump(dict(config), sort_keys=False, allow_unicode=True)
+        (partial / CONFIG).write_text(text, encoding="utf-8")
+        (partial / METRICS).write_text(json.dumps(metrics, indent=2, allow_nan=False) + "\n", encoding="utf-8")
+        manifest = {
+            "format": FORMAT,
+            "format_version": FORMAT_VERSION,
+            "narl_version": narl.__version__,
+            "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+            "files": {name: _fingerprint(partial / name) for name in FILES},
+        }
+        (partial / MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
+        os.replace(partial, folder)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+    return manifest
+
+
+def verify_bundle(folder: Path | str) -> dict[str, Any]:
+    """The manifest, after every file was found to be what it says.
+
+    Raises:
+        NarlError: no manifest, one of another kind, or a file that is missing, changed or outside the folder.
+    """
+    folder = Path(folder)
+    manifest = _read_manifest(folder / MANIFEST)
+    for name, expected in manifest["files"].items():
+        path = folder / name
+        # A name is a name, not a way out of the folder.
+        if name in ("", ".", "..", MANIFEST) or any(c in name for c in "/\\\0") or path.is_symlink():
+            raise NarlError(f"{folder}: the manifest names {name!r}, which is not a plain file of the bundle")
+        if not path.is_file():
+            raise NarlError(f"{folder}: {name} is missing")
+        if _fingerprint(path) != expected:
+            raise NarlError(f"{folder}: {name} is not the file that was exported (its size or SHA-256 differs)")
+    return manifest
+
+
+def load_bundle(folder: Path | str) -> tuple[Obfuscator, nn.Module, dict[str, Any]]:
+    """The client's obfuscator and the server's network, in evaluation mode on the CPU, and the configuration.
+
+    Raises:
+        NarlError: the bundle fails `verify_bundle`, or its weights do not fit its configuration.
+    """
+    from narl.models.split import build_obfuscator, build_rest
+
+    folder = Path(folder)
+    verify_bundle(folder)
+    config = read_yaml(folder / CONFIG)
+    point = build(Point, config.get("trial"), f"{folder / CONFIG}: trial")
+    outputs = config.get("utility_outputs")
+    if not isinstance(outputs, int) or isinstance(outputs, bool) or outputs < 1:
+        raise ConfigError(f"{folder / CONFIG}: utility_outputs must be a whole number above 0, got {outputs!r}")
+    client = build_obfuscator(arch=point.arch, split=point.split, sigma=point.sigma, seed=point.seed)
+    server = build_rest(arch=point.arch, split=point.split, num_outputs=outputs, seed=point.seed)
+    for module, name in ((client, CLIENT), (server, SERVER)):
+        _load_tensors(module, folder / name)
+    return client.eval(), server.eval(), config
+
+
+def upload_bundle(folder: Path | str, store: Store) -> dict[str, Any]:
+    """Check the bundle and copy it to `store`, the manifest last; returns the manifest.
+
+    Raises:
+        NarlError: a damaged bundle, or a store that cannot be used. What was stored till then has no manifest.
+    """
+    folder = Path(folder)
+    manifest = verify_bundle(folder)
+    store.begin([*manifest["files"], MANIFEST])
+    for name in manifest["files"]:
+        store.put(name, folder / name)
+    store.put(MANIFEST, folder / MANIFEST)
+    return manifest
+
+
+def _read_manifest(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        raise NarlError(f"{path.parent} holds no {MANIFEST}: it is no export, or one that did not finish")
+    try:
+        manifest = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise NarlError(f"{path} is not JSON ({error})") from error
+    if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
+        raise NarlError(f"{path} is not the manifest of a {FORMAT}")
+    if manifest.get("format_version") != FORMAT_VERSION:
+        given = manifest.get("format_version")
+        raise NarlError(f"{path} has format version {given!r}; this narl reads {FORMAT_VERSION}")
+    files = manifest.get("files")
+    if not isinstance(files, dict) or not set(FILES) <= set(files):
+        raise NarlError(f"{path} must list at least {', '.join(FILES)}")
+    return manifest
+
+
+def _fingerprint(path: Path) -> dict[str, Any]:
+    digest = hashlib.sha256()
+    with open(path, "rb") as file:
+        while block := file.read(2**20):
+            digest.update(block)
+    return {"sha256": digest.hexdigest(), "size": path.stat().st_size}
+
+
+def _save_tensors(state: Mapping[str, Tensor], path: Path) -> None:
+    import torch
+    from safetensors.torch import save_file
+
+    # The file holds dense tensors that share no memory, whatever layout training liked.
+    save_file({k: v.detach().cpu().clone(memory_format=torch.contiguous_format) for k, v in state.items()}, path)
+
+
+def _load_tensors(module: nn.Module, path: Path) -> None:
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        module.load_state_dict(load_file(path))
+    except (SafetensorError, RuntimeError) as error:
+        raise NarlError(f"{path} does not fit its configuration ({str(error).splitlines()[0]})") from error

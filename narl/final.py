@@ -1,0 +1,136 @@
+"""One configuration trained for keeps: reported on test images that no choice has seen, over seeds, with intervals."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from scipy import stats
+
+from narl.config.trial import TrainConfig
+from narl.data.dataset import Dataset, open_dataset
+from narl.errors import ConfigError
+from narl.export.bundle import write_bundle
+from narl.training.classification import num_outputs
+from narl.trial import Progress, TrialOutcome, run_trial
+
+REPORTED = ("utility", "leakage", "delta", "delta_paper", "strongest_adversary", "label_floor", "feature_rms")
+
+
+@dataclass(frozen=True)
+class FinalResult:
+    """Outcomes on the test split, one a seed, and what they say together.
+
+    Attributes:
+        report: JSON-ready; per seed and mean, each with a 95 % interval.
+    """
+
+    outcomes: dict[int, TrialOutcome]
+    report: dict[str, Any]
+
+
+def train_final(
+    config: TrainConfig, *, num_seeds: int = 1, on_progress: Callable[[int, Progress], None] = lambda seed, step: None
+) -> FinalResult:
+    """Train and attack `config` with seeds `config.trial.seed`, `+ 1`, …; accuracies are of the test split.
+
+    Raises:
+        ConfigError, DataError: the configuration or its images cannot be used.
+        TrialFailure: training blew up.
+    """
+    dataset = open_dataset(config.pipeline, splits=("train", "validation", "test"))
+    outcomes = {}
+    for seed in range(config.trial.seed, config.trial.seed + num_seeds):
+        steps = run_trial(_with_seed(config, seed), dataset, report_on="test")
+        while True:
+            try:
+                on_progress(seed, next(steps))
+            except StopIteration as stop:
+                outcomes[seed] = stop.value
+                break
+    return FinalResult(outcomes, _report(outcomes))
+
+
+def save_final(folder: Path, config: TrainConfig, result: FinalResult) -> None:
+    """Write both halves of the first seed (never the one that did best on test), configuration and metrics.
+
+    Raises:
+        ConfigError: `folder` holds something already.
+    """
+    refuse_occupied(folder)
+    seed, outcome = next(iter(result.outcomes.items()))
+    dataset_facts = {"image_size": config.pipeline.image.size, **_classes(config)}
+    write_bundle(
+        folder,
+        client_state=outcome.obfuscator.state_dict(),
+        server_state=outcome.leakage.utility_network.state_dict(),
+        config={**_with_seed(config, seed).model_dump(mode="json", by_alias=True), **dataset_facts},
+        metrics=result.report,
+    )
+
+
+def refuse_occupied(folder: Path) -> None:
+    """Checked before hours of training, not after.
+
+    Raises:
+        ConfigError: `folder` is a file, or a folder with something in it.
+    """
+    if folder.is_file() or (folder.is_dir() and any(folder.iterdir())):
+        raise ConfigError(f"{folder} exists already: name another folder with --out, or remove it")
+
+
+def _classes(config: TrainConfig) -> dict[str, Any]:
+    dataset: Dataset = open_dataset(config.pipeline, splits=("train",))
+    return {
+        "utility_classes": list(dataset.utility_classes),
+        "utility_outputs": num_outputs(len(dataset.utility_classes)),
+    }
+
+
+def _with_seed(config: TrainConfig, seed: int) -> TrainConfig:
+    return config.model_copy(update={"trial": config.trial.model_copy(update={"seed": seed})})
+
+
+def _report(outcomes: dict[int, TrialOutcome]) -> dict[str, Any]:
+    by_seed = {}
+    for seed, outcome in outcomes.items():
+        m, count = outcome.metrics, outcome.leakage.num_samples
+        by_seed[str(seed)] = {
+            **m.to_json(),
+            "tags": outcome.tags,
+            "utility_interval95": wilson_interval(m.utility, count),
+            "leakage_interval95": wilson_interval(m.leakage, count),
+        }
+    values = {name: [getattr(o.metrics, name) for o in outcomes.values()] for name in REPORTED}
+    first = next(iter(outcomes.values()))
+    return {
+        "reported_on": "test",
+        "num_samples": first.leakage.num_samples,
+        "seeds": list(outcomes),
+        "mean": {name: sum(v) / len(v) for name, v in values.items()},
+        "interval95_over_seeds": {name: mean_interval(v) for name, v in values.items()},
+        "by_seed": by_seed,
+    }
+
+
+def wilson_interval(percent: float, count: int, confidence: float = 0.95) -> tuple[float, float]:
+    """Wilson's score interval of an accuracy of `percent` over `count` images, in percent."""
+    z = stats.norm.ppf(0.5 + confidence / 2)
+    p = percent / 100
+    centre = (p + z * z / (2 * count)) / (1 + z * z / count)
+    half = z / (1 + z * z / count) * math.sqrt(p * (1 - p) / count + z * z / (4 * count * count))
+    return 100 * (centre - half), 100 * (centre + half)
+
+
+def mean_interval(values: Sequence[float], confidence: float = 0.95) -> tuple[float, float] | None:
+    """Student's t interval of the mean over seeds; None for a single seed, which has none."""
+    count = len(values)
+    if count < 2:
+        return None
+    mean = sum(values) / count
+    deviation = math.sqrt(sum((v - mean) ** 2 for v in values) / (count - 1))
+    half = stats.t.ppf(0.5 + confidence / 2, count - 1) * deviation / math.sqrt(count)
+    return mean - half, mean + half

@@ -1,0 +1,53 @@
+"""Optuna's samplers by name, seeded, ready for several objectives and several trials at once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import optuna
+from optuna.samplers import (
+    BaseSampler,
+    GPSampler,
+    NSGAIIISampler,
+    NSGAIISampler,
+    QMCSampler,
+    RandomSampler,
+    TPESampler,
+)
+
+SAMPLERS: dict[str, Callable[[int, int], BaseSampler]] = {
+    # Grouped: the conditional split points of each architecture are modelled together with σ and λ.
+    "tpe": lambda seed, trials: TPESampler(
+        seed=seed, multivariate=True, group=True, constant_liar=True, n_startup_trials=_startup(trials)
+    ),
+    "nsga2": lambda seed, trials: NSGAIISampler(seed=seed, population_size=_population(trials)),
+    "nsga3": lambda seed, trials: NSGAIIISampler(seed=seed, population_size=_population(trials)),
+    "gp": lambda seed, trials: GPSampler(seed=seed, n_startup_trials=_startup(trials)),
+    "random": lambda seed, trials: RandomSampler(seed=seed),
+    "qmc": lambda seed, trials: QMCSampler(seed=seed, scramble=True, warn_independent_sampling=False),
+}
+
+# These model conditional parameters themselves; the others want the same parameters in every trial.
+CONDITIONAL = frozenset({"tpe", "random"})
+
+
+def make_sampler(name: str, *, seed: int, trials: int) -> BaseSampler:
+    """The sampler of that name for a search of about `trials` trials."""
+    return SAMPLERS[name](seed, trials)
+
+
+def _startup(trials: int) -> int:
+    """Random trials before a model is trusted: a quarter of the search, between 5 and 20."""
+    return min(20, max(5, trials // 4))
+
+
+def _population(trials: int) -> int:
+    """A population that lets a short search have several generations."""
+    return min(50, max(6, trials // 5))
+
+
+def silence_optuna() -> None:
+    """Trials are shown by narl's own view."""
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+
+

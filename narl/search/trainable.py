@@ -1,0 +1,116 @@
+"""The Ray actor that runs trials: one warm process for many, with torch imported and data loaded once."""
+
+from __future__ import annotations
+
+import functools
+import time
+from dataclasses import asdict
+from typing import Any
+
+from ray import tune
+
+from narl.config.search_space import SearchSpace
+from narl.records import TrialConfig
+
+# torch and the data are imported in the worker alone: the driver that only schedules does not wait for them.
+
+
+def trial_payload(config: TrialConfig, space: SearchSpace) -> dict[str, Any]:
+    """What a worker needs to run `config`, as plain JSON types."""
+    return {
+        "run": {
+            "pipeline": space.pipeline.model_dump(mode="json", by_alias=True),
+            "trial": config.to_json(),
+            "training": space.training.model_dump(mode="json"),
+            "attack": space.attack.model_dump(mode="json"),
+            "uplink_dtype": space.uplink_dtype,
+        },
+        "threads": max(1, int(space.resources.cpus_per_trial)),
+    }
+
+
+class TrialActor(tune.Trainable):
+    """One `step` is one epoch; the last step carries the outcome, or the name of the failure.
+
+    A trial that fails in Python reports so and ends normally: the process stays warm for the next.
+    """
+
+    def setup(self, config: dict[str, Any]) -> None:
+        self._steps = None
+        self._payload = config
+
+    def reset_config(self, new_config: dict[str, Any]) -> bool:
+        self.setup(new_config)
+        return True
+
+    def step(self) -> dict[str, Any]:
+        try:
+            if self._steps is None:
+                self._begin()
+            progress = next(self._steps)
+        except StopIteration as stop:
+            return self._end(stop.value)
+        except Exception as error:
+            return self._fail(error)
+        return {"phase": progress.phase, "epoch": progress.epoch, "detail": progress.detail}
+
+    def cleanup(self) -> None:
+        self._drop()
+
+    def save_checkpoint(self, checkpoint_dir: str) -> None:
+        """Trials are not checkpointed: an interrupted one is run again."""
+
+    def load_checkpoint(self, checkpoint: Any) -> None:
+        """See `save_checkpoint`."""
+
+    def _begin(self) -> None:
+        import torch
+
+        from narl.config.load import build
+        from narl.config.trial import TrainConfig
+        from narl.tracking.telemetry import GpuTelemetry
+        from narl.trial import run_trial
+
+        torch.set_num_threads(self._payload["threads"])
+        config = build(TrainConfig, self._payload["run"], "trial")
+        self._started_at = time.time()
+        self._telemetry = GpuTelemetry()
+        self._telemetry.start()
+        self._steps = run_trial(config, _dataset(config.pipeline.model_dump_json(by_alias=True)))
+
+    def _end(self, outcome: Any) -> dict[str, Any]:
+        readings = self._telemetry.stop()
+        self._drop()
+        return {
+            "done": True,
+            "outcome": {
+                "metrics": asdict(outcome.metrics),
+                "curves": outcome.curves,
+                "tags": outcome.tags,
+                "telemetry": readings,
+                "started_at": self._started_at,
+            },
+        }
+
+    def _fail(self, error: Exception) -> dict[str, Any]:
+        if getattr(self, "_telemetry", None):
+            self._telemetry.stop()
+        self._drop()
+        return {"done": True, "failure": f"{type(error).__name__}: {error}"}
+
+    def _drop(self) -> None:
+        """Let go of the trial's networks, on the accelerator too."""
+        import torch
+
+        self._steps = None
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+
+
+@functools.lru_cache(maxsize=2)
+def _dataset(pipeline_json: str) -> Any:
+    """Train and validation images, opened once a process."""
+    from narl.config.pipeline import Pipeline
+    from narl.data.dataset import open_dataset
+
+    return open_dataset(Pipeline.model_validate_json(pipeline_json), splits=("train", "validation"))

@@ -1,0 +1,364 @@
+"""MLflow as a mirror of the ledger: one parent run a search, one child run a trial, the front on the parent.
+
+The ledger is the truth. A sync compares it with what MLflow holds and sends what is missing, so it may be late, fail
+half-way or be repeated. A child counts as sent once its status is final, which is the last thing written; one that a
+crash left running is deleted and sent again. A parent with a child that the ledger does not hold belongs to another
+search of the same name, so a search that was started afresh gets a parent of its own.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+import os
+import re
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from narl.config.search_space import SearchSpace
+from narl.errors import NarlError
+from narl.pareto import front_of
+from narl.records import TrialRecord, stable_hash
+from narl.tracking.figures import front_figure, front_png, front_table, write_html
+
+if TYPE_CHECKING:
+    from mlflow.entities import Run
+
+PAGE = 1000  # runs a query
+BATCH = {"metrics": 900, "params": 100}  # one log_batch may carry 1,000 things, of which 100 parameters
+TEXT = 2000  # characters of an error message
+# MLflow's own defaults keep a call to a dead server waiting for minutes.
+PATIENCE = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1", "MLFLOW_HTTP_REQUEST_TIMEOUT": "10"}
+
+
+class MLflowMirror:
+    """Sends a search's records to MLflow. Connects at the first sync; nothing is sent or opened before.
+
+    One writer at a time: the driver of the search, or `narl sync` after it.
+
+    Args:
+        name: name of the search; its runs are in the experiment `narl/<name>`, or `$MLFLOW_EXPERIMENT_NAME`.
+        objectives: whose front is shown.
+        search_params: parameters of the parent run; nested mappings become dotted names.
+        tracking_uri: by default `$MLFLOW_TRACKING_URI`, else `mlflow.db` (SQLite) in the working folder of now, with
+            artifacts in `mlruns` beside it, where `mlflow server` started in that folder finds both.
+        redraw_seconds: a changed front is drawn at most so often; drawing takes most of a second.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        objectives: Sequence[str],
+        search_params: Mapping[str, Any],
+        tracking_uri: str | None = None,
+        redraw_seconds: float = 15.0,
+    ):
+        self.name = name
+        self.objectives = tuple(objectives)
+        self.uri = tracking_uri or os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{Path('mlflow.db').absolute()}"
+        self._search_params = dict(_flat(search_params))
+        self._parent: Run | None = None
+        self._sent: set[int] = set()
+        self._reported = 0  # the last step of the parent's metrics
+        self._drawn: frozenset[int] = frozenset()  # trials on the front that the parent shows
+        self._drawn_at = -math.inf
+        self._redraw_seconds = redraw_seconds
+
+    def sync(self, records: Sequence[TrialRecord]) -> int:
+        """Send every record that MLflow lacks, then the front if it changed; the number of trials sent.
+
+        Args:
+            records: everything in the ledger.
+
+        Raises:
+            NarlError: MLflow cannot be used; call again later. The message holds no credentials.
+        """
+        return self._guarded(self._sync, records)
+
+    def finish(self, records: Sequence[TrialRecord]) -> int:
+        """`sync`, draw the front a last time and end the parent run."""
+        return self._guarded(self._finish, records)
+
+    def _guarded(self, action: Callable[[Sequence[TrialRecord]], int], records: Sequence[TrialRecord]) -> int:
+        try:
+            return action(records)
+        except Exception as error:
+            self._parent = None  # what arrived is uncertain: ask again next time
+            raise NarlError(f"MLflow at {without_credentials(self.uri)}: {_one_line(error)}") from error
+
+    def _sync(self, records: Sequence[TrialRecord]) -> int:
+        count = self._send_missing(records)
+        front = frozenset(r.trial_id for r in front_of(records, self.objectives))
+        if front != self._drawn and time.monotonic() - self._drawn_at >= self._redraw_seconds:
+            self._draw(records)
+            self._drawn, self._drawn_at = front, time.monotonic()
+        return count
+
+    def _finish(self, records: Sequence[TrialRecord]) -> int:
+        count = self._send_missing(records)
+        if any(r.metrics is not None for r in records):
+            self._draw(records)
+        self._client.set_terminated(self._parent.info.run_id, "FINISHED")
+        return count
+
+    def _send_missing(self, records: Sequence[TrialRecord]) -> int:
+        if self._parent is None:
+            self._connect(records)
+        missing = [record for record in records if record.trial_id not in self._sent]
+        for record in sorted(missing, key=_finish_order):
+            self._send(record)
+            self._sent.add(record.trial_id)
+        self._report(records)
+        return len(missing)
+
+    def _connect(self, records: Sequence[TrialRecord]) -> None:
+        """Find or create the experiment and the parent, and learn which trials it has."""
+        for key, value in {**PATIENCE, "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true"}.items():
+            os.environ.setdefault(key, value)
+        from mlflow import MlflowClient
+
+        # A new database announces its making, which would break into the live view.
+        for noisy in ("alembic", "mlflow.store.db.utils"):
+            logging.getLogger(noisy).setLevel(logging.WARNING)
+        self._client = MlflowClient(tracking_uri=self.uri, registry_uri=self.uri)
+        title = os.environ.get("MLFLOW_EXPERIMENT_NAME") or f"narl/{self.name}"
+        experiment = self._client.get_experiment_by_name(title)
+        if experiment is None:
+            self._experiment_id = self._client.create_experiment(title)
+        elif experiment.lifecycle_stage == "active":
+            self._experiment_id = experiment.experiment_id
+        else:
+            raise NarlError(f"experiment {title!r} is deleted; restore it or set MLFLOW_EXPERIMENT_NAME to another")
+
+        hashes = {r.trial_id: _record_hash(r) for r in records}
+        known = []
+        for parent in self._runs(f"tags.`narl.search` = '{self.name}'"):
+            children = self._runs(f"tags.`mlflow.parentRunId` = '{parent.info.run_id}'")
+            if all(hashes.get(_trial_id(run)) == run.data.tags.get("narl.record_hash") for run in children):
+                known.append((parent, children))
+        # Of parents that fit, one that has trials is surer than one that has none yet.
+        parent, children = max(known, key=lambda pair: len(pair[1]), default=None) or (self._new_parent(records), [])
+        finished = [run for run in children if run.info.status in ("FINISHED", "FAILED")]
+        for run in children:
+            if run not in finished:
+                self._client.delete_run(run.info.run_id)
+        self._sent = {_trial_id(run) for run in finished}
+        self._reported = int(sum(parent.data.metrics.get(key, 0) for key in ("trials_complete", "trials_failed")))
+        self._drawn = frozenset()
+        self._resume_parent(parent)
+        self._parent = parent
+
+    def _runs(self, condition: str) -> list[Run]:
+        """Every run of the experiment that meets the condition, newest first."""
+        runs: list[Run] = []
+        token = None
+        while True:
+            page = self._client.search_runs([self._experiment_id], condition, max_results=PAGE, page_token=token)
+            runs.extend(page)
+            token = page.token
+            if not token:
+                return runs
+
+    def _new_parent(self, records: Sequence[TrialRecord]) -> Run:
+        started = min((r.started_at for r in records), default=time.time())
+        tags = {"narl.search": self.name, "narl.objectives": ",".join(self.objectives), "mlflow.source.name": "narl"}
+        return self._client.create_run(
+            self._experiment_id, start_time=_milliseconds(started), tags=tags, run_name=self.name
+        )
+
+    def _resume_parent(self, parent: Run) -> None:
+        from mlflow.entities import Param
+
+        run_id = parent.info.run_id
+        if parent.info.status != "RUNNING":
+            self._client.update_run(run_id, status="RUNNING")
+        # MLflow refuses to change a parameter, so those that a resume changes (how many trials) keep their first value.
+        lacking = [Param(k, v) for k, v in self._search_params.items() if k not in parent.data.params]
+        for batch in _batches(lacking, BATCH["params"]):
+            self._client.log_batch(run_id, params=batch)
+
+    def _send(self, record: TrialRecord) -> None:
+        """One child run, its final status last."""
+        from mlflow.entities import Metric, Param
+
+        config = record.config
+        finished = _milliseconds(record.finished_at)
+        tags = {
+            **record.tags,
+            "mlflow.parentRunId": self._parent.info.run_id,
+            "mlflow.source.name": "narl",
+            "narl.trial_id": str(record.trial_id),
+            "narl.content_hash": config.content_hash,
+            "narl.record_hash": _record_hash(record),
+            "narl.status": record.status,
+        }
+        if record.error is not None:
+            tags["narl.error"] = record.error[:TEXT]
+        run_id = self._client.create_run(
+            self._experiment_id,
+            start_time=_milliseconds(record.started_at),
+            tags=tags,
+            run_name=f"{record.trial_id:04d} {config.arch}/{config.split}",
+        ).info.run_id
+        scalars = {**(record.metrics.scalars() if record.metrics else {}), **record.telemetry}
+        metrics = [Metric(key, value, finished, 0) for key, value in scalars.items()]
+        for name, curve in record.curves.items():
+            metrics += [Metric(f"curve/{name}", value, finished, step) for step, value in enumerate(curve)]
+        first, *rest = list(_batches(metrics, BATCH["metrics"])) or [[]]
+        self._client.log_batch(run_id, metrics=first, params=[Param(k, str(v)) for k, v in config.to_json().items()])
+        for batch in rest:
+            self._client.log_batch(run_id, metrics=batch)
+        self._client.set_terminated(run_id, "FINISHED" if record.status == "complete" else "FAILED", finished)
+
+    def _report(self, records: Sequence[TrialRecord]) -> None:
+        """The parent's metrics, one step a finished trial, for the steps not reported before."""
+        from mlflow.entities import Metric
+
+        metrics: list[Metric] = []
+        front: list[TrialRecord] = []
+        complete = 0
+        for step, record in enumerate(sorted(records, key=_finish_order), start=1):
+            if record.metrics is not None:
+                complete += 1
+                front = front_of([*front, record], self.objectives)
+                best = max(record.metrics.delta, best) if complete > 1 else record.metrics.delta
+            if step > self._reported:
+                values = {"trials_complete": complete, "trials_failed": step - complete, "front_size": len(front)}
+                if complete:
+                    values["best_delta"] = best
+                at = _milliseconds(record.finished_at)
+                metrics += [Metric(key, value, at, step) for key, value in values.items()]
+        for batch in _batches(metrics, BATCH["metrics"]):
+            self._client.log_batch(self._parent.info.run_id, metrics=batch)
+        self._reported = len(records)
+
+    def _draw(self, records: Sequence[TrialRecord]) -> None:
+        """front.json, front.html and front.png on the parent, over the ones it has."""
+        run_id = self._parent.info.run_id
+        rows = front_table(records, self.objectives)
+        table = {"columns": list(rows[0]), "data": [list(row.values()) for row in rows]}
+        with tempfile.TemporaryDirectory(prefix="narl-front-") as folder:
+            files = {name: Path(folder) / name for name in ("front.json", "front.html", "front.png")}
+            files["front.json"].write_text(json.dumps(table), encoding="utf-8")
+            write_html(front_figure(records, self.objectives, self.name), files["front.html"])
+            front_png(records, self.objectives, self.name, files["front.png"])
+            for file in files.values():
+                self._client.log_artifact(run_id, str(file))
+        # The tag is what makes MLflow's page show the file as a table.
+        self._client.set_tag(run_id, "mlflow.loggedArtifacts", json.dumps([{"path": "front.json", "type": "table"}]))
+
+
+def search_params(space: SearchSpace) -> dict[str, str]:
+    """What the parent run of a search shows as parameters."""
+    return {
+        "pipeline": space.pipeline.name,
+        "method": space.method,
+        "architectures": ", ".join(space.architectures),
+        "objectives": ", ".join(space.objectives),
+        "budgets": ", ".join(f"{name} <= {bound:g}" for name, bound in space.budgets.items()) or "none",
+        "sampler": space.sampler,
+        "seed": str(space.seed),
+        "epochs": str(space.training.epochs),
+        "adversaries": ", ".join(space.attack.adversaries),
+        "space_hash": space.content_hash,
+    }
+
+
+class BackgroundMirror:
+    """Syncs in a thread of its own whenever it is told that there is news, and never disturbs the search.
+
+    Args:
+        mirror: where to.
+        read_records: everything in the ledger at the moment of the call.
+    """
+
+    def __init__(self, mirror: MLflowMirror, read_records: Callable[[], Sequence[TrialRecord]]):
+        self._mirror = mirror
+        self._read_records = read_records
+        self._news = threading.Event()
+        self._closing = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="narl-mlflow", daemon=True)
+        self.last_error: str | None = None
+        """Why the latest sync failed, in one line; None if it did not."""
+
+    def notify(self) -> None:
+        """There is something to send. Returns at once; notices during a sync lead to one more."""
+        if not self._closing.is_set():
+            self._wake()
+
+    def close(self, timeout: float = 60.0) -> None:
+        """Send what is left, end the parent run, and return when that is done or `timeout` seconds are over."""
+        if self._closing.is_set():
+            return
+        self._closing.set()
+        self._wake()
+        self._thread.join(timeout)
+        if self._thread.is_alive():
+            self.last_error = f"MLflow did not take the last trials within {timeout:g} s"
+
+    def _wake(self) -> None:
+        self._news.set()
+        if not self._thread.is_alive():
+            self._thread.start()
+
+    def _run(self) -> None:
+        while True:
+            self._news.wait()
+            self._news.clear()
+            last = self._closing.is_set()
+            try:
+                send = self._mirror.finish if last else self._mirror.sync
+                send(self._read_records())
+                self.last_error = None
+            except Exception as error:
+                self.last_error = _one_line(error)
+            if last:
+                return
+
+
+def without_credentials(text: str) -> str:
+    """The text with `user:password@` cut out of every URI in it."""
+    return re.sub(r"(?<=://)[^/\s'\"]*@", "", text)
+
+
+def _one_line(error: Exception) -> str:
+    """What went wrong, short and without secrets. Of a chain of wrapped connection errors only the first is news."""
+    words = " ".join(str(error).split()) or type(error).__name__
+    reason = re.search(r"(Connection refused|Name or service not known|timed out|No route to host)", words)
+    if reason and not isinstance(error, NarlError):
+        return f"no connection ({reason.group()})"
+    return without_credentials(words)[:300]
+
+
+def _record_hash(record: TrialRecord) -> str:
+    return stable_hash(record.to_json())
+
+
+def _finish_order(record: TrialRecord) -> tuple[float, int]:
+    return record.finished_at, record.trial_id
+
+
+def _trial_id(run: Run) -> int:
+    return int(run.data.tags.get("narl.trial_id", -1))
+
+
+def _milliseconds(seconds: float) -> int:
+    return round(seconds * 1000)
+
+
+def _batches(items: Sequence[Any], size: int) -> Iterable[Sequence[Any]]:
+    return (items[i : i + size] for i in range(0, len(items), size))
+
+
+def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterable[tuple[str, str]]:
+    """Nested mappings as dotted names; everything else as text."""
+    for key, value in values.items():
+        if isinstance(value, Mapping) and value:
+            yield from _flat(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", str(value)[:TEXT]

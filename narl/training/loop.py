@@ -1,0 +1,76 @@
+"""The loop every training method shares: epochs over a loader, losses watched for divergence."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor, nn
+
+from narl.data.dataset import BatchLoader
+from narl.errors import DivergedTraining
+from narl.training.classification import to_unit_range
+
+# A task loss this many times that of a constant guess means training blew up, not that it is slow.
+DIVERGED_ABOVE_CHANCE = 100
+
+
+class Method(Protocol):
+    """What the loop needs of a training method."""
+
+    networks: tuple[nn.Module, ...]
+
+    def step(self, images: Tensor, utility: Tensor, private: Tensor): ...
+
+
+@dataclass(frozen=True)
+class EpochLosses:
+    """Mean losses of one epoch, in nats."""
+
+    epoch: int
+    task: float
+    leak: float
+
+
+def train(
+    method: Method, loader: BatchLoader, *, epochs: int, num_utility_classes: int, device: torch.device
+) -> Iterator[EpochLosses]:
+    """Train for `epochs`, yielding after each.
+
+    Raises:
+        DivergedTraining: a loss is not finite, or the task loss is beyond `DIVERGED_ABOVE_CHANCE`.
+    """
+    for network in method.networks:
+        network.train()
+    for epoch in range(epochs):
+        task_sum = torch.zeros((), device=device)
+        leak_sum = torch.zeros((), device=device)
+        seen = 0
+        for batch in loader.epoch(epoch):
+            count = len(batch.utility)
+            if count < 2:
+                continue  # batch normalisation has no variance to learn from a single image
+            losses = method.step(
+                to_unit_range(batch.images, device),
+                batch.utility.to(device, non_blocking=True),
+                batch.private.to(device, non_blocking=True),
+            )
+            task_sum += losses.task * count
+            leak_sum += losses.leak * count
+            seen += count
+        result = EpochLosses(epoch, task_sum.item() / max(seen, 1), leak_sum.item() / max(seen, 1))
+        _refuse_divergence(result, num_utility_classes)
+        yield result
+
+
+def _refuse_divergence(losses: EpochLosses, num_utility_classes: int) -> None:
+    if not (math.isfinite(losses.task) and math.isfinite(losses.leak)):
+        raise DivergedTraining(
+            f"epoch {losses.epoch + 1}: a loss is not finite (task {losses.task:g}, leakage {losses.leak:g})"
+        )
+    limit = DIVERGED_ABOVE_CHANCE * math.log(num_utility_classes)
+    if losses.task > limit:
+        raise DivergedTraining(f"epoch {losses.epoch + 1}: task loss {losses.task:g} is above {limit:g}")

@@ -1,0 +1,116 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import nn
+
+from narl.attacks.features import CachedFeatures
+from narl.attacks.fit import evaluate, fit
+from narl.attacks.floor import label_floor
+from narl.config.trial import Attack
+from narl.models.noise import GaussianNoise
+from narl.training.precision import Precision
+
+CPU = Precision(torch.device("cpu"), torch.float32)
+
+
+def test_floor_of_the_papers_cifar10_task():
+    private = np.repeat(np.arange(10), 100)
+    living = np.isin(private, [2, 3, 4, 5, 6, 7]).astype(int)
+    assert label_floor(living, private) == pytest.approx(20.0)  # 0.6/6 + 0.4/4
+
+
+def test_floor_of_a_label_that_tells_all_or_nothing():
+    private = np.array([0, 0, 1, 1, 2, 2])
+    assert label_floor(private, private) == 100
+    assert label_floor(np.zeros(6, int), np.array([0, 0, 0, 1, 1, 2])) == pytest.approx(50)
+
+
+@given(st.lists(st.tuples(st.integers(0, 2), st.integers(0, 4)), min_size=1, max_size=40))
+def test_floor_is_what_the_best_rule_from_the_utility_label_scores(pairs):
+    utility, private = (np.array(column) for column in zip(*pairs))
+    rules = [max(range(5), key=lambda p: np.sum((utility == u) & (private == p))) for u in range(3)]
+    score = 100 * np.mean([rules[u] == p for u, p in pairs])
+    assert label_floor(utility, private) == pytest.approx(score)
+    assert label_floor(utility, private) >= 100 * np.bincount(private).max() / len(private) - 1e-9
+
+
+def toy_features(count: int, seed: int) -> CachedFeatures:
+    """Private label 0..2 in the mean of one channel each; utility label independent of it in the fourth."""
+    generator = torch.Generator().manual_seed(seed)
+    private = torch.randint(3, (count,), generator=generator)
+    utility = torch.randint(2, (count,), generator=generator)
+    clean = torch.zeros(count, 4, 2, 2)
+    clean[torch.arange(count), private] = 3.0
+    clean[:, 3] = 3.0 * utility[:, None, None]
+    return CachedFeatures(clean, utility, private)
+
+
+def head(outputs: int) -> nn.Module:
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Flatten(), nn.Linear(16, 16), nn.BatchNorm1d(16), nn.ReLU(), nn.Linear(16, outputs))
+
+
+def run_fit(label, sigma, *, settings=Attack(max_epochs=12, patience=3, batch_size=32), seed=0):
+    steps = fit(
+        head(1 if label == "utility" else 3),
+        toy_features(600, 1),
+        toy_features(200, 2),
+        label=label,
+        noise=GaussianNoise(sigma),
+        settings=settings,
+        precision=CPU,
+        seed=seed,
+    )
+    while True:
+        try:
+            next(steps)
+        except StopIteration as stop:
+            return stop.value
+
+
+def score(result, label, sigma, draws=4):
+    return evaluate(
+        result.network,
+        toy_features(500, 3),
+        label=label,
+        noise=GaussianNoise(sigma),
+        precision=CPU,
+        generator=torch.Generator().manual_seed(9),
+        draws=draws,
+    )
+
+
+def test_an_attacker_reads_what_is_there_and_only_noise_stops_it():
+    assert score(run_fit("private", 0.0), "private", 0.0) == 100
+    assert score(run_fit("utility", 0.0), "utility", 0.0) == 100
+    hidden = score(run_fit("private", 100.0), "private", 100.0)
+    assert hidden < 45  # chance is a third
+
+
+def test_convergence_keeps_the_best_epoch_and_stops_on_patience():
+    result = run_fit("private", 0.0)
+    assert result.converged and len(result.curve) < 12
+    best = max(range(len(result.curve)), key=result.curve.__getitem__)
+    assert len(result.curve) - 1 - best == 3
+    capped = run_fit("private", 2.0, settings=Attack(max_epochs=2, patience=3, batch_size=32))
+    assert not capped.converged and len(capped.curve) == 2
+
+
+def test_same_seed_same_attack_other_seed_other_noise():
+    assert run_fit("private", 2.0, seed=5).curve == run_fit("private", 2.0, seed=5).curve
+    assert run_fit("private", 2.0, seed=5).curve != run_fit("private", 2.0, seed=6).curve
+
+
+def test_every_sample_is_seen_once_in_an_order_of_the_generators():
+    features = toy_features(50, 0)
+    orders = []
+    for seed in (0, 0, 1):
+        seen = [b[2] for b in features.batches(16, shuffle=torch.Generator().manual_seed(seed))]
+        assert [len(b) for b in seen] == [16, 16, 16, 2]
+        orders.append(torch.cat(seen).tolist())
+    assert orders[0] == orders[1] != orders[2]
+    assert sorted(orders[0]) == sorted(features.private.tolist())

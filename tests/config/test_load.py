@@ -1,0 +1,116 @@
+from __future__ import annotations
+
+import pytest
+import yaml
+
+from narl.config.load import build
+from narl.config.pipeline import Pipeline, load_pipeline
+from narl.config.search_space import SearchSpace, load_search_space
+from narl.config.trial import load_train_config
+from narl.errors import ConfigError
+
+PIPELINE = {
+    "name": "p",
+    "source": {"kind": "digits"},
+    "utility": {"name": "u", "map": {"a": ["0"], "b": ["1"]}},
+    "private": {"name": "digit"},
+}
+SPACE = {
+    "name": "s",
+    "pipeline": PIPELINE,
+    "architectures": {"resnet18": {}},
+    "sigma": 1,
+    "lambda": {"low": 0.1, "high": 1},
+}
+
+
+def changed(content, path, value):
+    """A deep copy of `content` with the value at `path` (dotted) replaced."""
+    copy = yaml.safe_load(yaml.safe_dump(content))
+    *parents, last = path.split(".")
+    node = copy
+    for parent in parents:
+        node = node[parent]
+    node[last] = value
+    return copy
+
+
+@pytest.mark.parametrize(
+    ("model", "content", "path", "value", "message"),
+    [
+        (Pipeline, PIPELINE, "imge", {}, r"unknown key 'imge'; did you mean 'image'"),
+        (Pipeline, PIPELINE, "source.kid", 1, r"unknown key 'source.digits.kid'; did you mean 'kind'"),
+        (Pipeline, PIPELINE, "utility.nam", "x", r"did you mean 'name'"),
+        (Pipeline, PIPELINE, "source", {"kind": "digit"}, r"source: unknown kind 'digit': .*; did you mean 'digits'"),
+        (Pipeline, PIPELINE, "splits", {"validation": 1.5}, r"splits.validation: .*less than 1.*1.5"),
+        (Pipeline, PIPELINE, "utility.map", {"a": ["0"]}, "at least two"),
+        (Pipeline, PIPELINE, "utility.map", {"a": ["0"], "b": ["0"]}, "class '0' is in both 'a' and 'b'"),
+        (Pipeline, PIPELINE, "utility.map", {"a": ["0"], "b": []}, "'b' gathers no class"),
+        (Pipeline, PIPELINE, "name", "../x", "name: .*given: '../x'"),
+        (SearchSpace, SPACE, "sigma", -1, r"sigma.*>= 0.*-1"),
+        (SearchSpace, SPACE, "sigma", {"low": 2, "high": 1}, "low 2 must be below high 1"),
+        (SearchSpace, SPACE, "sigma", {"low": 0, "high": 1, "log": True}, "must start above 0"),
+        (SearchSpace, SPACE, "sigma", float("nan"), "finite"),
+        (SearchSpace, SPACE, "lambda", [0.1, -2], ">= 0"),
+        (SearchSpace, SPACE, "objectives", ["dleta"], "did you mean 'delta'"),
+        (SearchSpace, SPACE, "budgets", {"gflops": 2}, "did you mean 'client_gflops'"),
+        (SearchSpace, SPACE, "budgets", {"client_gflops": 0}, "above 0"),
+        (SearchSpace, SPACE, "sampler", "tpee", "sampler.*'tpe'.*given: 'tpee'"),
+        (SearchSpace, SPACE, "trials", 0, "trials.*greater than or equal to 1"),
+        (SearchSpace, SPACE, "attack", {"adversaries": []}, "at least one adversary"),
+    ],
+)
+def test_each_mistake_gets_its_message(model, content, path, value, message):
+    build(model, content, "file.yaml")
+    with pytest.raises(ConfigError, match=message) as caught:
+        build(model, changed(content, path, value), "file.yaml")
+    assert str(caught.value).startswith("file.yaml: ")
+    assert "\n" not in str(caught.value)
+
+
+def test_files_that_cannot_be_read(tmp_path):
+    (tmp_path / "space.yaml").write_text("a: [1")
+    with pytest.raises(ConfigError, match="not valid YAML"):
+        load_search_space(tmp_path / "space.yaml")
+    with pytest.raises(ConfigError, match="no such file; did you mean 'space.yaml'"):
+        load_search_space(tmp_path / "spaces.yaml")
+    (tmp_path / "list.yaml").write_text("[1]")
+    with pytest.raises(ConfigError, match="expected a mapping"):
+        load_pipeline(tmp_path / "list.yaml")
+    (tmp_path / "twice.yaml").write_text("name: a\nname: b\n")
+    with pytest.raises(ConfigError, match="'name' is given twice"):
+        load_pipeline(tmp_path / "twice.yaml")
+    (tmp_path / "tag.yaml").write_text("name: !!python/object/apply:os.system ['true']\n")
+    with pytest.raises(ConfigError, match="not valid YAML"):
+        load_pipeline(tmp_path / "tag.yaml")
+
+
+def test_paths_are_relative_to_the_file_that_names_them(tmp_path):
+    (tmp_path / "deep").mkdir()
+    folder = {**PIPELINE, "source": {"kind": "image_folder", "root": "../images"}}
+    (tmp_path / "deep" / "p.yaml").write_text(yaml.safe_dump(folder))
+    (tmp_path / "s.yaml").write_text(yaml.safe_dump({**SPACE, "pipeline": "deep/p.yaml"}))
+    assert load_search_space(tmp_path / "s.yaml").pipeline.source.root == str(tmp_path / "images")
+    (tmp_path / "t.yaml").write_text(yaml.safe_dump({**SPACE, "pipeline": "deep/q.yaml"}))
+    with pytest.raises(ConfigError, match="no such file"):
+        load_search_space(tmp_path / "t.yaml")
+
+
+def test_content_hash_ignores_what_leaves_trials_comparable():
+    space = build(SearchSpace, SPACE, "x")
+    for path, value, same in (
+        ("name", "other", True),
+        ("trials", 99, True),
+        ("sampler", "random", True),
+        ("sigma", 2, False),
+        ("training", {"epochs": 3}, False),
+        ("seed", 5, False),
+    ):
+        assert (build(SearchSpace, changed(SPACE, path, value), "x").content_hash == space.content_hash) == same, path
+
+
+def test_train_config_of_a_bad_point(tmp_path):
+    content = {"pipeline": PIPELINE, "trial": {"arch": "resnet18", "split": 1, "sigma": -3, "lambda": 0}}
+    (tmp_path / "c.yaml").write_text(yaml.safe_dump(content))
+    with pytest.raises(ConfigError, match="trial.sigma.*-3"):
+        load_train_config(tmp_path / "c.yaml")

@@ -1,0 +1,33 @@
+"""Every declaration that ships is legal, and legal for the networks and sizes it names."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from narl.config.pipeline import load_pipeline
+from narl.config.search_space import load_search_space
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.mark.parametrize("path", sorted(ROOT.glob("pipelines/*.yaml")), ids=lambda p: p.name)
+def test_pipeline(path):
+    assert load_pipeline(path).name == path.stem
+
+
+@pytest.mark.parametrize("path", sorted(ROOT.glob("search_spaces/*.yaml")), ids=lambda p: p.name)
+def test_search_space(path):
+    from narl.search.space import affordable
+
+    space = load_search_space(path)
+    assert space.name == path.stem
+    assert affordable(space).split_points
+
+
+def test_cluster_file_is_one_that_the_ray_launcher_takes():
+    from ray.autoscaler._private.util import fillout_defaults, validate_config
+
+    validate_config(fillout_defaults(yaml.safe_load((ROOT / "cluster" / "cluster.yaml").read_text())))

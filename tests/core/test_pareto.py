@@ -1,0 +1,89 @@
+from __future__ import annotations
+
+import itertools
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from narl.errors import ConfigError, NothingFeasible
+from narl.pareto import best_within, dominates, front_of, hypervolume, non_dominated
+
+# Few distinct values, so that ties are common, as they are with discrete costs.
+rows = st.integers(1, 3).flatmap(
+    lambda width: st.lists(st.tuples(*[st.integers(0, 4)] * width), min_size=1, max_size=25)
+)
+
+
+@given(rows)
+def test_front_is_exactly_the_rows_that_nothing_dominates(points):
+    expected = [i for i, p in enumerate(points) if not any(dominates(q, p) for q in points)]
+    assert non_dominated(points) == expected
+
+
+def test_equal_rows_stay_together():
+    assert non_dominated([(1, 2), (1, 2), (2, 1), (2, 2)]) == [0, 1, 2]
+
+
+@pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
+def test_a_row_that_is_not_finite_is_refused(bad):
+    with pytest.raises(ValueError, match="not finite"):
+        non_dominated([(0.0, 1.0), (bad, 0.0)])
+
+
+def test_hypervolumes_worked_out_by_hand():
+    assert hypervolume([(0,)], (3,)) == 3
+    assert hypervolume([(1, 2), (2, 1)], (3, 3)) == 3  # 2x1 + 1x2 - overlap 1x1
+    assert hypervolume([(0, 0, 0)], (2, 3, 4)) == 24
+    assert hypervolume([(1, 1, 0), (0, 0, 1)], (2, 2, 2)) == 1 * 1 * 2 + 2 * 2 * 1 - 1
+    assert hypervolume([(3, 0)], (3, 3)) == 0
+    assert hypervolume([], (1, 1)) == 0
+
+
+@given(st.lists(st.tuples(*[st.integers(0, 3)] * 3), max_size=8))
+def test_hypervolume_counts_the_unit_cells_it_covers(points):
+    cells = itertools.product(range(4), repeat=3)
+    covered = sum(any(all(p <= c for p, c in zip(point, cell)) for point in points) for cell in cells)
+    assert hypervolume(points, (4, 4, 4)) == covered
+
+
+def test_front_of_keeps_failed_trials_out(record):
+    records = [record(0, error="boom"), record(1, utility=80), record(2, utility=90), record(3, gflops=0.5)]
+    assert [r.trial_id for r in front_of(records, ["delta", "client_gflops"])] == [3]
+
+
+def test_best_within_breaks_ties_by_memory_then_gflops_then_id(record):
+    records = [
+        record(0, memory=5, gflops=1),
+        record(1, memory=4, gflops=2),
+        record(2, memory=4, gflops=1),
+        record(3, memory=4, gflops=1),
+        record(4, memory=1, gflops=1, utility=80),
+    ]
+    assert best_within(records, at_most={}).trial_id == 2
+
+
+def test_best_within_honours_every_bound(record):
+    records = [
+        record(0, utility=95, gflops=3),
+        record(1, utility=92, leakage=45),
+        record(2, utility=88, leakage=25),
+        record(3, utility=91, leakage=40),
+    ]
+    assert best_within(records, at_most={"client_gflops": 2}).trial_id == 2
+    assert best_within(records, at_most={"client_gflops": 2}, at_least={"utility": 90}).trial_id == 3
+    assert best_within(records, at_most={"leakage": 30, "client_gflops": 1}).trial_id == 2
+
+
+def test_nothing_within_budget_names_the_cheapest(record):
+    records = [record(0, gflops=3.0), record(1, gflops=1.5, arch="alexnet", split=4), record(2, error="x")]
+    with pytest.raises(NothingFeasible, match=r"none of 2 .*client_gflops <= 1; .*trial 1 \(alexnet split 4\): 1.5 GF"):
+        best_within(records, at_most={"client_gflops": 1})
+    with pytest.raises(NothingFeasible, match="no finished trial"):
+        best_within([record(2, error="x")], at_most={})
+
+
+def test_an_unknown_bound_names_the_nearest(record):
+    with pytest.raises(ConfigError, match="did you mean 'client_gflops'"):
+        best_within([record(0)], at_most={"client_gflop": 1})

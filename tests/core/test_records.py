@@ -1,0 +1,63 @@
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from narl.objectives import OBJECTIVES, objective, to_minimise
+from narl.records import TrialConfig, TrialRecord
+
+configs = st.builds(
+    TrialConfig,
+    arch=st.sampled_from(["resnet18", "alexnet"]),
+    split=st.integers(1, 5),
+    sigma=st.floats(0, 1e3),
+    lambda_=st.floats(0, 1e3),
+    seed=st.integers(0, 9),
+)
+
+
+@given(configs)
+def test_config_survives_json_and_keeps_its_hash(config):
+    again = TrialConfig.from_json(json.loads(json.dumps(config.to_json())))
+    assert again == config and again.content_hash == config.content_hash
+    assert "lambda" in config.to_json()
+
+
+@given(configs, configs)
+def test_hashes_are_equal_exactly_for_equal_configs(a, b):
+    assert (a.content_hash == b.content_hash) == (a == b)
+
+
+def test_record_survives_json(record):
+    for original in (record(3), record(4, error="DivergedTraining: epoch 2")):
+        assert TrialRecord.from_json(json.loads(json.dumps(original.to_json()))) == original
+
+
+def test_records_refuse_what_is_not_finite(record):
+    good = record(0)
+    for name in ("utility", "delta", "feature_rms"):
+        with pytest.raises(ValueError, match=name):
+            dataclasses.replace(good, metrics=dataclasses.replace(good.metrics, **{name: math.nan}))
+
+
+def test_status_and_metrics_must_agree(record):
+    with pytest.raises(ValueError, match="complete"):
+        dataclasses.replace(record(0, error="x"), status="complete")
+
+
+def test_every_objective_is_a_metric_and_signs_follow_directions(record):
+    metrics = record(0).metrics
+    for name in OBJECTIVES:
+        (value,) = to_minimise(metrics, [name])
+        sign = -1 if objective(name).direction == "maximize" else 1
+        assert value == sign * getattr(metrics, name)
+
+
+def test_a_metric_that_does_not_exist_is_an_attribute_error(record):
+    with pytest.raises(AttributeError):
+        record(0).metrics.nonsense

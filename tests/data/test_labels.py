@@ -1,0 +1,51 @@
+"""Class names to label numbers."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from narl.config.pipeline import LabelSpec
+from narl.data.labels import encode_labels
+from narl.errors import DataError
+
+NAMES = ("dog", "cat", "ship") * 3
+
+
+def test_without_a_map_values_are_the_sorted_classes():
+    values, labels = encode_labels(LabelSpec(name="kind"), {"class": NAMES})
+    assert values == ("cat", "dog", "ship")
+    assert labels.dtype == np.int64 and labels.tolist() == [1, 0, 2] * 3
+
+
+def test_numbers_sort_by_value():
+    names = tuple(str(n) for n in (10, 9, 2)) * 3
+    assert encode_labels(LabelSpec(name="n"), {"class": names})[0] == ("2", "9", "10")
+    names = ("a10", "a9", "b1") * 3
+    assert encode_labels(LabelSpec(name="n"), {"class": names})[0] == ("a9", "a10", "b1")
+
+
+def test_a_map_keeps_its_order():
+    spec = LabelSpec(name="living", map={"thing": ["ship"], "animal": ["cat", "dog"]})
+    values, labels = encode_labels(spec, {"class": NAMES})
+    assert values == ("thing", "animal") and labels.tolist() == [1, 1, 0] * 3
+
+
+@pytest.mark.parametrize(
+    "spec, message",
+    [
+        ({"column": "clas"}, "unknown column 'clas': allowed are class; did you mean 'class'"),
+        ({"map": {"a": ["cat", "dgo"], "b": ["ship"]}}, "unknown class 'dgo'.*did you mean 'dog'"),
+        ({"map": {"a": ["cat"], "b": ["ship"]}}, "class 'dog' is in no list"),
+    ],
+)
+def test_labels_that_do_not_fit_are_refused(spec, message):
+    with pytest.raises(DataError, match=message):
+        encode_labels(LabelSpec(name="x", **spec), {"class": NAMES})
+
+
+def test_too_few_values_or_images_are_refused():
+    with pytest.raises(DataError, match="one value cat"):
+        encode_labels(LabelSpec(name="x"), {"class": ("cat",) * 9})
+    with pytest.raises(DataError, match="value 'dog' has 2 images, needs at least 3"):
+        encode_labels(LabelSpec(name="x"), {"class": ("cat",) * 9 + ("dog",) * 2})

@@ -1,0 +1,292 @@
+"""Both loaders: the same samples, labels and pixels for one seed, every sample once, whatever the batch size."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from small_data import digits_pipeline, folder_pipeline, write_images
+
+from narl.config.load import build
+from narl.config.pipeline import Augment, Pipeline
+from narl.data import dataset as dataset_module
+from narl.data.augment import Augmentation
+from narl.data.dataset import open_dataset
+from narl.errors import DataError
+
+HAS_FFCV = importlib.util.find_spec("ffcv") is not None
+needs_ffcv = pytest.mark.skipif(not HAS_FFCV, reason="FFCV is not installed")
+BOTH = ["tensor", pytest.param("ffcv", marks=needs_ffcv)]
+
+
+@pytest.fixture(scope="module")
+def datasets(tmp_path_factory):
+    cache = tmp_path_factory.mktemp("cache")
+    names = ["tensor", "ffcv"] if HAS_FFCV else ["tensor"]
+    return {name: open_dataset(digits_pipeline(), loader=name, cache_dir=cache) for name in names}
+
+
+def source_images(dataset, split):
+    """uint8 [N, 3, H, W] of a split, one image at a time from the source."""
+    from narl.data.preprocess import to_square
+
+    labelled = dataset._labelled
+    images = [to_square(labelled.source.image(i), dataset.pipeline.image) for i in labelled.indices[split]]
+    return torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2)
+
+
+@pytest.mark.parametrize("name", BOTH)
+@pytest.mark.parametrize("batch_size", [1, 13, 167, 1000])
+def test_every_sample_once_with_its_own_pixels_and_labels(datasets, name, batch_size):
+    dataset = datasets[name]
+    loader = dataset.loader("train", batch_size=batch_size, seed=5, shuffle=True)
+    assert loader.num_samples == 167 and len(loader) == -(-167 // batch_size)
+    # All batches are held until the epoch is over: none may be overwritten by a later one.
+    batches = list(loader.epoch(0))
+    assert len(batches) == len(loader)
+    assert [len(batch.index) for batch in batches[:-1]] == [batch_size] * (len(batches) - 1)
+    index = torch.cat([batch.index for batch in batches])
+    assert index.sort().values.tolist() == list(range(167))
+    assert index.tolist() != list(range(167))
+    utility, private = dataset.labels("train")
+    assert torch.equal(torch.cat([batch.utility for batch in batches]), utility[index])
+    assert torch.equal(torch.cat([batch.private for batch in batches]), private[index])
+    assert torch.equal(torch.cat([batch.images for batch in batches]), source_images(dataset, "train")[index])
+
+
+@pytest.mark.parametrize("name", BOTH)
+def test_batches_have_the_promised_form(datasets, name):
+    batch = next(datasets[name].loader("validation", batch_size=4).epoch(0))
+    assert batch.images.shape == (4, 3, 12, 12) and batch.images.dtype == torch.uint8
+    assert batch.images.is_contiguous(memory_format=torch.channels_last)
+    assert batch.index.tolist() == [0, 1, 2, 3]
+    assert {t.dtype for t in (batch.utility, batch.private, batch.index)} == {torch.int64}
+    assert torch.equal(batch.utility, batch.private % 2)  # parity of the digit
+    assert datasets[name].utility_classes == ("even", "odd")
+    assert datasets[name].private_classes == tuple("0123456789")
+
+
+@needs_ffcv
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    split=st.sampled_from(["train", "validation"]),
+    batch_size=st.integers(1, 200),
+    seed=st.integers(0, 2**40),
+    epoch=st.integers(0, 500),
+    shuffle=st.booleans(),
+    augment=st.booleans(),
+)
+def test_ffcv_equals_tensor(datasets, split, batch_size, seed, epoch, shuffle, augment):
+    asked = {"batch_size": batch_size, "seed": seed, "shuffle": shuffle, "augment": augment}
+    first, second = (list(datasets[name].loader(split, **asked).epoch(epoch)) for name in ("tensor", "ffcv"))
+    assert len(first) == len(second)
+    for one, other in zip(first, second, strict=True):
+        assert all(torch.equal(a, b) for a, b in zip(one, other, strict=True))
+
+
+def whole_epoch(loader, number):
+    """Images in the order of the split."""
+    batches = list(loader.epoch(number))
+    index = torch.cat([batch.index for batch in batches])
+    return torch.cat([batch.images for batch in batches])[index.argsort()], index
+
+
+def test_epochs_and_seeds_differ_and_repeat(datasets):
+    def epoch(seed, number, batch_size=32):
+        return whole_epoch(
+            datasets["tensor"].loader("train", batch_size=batch_size, seed=seed, shuffle=True, augment=True), number
+        )
+
+    images, order = epoch(1, 1)
+    same_images, same_order = epoch(1, 1, batch_size=7)  # the batch size decides neither order nor augmentation
+    assert torch.equal(images, same_images) and torch.equal(order, same_order)
+    for other in (epoch(1, 2), epoch(2, 1)):
+        assert not torch.equal(images, other[0]) and not torch.equal(order, other[1])
+
+
+def test_nothing_random_comes_from_global_state(datasets):
+    for dataset in datasets.values():
+        loader = dataset.loader("train", batch_size=32, shuffle=True, augment=True)
+        state, numpy_state = torch.get_rng_state(), np.random.get_state()[1].copy()
+        list(loader.epoch(0))
+        assert torch.equal(torch.get_rng_state(), state)
+        assert np.array_equal(np.random.get_state()[1], numpy_state)
+
+
+def test_augmentation_is_a_shift_of_the_flipped_image():
+    generator = torch.Generator().manual_seed(0)
+    images = torch.randint(1, 256, (40, 6, 6, 3), dtype=torch.uint8, generator=generator)
+    change = Augmentation.draw(Augment(flip=True, pad_crop=2), 40, generator)
+    index = torch.randperm(40, generator=generator)
+    changed = change(images, index)
+    for i, position in enumerate(index.tolist()):
+        padded = torch.zeros(10, 10, 3, dtype=torch.uint8)
+        padded[2:8, 2:8] = images[i]
+        top, left = change.top[position], change.left[position]
+        crop = padded[top : top + 6, left : left + 6]
+        assert torch.equal(changed[i], crop.flip(1) if change.flip[position] else crop)
+    assert 5 < change.flip.sum() < 35 and set(change.top.tolist()) == {0, 1, 2, 3, 4}
+
+
+def test_no_augmentation_unless_the_pipeline_asks():
+    dataset = open_dataset(digits_pipeline(augment={}), loader="tensor")
+    plain, changed = (
+        torch.cat([b.images for b in dataset.loader("validation", batch_size=9, augment=augment).epoch(0)])
+        for augment in (False, True)
+    )
+    assert torch.equal(plain, changed)
+
+
+def test_splits_that_were_not_opened_are_refused(datasets):
+    for use in (datasets["tensor"].labels, lambda split: datasets["tensor"].loader(split, batch_size=4)):
+        with pytest.raises(DataError, match="the search sees train and validation only"):
+            use("test")
+        with pytest.raises(DataError, match="unknown split 'trian'.*did you mean 'train'"):
+            use("trian")
+    with pytest.raises(DataError, match="unknown split"):
+        open_dataset(digits_pipeline(), splits=("tests",), loader="tensor")
+    opened = open_dataset(digits_pipeline(), splits=("test",), loader="tensor")
+    assert len(opened.labels("test")[0]) == 73
+
+
+def test_bad_batch_size_and_loader_name(datasets):
+    with pytest.raises(DataError, match="at least 1, got 0"):
+        datasets["tensor"].loader("train", batch_size=0)
+    with pytest.raises(DataError, match="unknown loader 'tensors'.*did you mean 'tensor'"):
+        open_dataset(digits_pipeline(), loader="tensors")
+
+
+def test_without_ffcv_auto_means_tensor_and_ffcv_says_how_to_get_it(monkeypatch, caplog):
+    monkeypatch.setitem(sys.modules, "ffcv", None)
+    monkeypatch.setitem(sys.modules, "ffcv.loader", None)
+    dataset_module._best_loader.cache_clear()
+    try:
+        assert open_dataset(digits_pipeline(), loader="auto").loader_name == "tensor"
+        assert open_dataset(digits_pipeline(), loader="auto").loader_name == "tensor"
+    finally:
+        dataset_module._best_loader.cache_clear()
+    assert len([record for record in caplog.records if "loaded as tensors" in record.message]) == 1
+    with pytest.raises(DataError, match=r"narl\[ffcv\].*libopencv-dev libturbojpeg0-dev pkg-config g\+\+"):
+        open_dataset(digits_pipeline(), loader="ffcv")
+
+
+@needs_ffcv
+def test_auto_means_ffcv_where_it_can_be_imported(tmp_path):
+    dataset_module._best_loader.cache_clear()
+    assert open_dataset(digits_pipeline(), cache_dir=tmp_path).loader_name == "ffcv"
+
+
+@needs_ffcv
+def test_importing_ffcv_leaves_the_thread_count_of_torch_alone():
+    script = "import torch; torch.set_num_threads(2); from narl.data.ffcv_support import require_ffcv; require_ffcv()"
+    script += "; assert torch.get_num_threads() == 2"
+    subprocess.run([sys.executable, "-c", script], check=True, timeout=300)
+
+
+@needs_ffcv
+def test_ffcv_leaves_the_thread_count_of_torch_alone(datasets):
+    before = torch.get_num_threads()
+    try:
+        for threads in (1, 2, 3):
+            torch.set_num_threads(threads)
+            list(datasets["ffcv"].loader("train", batch_size=64).epoch(0))
+            assert torch.get_num_threads() == threads
+    finally:
+        torch.set_num_threads(before)
+
+
+@needs_ffcv
+def test_two_epochs_at_once_do_not_mix(datasets):
+    loaders = [datasets["ffcv"].loader("train", batch_size=size, seed=size, shuffle=True) for size in (10, 10)]
+    reference = datasets["tensor"].loader("train", batch_size=10, seed=10, shuffle=True)
+    for one, other, expected, following in zip(
+        loaders[0].epoch(0), loaders[1].epoch(1), reference.epoch(0), reference.epoch(1), strict=True
+    ):
+        assert torch.equal(one.images, expected.images)
+        assert torch.equal(other.images, following.images)
+
+
+@needs_ffcv
+@pytest.mark.parametrize("taken", [1, 2, 14])
+def test_an_abandoned_epoch_leaves_no_thread_behind(datasets, taken):
+    loader = datasets["ffcv"].loader("train", batch_size=11)
+    list(loader.epoch(0))
+    before = threading.active_count()
+    epoch = loader.epoch(1)
+    for _ in range(taken):
+        next(epoch)
+    epoch.close()
+    assert threading.active_count() == before
+
+
+@needs_ffcv
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_dead_worker_thread_is_an_error_and_not_a_hang(datasets, monkeypatch):
+    def broken(**arguments):
+        raise RuntimeError("decoder failed")
+
+    loader = datasets["ffcv"].loader("train", batch_size=11)
+    monkeypatch.setattr(loader._reader._loader, "code", ([(broken, [])], []))
+    started = time.monotonic()
+    with pytest.raises(DataError, match="ended early"):
+        list(loader.epoch(0))
+    assert time.monotonic() - started < 10
+
+
+@needs_ffcv
+def test_files_of_several_pages(tmp_path):
+    for name in ("cat", "dog"):
+        write_images(tmp_path / "set" / name, 16)
+    pipeline = folder_pipeline(tmp_path / "set", image={"size": 256}, beton={"write_mode": "raw"})
+    stored, exact = (
+        next(open_dataset(pipeline, loader=name, cache_dir=tmp_path).loader("train", batch_size=99).epoch(0))
+        for name in ("ffcv", "tensor")
+    )
+    assert exact.images.nbytes > 2 * 2**21  # bytes of a page
+    assert torch.equal(stored.images, exact.images)
+
+
+@needs_ffcv
+def test_jpeg_files_hold_nearly_the_same_pixels(animals, tmp_path):
+    pipeline = folder_pipeline(animals, image={"size": 64}, beton={"write_mode": "jpg", "jpeg_quality": 100})
+    stored, exact = (
+        next(open_dataset(pipeline, loader=name, cache_dir=tmp_path / "cache").loader("train", batch_size=99).epoch(0))
+        for name in ("ffcv", "tensor")
+    )
+    assert torch.equal(stored.private, exact.private) and torch.equal(stored.index, exact.index)
+    assert 0 < (stored.images.float() - exact.images.float()).abs().mean() < 12
+
+
+@pytest.mark.cifar10
+@pytest.mark.skipif(
+    not os.environ.get("NARL_CIFAR10_FOLDER"),
+    reason="NARL_CIFAR10_FOLDER does not name a folder with train/<class>/*.jpg and test/<class>/*.jpg",
+)
+@pytest.mark.parametrize("name", BOTH)
+def test_cifar10_folder(name, tmp_path):
+    root = Path(os.environ["NARL_CIFAR10_FOLDER"]).expanduser()
+    living = {"no": ["airplane", "automobile", "ship", "truck"], "yes": ["bird", "cat", "deer", "dog", "frog", "horse"]}
+    content = {
+        "name": "cifar10",
+        "source": {"kind": "image_folder", "root": str(root), "train": "train", "test": "test"},
+        "utility": {"name": "living", "map": living},
+        "private": {"name": "class"},
+        "splits": {"train_limit": 2000, "validation_limit": 500, "test_limit": 500},
+    }
+    dataset = open_dataset(build(Pipeline, content, "test"), loader=name, cache_dir=tmp_path)
+    utility, private = dataset.labels("train")
+    assert private.bincount().tolist() == [200] * 10 and utility.bincount().tolist() == [800, 1200]
+    batches = list(dataset.loader("train", batch_size=256, shuffle=True).epoch(0))
+    assert torch.cat([batch.index for batch in batches]).sort().values.tolist() == list(range(2000))
+    mean = torch.cat([batch.images for batch in batches]).float().mean()
+    assert 110 < mean < 130  # about 120 over the whole training set

@@ -1,0 +1,194 @@
+"""Sources: what they hold, and one clear message for each way they can be wrong."""
+
+from __future__ import annotations
+
+import os
+
+import numpy as np
+import pytest
+from PIL import Image
+from small_data import write_images
+
+from narl.config.pipeline import Cifar10Source, DigitsSource, ImageFolderSource, TableSource
+from narl.config.pipeline import Image as ImageConfig
+from narl.data.preprocess import read_squares, to_square
+from narl.data.sources import open_source
+from narl.errors import DataError
+
+
+def folder(root, **names):
+    return open_source(ImageFolderSource(kind="image_folder", root=str(root), **names))
+
+
+def table(path, **names):
+    return open_source(TableSource(kind="table", csv=str(path), **names))
+
+
+def test_digits_are_scaled_to_all_of_uint8():
+    source = open_source(DigitsSource(kind="digits"))
+    assert len(source) == 1797 and set(source.subsets) == {None}
+    image = source.image(0)
+    assert image.shape == (8, 8, 3) and image.dtype == np.uint8
+    assert max(source.image(i).max() for i in range(20)) == 255
+    assert (image[..., 0] == image[..., 1]).all() and (image[..., 0] == image[..., 2]).all()
+    assert sorted(set(source.columns["class"])) == [str(digit) for digit in range(10)]
+    assert source.fingerprint() == open_source(DigitsSource(kind="digits")).fingerprint()
+
+
+def test_absent_cifar10_says_how_to_get_it(tmp_path):
+    with pytest.raises(DataError, match="download: true"):
+        open_source(Cifar10Source(kind="cifar10", root=str(tmp_path)))
+
+
+def test_folder_holds_its_images_in_sorted_order(animals):
+    (animals / "cat" / "notes.txt").write_text("not an image")
+    (animals / ".hidden").mkdir()
+    source = folder(animals)
+    assert source.columns == {"class": ("cat",) * 8 + ("dog",) * 6}
+    assert list(source.paths) == sorted(source.paths)
+    expected = np.asarray(Image.open(animals / "cat" / "003.png"))
+    assert np.array_equal(source.image(3), expected)
+
+
+def test_folder_with_train_and_test(tmp_path, animals):
+    root = tmp_path / "both"
+    root.mkdir()
+    animals.rename(root / "train")
+    write_images(root / "held_out" / "cat", 2)
+    source = folder(root, train="train", test="held_out")
+    assert source.subsets == ("train",) * 14 + ("test",) * 2
+    with pytest.raises(DataError, match="no folder 'trian'.*did you mean 'train'"):
+        folder(root, train="trian", test="held_out")
+
+
+def test_folder_fingerprint_follows_the_files(animals):
+    before = folder(animals).fingerprint()
+    assert folder(animals).fingerprint() == before
+    os.utime(animals / "cat" / "000.png", ns=(1, 1))
+    touched = folder(animals).fingerprint()
+    (animals / "dog" / "000.png").rename(animals / "dog" / "900.png")
+    assert len({before, touched, folder(animals).fingerprint()}) == 3
+
+
+def test_missing_and_empty_folders_are_refused(tmp_path, animals):
+    with pytest.raises(DataError, match="is not a folder"):
+        folder(tmp_path / "nowhere")
+    (animals / "fish").mkdir()
+    with pytest.raises(DataError, match="fish has no image"):
+        folder(animals)
+    with pytest.raises(DataError, match="no class folders"):
+        folder(animals / "fish")
+
+
+def test_unreadable_image_is_named(animals):
+    (animals / "cat" / "000.png").write_bytes(b"\x89PNG but not really")
+    source = folder(animals)
+    with pytest.raises(DataError, match="cat/000.png"):
+        source.image(0)
+    with pytest.raises(DataError, match="cat/000.png"):
+        list(read_squares(source, range(len(source)), ImageConfig(size=8)))
+
+
+def test_truncated_image_is_named(animals):
+    path = animals / "dog" / "005.png"
+    path.write_bytes(path.read_bytes()[:-60])
+    with pytest.raises(DataError, match="dog/005.png"):
+        folder(animals).image(13)
+
+
+def test_sixteen_bit_image_is_refused_rather_than_clipped(animals):
+    Image.fromarray(np.full((9, 9), 40_000, dtype=np.uint16)).save(animals / "cat" / "000.png")
+    with pytest.raises(DataError, match="8 bits"):
+        folder(animals).image(0)
+
+
+def test_links_out_of_the_folder_are_refused(tmp_path, animals):
+    write_images(tmp_path / "private", 1)
+    (animals / "cat" / "link.png").symlink_to(tmp_path / "private" / "000.png")
+    with pytest.raises(DataError, match="leads out of"):
+        folder(animals)
+    (animals / "cat" / "link.png").unlink()
+    (animals / "fish").symlink_to(tmp_path / "private")
+    with pytest.raises(DataError, match="leads out of"):
+        folder(animals)
+
+
+@pytest.fixture
+def people(tmp_path):
+    """A table of four images with two label columns and a split column."""
+    write_images(tmp_path / "faces", 4)
+    rows = ["path,age,name,part"] + [f"faces/{i:03}.png,{'old' if i % 2 else 'young'},n{i},train" for i in range(4)]
+    (tmp_path / "people.csv").write_text("\n".join(rows) + "\n")
+    return tmp_path / "people.csv"
+
+
+def test_table_has_every_other_column_as_label(people):
+    source = table(people, split_column="part")
+    assert source.columns == {"age": ("young", "old", "young", "old"), "name": ("n0", "n1", "n2", "n3")}
+    assert source.subsets == ("train",) * 4
+    assert source.image(2).shape == (10, 9, 3)
+    assert set(table(people).columns) == {"age", "name", "part"}
+
+
+def test_table_fingerprint_follows_labels_and_files(people):
+    before = table(people).fingerprint()
+    people.write_text(people.read_text().replace("young", "child"))
+    assert table(people).fingerprint() != before
+
+
+@pytest.mark.parametrize(
+    "change, names, message",
+    [
+        (None, {"path_column": "paht"}, "'paht': allowed are path, age, name, part; did you mean 'path'"),
+        (None, {"split_column": "parts"}, "did you mean 'part'"),
+        (("young,n0,train", "young,n0,trian"), {"split_column": "part"}, "line 2.*did you mean 'train'"),
+        (("faces/001.png", "../faces/001.png"), {}, "line 3.*must be relative"),
+        (("faces/001.png", "/etc/hostname"), {}, "line 3.*must be relative"),
+        (("faces/001.png", "C:\\\\x.png"), {}, "line 3.*must be relative"),
+        (("faces/001.png", "faces/009.png"), {}, "line 3: no such image"),
+        (("faces/001.png,old", "faces/001.png,"), {}, "line 3: no value in column 'age'"),
+        (("faces/001.png,old", "faces/001.png"), {}, "line 3: 3 values for 4 columns"),
+        (("path,age,name", "path,age,age"), {}, "two columns of the same name"),
+    ],
+)
+def test_each_fault_of_a_table_is_named(people, change, names, message):
+    if change:
+        people.write_text(people.read_text().replace(*change))
+    with pytest.raises(DataError, match=message):
+        table(people, **names)
+
+
+def test_missing_and_empty_tables(people):
+    with pytest.raises(DataError, match="no such file; did you mean 'people.csv'"):
+        table(people.with_name("peple.csv"))
+    people.write_text("path,age\n")
+    with pytest.raises(DataError, match="no rows"):
+        table(people)
+
+
+def test_table_refuses_a_link_out_of_its_folder(tmp_path):
+    write_images(tmp_path / "elsewhere", 1)
+    (tmp_path / "set").mkdir()
+    (tmp_path / "set" / "a.png").symlink_to(tmp_path / "elsewhere" / "000.png")
+    (tmp_path / "set" / "set.csv").write_text("path,label\na.png,x\n")
+    with pytest.raises(DataError, match="leads out of"):
+        table(tmp_path / "set" / "set.csv")
+
+
+def test_center_crop_keeps_the_middle_and_squash_keeps_all():
+    # Left third red, middle third green, right third blue.
+    image = np.zeros((10, 30, 3), dtype=np.uint8)
+    for channel in range(3):
+        image[:, 10 * channel : 10 * channel + 10, channel] = 255
+    cropped = to_square(image, ImageConfig(size=10, fit="center_crop"))
+    assert (cropped == [0, 255, 0]).all()
+    squashed = to_square(image, ImageConfig(size=9, fit="squash"))
+    assert (squashed[:, 1] == [255, 0, 0]).all() and (squashed[:, 7] == [0, 0, 255]).all()
+
+
+@pytest.mark.parametrize("shape", [(1, 50), (50, 1), (8, 8), (7, 13), (33, 31)])
+@pytest.mark.parametrize("fit", ["center_crop", "squash"])
+def test_squares_have_the_size_and_keep_a_constant(shape, fit):
+    image = np.full((*shape, 3), 77, dtype=np.uint8)
+    square = to_square(image, ImageConfig(size=32, fit=fit))
+    assert square.shape == (32, 32, 3) and square.dtype == np.uint8 and (square == 77).all()

@@ -1,0 +1,178 @@
+"""Every sampler against the same contract, and a study that survives everything."""
+
+from __future__ import annotations
+
+import collections
+
+import optuna
+import pytest
+from optuna.trial import TrialState
+from toy import affordable, measure, toy_space
+
+from narl.config.search_space import SearchSpace
+from narl.ledger import Ledger
+from narl.objectives import to_minimise
+from narl.pareto import hypervolume
+from narl.search.samplers import SAMPLERS
+from narl.search.session import SearchSession
+from narl.search.study import SearchStudy
+
+pytestmark = pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning")
+
+
+IN_MEMORY = "sqlite:///:memory:"
+
+
+class Bench:
+    """A search in a folder, without Ray."""
+
+    def __init__(self, folder, space: SearchSpace, *, url: str | None = None, **session):
+        self.space = affordable(space)
+        self.ledger = Ledger(folder / "ledger.jsonl")
+        self.url = url or f"sqlite:///{folder / 'study.db'}"
+        self.study = SearchStudy(name="toy", url=self.url, space=self.space, ledger=self.ledger)
+        self.session = SearchSession(self.study, self.ledger, trials=space.trials, **session)
+
+    def run(self, count=10**9):
+        ran = []
+        while len(ran) < count and (proposal := self.session.propose()):
+            trial_id, config = proposal
+            self.session.complete(trial_id, measure(config, self.space))
+            ran.append(config)
+        return ran
+
+    def states(self):
+        trials = optuna.load_study(study_name="toy", storage=self.url).get_trials()
+        return collections.Counter(t.state for t in trials)
+
+
+@pytest.mark.parametrize("sampler", SAMPLERS)
+def test_every_sampler_completes_a_search_without_repeating_itself(tmp_path, sampler):
+    bench = Bench(tmp_path, toy_space(sampler=sampler))
+    configs = bench.run()
+    assert len(configs) == 12 == len({c.content_hash for c in configs})
+    assert [r.trial_id for r in bench.ledger.records] == list(range(12))
+    assert bench.states()[TrialState.RUNNING] == 0
+
+
+@pytest.mark.parametrize("sampler", ["tpe", "nsga2", "random", "qmc"])
+def test_same_seed_same_search(tmp_path, sampler):
+    runs = []
+    for number, seed in enumerate((0, 0, 1)):
+        (tmp_path / str(number)).mkdir()
+        configs = Bench(tmp_path / str(number), toy_space(sampler=sampler, seed=seed), url=IN_MEMORY).run()
+        runs.append([(c.arch, c.split, c.sigma, c.lambda_) for c in configs])
+    assert runs[0] == runs[1] != runs[2]
+
+
+@pytest.mark.parametrize("sampler", SAMPLERS)
+def test_a_small_discrete_space_is_run_through_exactly_once(tmp_path, sampler):
+    client = {"resnet18": {"split_points": [1, 2]}}
+    space = toy_space(sampler=sampler, architectures=client, sigma=[1, 2], trials=100, **{"lambda": [0, 1]})
+    configs = Bench(tmp_path, space, url=IN_MEMORY).run()
+    assert len(configs) == 2 * 2 * 2 == len(set(configs))
+
+
+def test_tpe_beats_random_on_the_toy(tmp_path):
+    """Hypervolume after the same number of trials, over seeds: a model that helps must show it."""
+    totals = {}
+    for sampler in ("tpe", "random"):
+        totals[sampler] = 0.0
+        for seed in range(4):
+            objectives = ["delta", "client_memory_mib"]
+            space = toy_space(sampler=sampler, seed=seed, trials=40, objectives=objectives)
+            bench = Bench(tmp_path / f"{sampler}{seed}", space, url=IN_MEMORY)
+            bench.run()
+            rows = [to_minimise(r.metrics, objectives) for r in bench.ledger.records]
+            totals[sampler] += hypervolume(rows, (0.0, 50.0))
+    assert totals["tpe"] > totals["random"]
+
+
+def test_values_are_told_in_their_natural_direction(tmp_path):
+    bench = Bench(tmp_path, toy_space())
+    bench.run(3)
+    study = optuna.load_study(study_name="toy", storage=bench.url)
+    assert [d.name for d in study.directions] == ["MAXIMIZE", "MINIMIZE", "MINIMIZE"]
+    for trial in study.get_trials():
+        metrics = bench.ledger.get(trial.user_attrs["trial_id"]).metrics
+        assert trial.values == [metrics.delta, metrics.client_gflops, metrics.client_memory_mib]
+
+
+def test_failures_and_nonsense_are_told_as_fail_and_recorded(tmp_path):
+    bench = Bench(tmp_path, toy_space())
+    first, _ = bench.session.propose()
+    second, config = bench.session.propose()
+    bench.session.fail(first, "DivergedTraining: epoch 1")
+    outcome = measure(config, bench.space)
+    outcome["metrics"]["delta"] = float("nan")
+    bench.session.complete(second, outcome)
+    assert [r.status for r in bench.ledger.records] == ["failed", "failed"]
+    assert "NonFiniteMetric" in bench.ledger.get(second).error
+    assert bench.states() == {TrialState.FAIL: 2}
+
+
+def test_what_ran_when_the_driver_died_is_run_again_under_its_own_number(tmp_path):
+    dead = Bench(tmp_path, toy_space())
+    dead.run(3)
+    orphans = dict(dead.session.propose() for _ in range(2))
+    assert dead.states()[TrialState.RUNNING] == 2
+
+    bench = Bench(tmp_path, toy_space())
+    assert bench.states()[TrialState.RUNNING] == 0
+    assert dict(bench.session.propose() for _ in range(2)) == orphans
+    for trial_id, config in orphans.items():
+        bench.session.complete(trial_id, measure(config, bench.space))
+    assert len(bench.run()) == 12 - 5
+    assert [r.trial_id for r in bench.ledger.records] == list(range(12))
+    assert len({r.config.content_hash for r in bench.ledger.records}) == 12
+
+
+def test_a_crash_between_ledger_and_study_is_mended(tmp_path, monkeypatch):
+    bench = Bench(tmp_path, toy_space())
+    bench.run(2)
+    trial_id, config = bench.session.propose()
+    monkeypatch.setattr(SearchStudy, "_tell", lambda *args: (_ for _ in ()).throw(KeyboardInterrupt))
+    with pytest.raises(KeyboardInterrupt):
+        bench.session.complete(trial_id, measure(config, bench.space))
+    monkeypatch.undo()
+    again = Bench(tmp_path, toy_space())
+    assert again.states() == {TrialState.COMPLETE: 3}
+    assert len(again.run()) == 9
+
+
+@pytest.mark.parametrize("sampler", ["tpe", "nsga2"])
+def test_a_lost_study_is_rebuilt_from_the_ledger(tmp_path, sampler):
+    Bench(tmp_path, toy_space(sampler=sampler)).run(5)
+    (tmp_path / "study.db").unlink()
+    bench = Bench(tmp_path, toy_space(sampler=sampler))
+    assert bench.states() == {TrialState.COMPLETE: 5}
+    assert len(bench.run()) == 7
+    assert [r.trial_id for r in bench.ledger.records] == list(range(12))
+
+
+def test_no_trial_starts_after_the_deadline(tmp_path):
+    now = [0.0]
+    bench = Bench(tmp_path, toy_space(), deadline=10.0, clock=lambda: now[0])
+    assert len(bench.run(4)) == 4
+    now[0] = 10.0
+    assert bench.session.propose() is None
+
+
+def test_observers_hear_everything_in_order(tmp_path):
+    heard = []
+
+    class Observer:
+        def started(self, trial_id, config):
+            heard.append(("started", trial_id))
+
+        def progressed(self, trial_id, phase, epoch, detail):
+            heard.append((phase, trial_id))
+
+        def finished(self, record):
+            heard.append((record.status, record.trial_id))
+
+    bench = Bench(tmp_path, toy_space(), observers=(Observer(),))
+    trial_id, config = bench.session.propose()
+    bench.session.progress(trial_id, "train", 0, "")
+    bench.session.complete(trial_id, measure(config, bench.space))
+    assert heard == [("started", 0), ("train", 0), ("complete", 0)]

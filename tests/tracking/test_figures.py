@@ -1,0 +1,109 @@
+"""The front as table, page and picture."""
+
+from __future__ import annotations
+
+import json
+import struct
+
+import pytest
+
+from narl.pareto import front_of
+from narl.tracking.figures import front_figure, front_png, front_table, write_html
+
+OBJECTIVES = ("delta", "client_gflops", "client_memory_mib")
+
+
+def traces_of(figure):
+    return {trace["name"]: trace for trace in json.loads(figure.to_json())["data"]}
+
+
+def test_table_holds_the_front_cheapest_first(search):
+    records = search(40)
+    rows = front_table(records, OBJECTIVES)
+    assert [row["trial"] for row in rows] == [r.trial_id for r in front_of(records, OBJECTIVES)]
+    assert [row["client_gflops"] for row in rows] == sorted(row["client_gflops"] for row in rows)
+    json.dumps(rows)
+
+
+def test_table_rounds_without_losing_small_costs(record):
+    (row,) = front_table([record(0, arch="mobilenet_v3_small", split=6, delta=51.23456)], OBJECTIVES)
+    assert row["delta"] == 51.23
+    assert row["client_gflops"] == 0.0021
+    assert row["label_floor"] == 20.0
+
+
+def test_table_of_no_finished_trial_is_empty(record):
+    assert front_table([record(0, status="failed")], OBJECTIVES) == []
+
+
+def test_step_line_is_the_best_delta_within_a_cost(record):
+    records = [
+        record(0, arch="resnet18", split=1, delta=50.0),
+        record(1, arch="resnet18", split=2, delta=45.0),  # dearer and worse: no corner
+        record(2, arch="resnet18", split=3, delta=60.0),
+        record(3, arch="resnet18", split=4, delta=55.0),  # the line goes on to the dearest trial
+    ]
+    line = traces_of(front_figure(records, OBJECTIVES, "t"))["best Δ within a cost"]
+    assert line["x"] == [0.0243, 0.0617, 0.0812]
+    assert line["y"] == [50.0, 60.0, 60.0]
+
+
+def test_figure_shows_every_finished_trial_and_rims_the_front(search):
+    records = search(40)
+    traces = traces_of(front_figure(records, OBJECTIVES, "t"))
+    del traces["best Δ within a cost"]
+    finished = [r for r in records if r.metrics is not None]
+    assert sum(len(t["x"]) for t in traces.values()) == len(finished)
+    assert set(traces) == {r.config.arch for r in finished}
+    hovers = [text for t in traces.values() for text in t["text"] if "(front)" in text]
+    assert len(hovers) == len(front_of(records, OBJECTIVES))
+    styles = {(t["marker"]["color"], t["marker"]["symbol"]) for t in traces.values()}
+    assert len(styles) == len(traces)
+
+
+def test_hover_tells_everything(record):
+    text = traces_of(front_figure([record(7, sigma=0.5)], OBJECTIVES, "t"))["resnet18"]["text"][0]
+    for part in ("trial 7", "resnet18 split 3", "σ 0.5", "λ 0.01", "85.00 %", "25.00 %", "floor 20.00", "0.0617 GF"):
+        assert part in text
+    assert "10.63 MiB" in text and "4 KiB" in text and "activations 0.5 MiB" in text
+
+
+def test_marker_size_grows_with_memory(record):
+    small, large = record(0, split=1), record(1, split=4)
+    sizes = traces_of(front_figure([small, large], OBJECTIVES, "t"))["resnet18"]["marker"]["size"]
+    assert sizes == [9, 24]
+
+
+def test_page_needs_no_network(search, tmp_path):
+    write_html(front_figure(search(10), OBJECTIVES, "t"), tmp_path / "front.html")
+    page = (tmp_path / "front.html").read_text(encoding="utf-8")
+    assert 'src="http' not in page and "cdn.plot.ly" not in page.split("<script")[0]
+    assert len(page) > 3_000_000
+    assert [p.name for p in tmp_path.iterdir()] == ["front.html"]
+
+
+@pytest.mark.parametrize("objectives", [OBJECTIVES, ("utility", "uplink_kib"), ("delta",)])
+@pytest.mark.parametrize("count", [0, 1, 40])
+def test_both_figures_for_any_objectives_and_counts(search, tmp_path, objectives, count):
+    records = search(count)
+    front_figure(records, objectives, "t").to_json()
+    front_png(records, objectives, "digits", tmp_path / "sub" / "front.png")
+    header = (tmp_path / "sub" / "front.png").read_bytes()[:24]
+    assert header[:8] == b"\x89PNG\r\n\x1a\n"
+    assert struct.unpack(">II", header[16:24]) == (2000, 928)
+
+
+def test_labels_overlap_neither_each_other_nor_leave_the_panel(search, tmp_path, monkeypatch):
+    from matplotlib.figure import Figure
+
+    drawn = []
+    monkeypatch.setattr(Figure, "savefig", lambda self, path, **_: (drawn.append(self), path.write_bytes(b"")))
+    front_png(search(80, seed=3), OBJECTIVES, "digits", tmp_path / "front.png")
+    (figure,) = drawn
+    renderer = figure.canvas.get_renderer()
+    for axes in figure.axes:
+        boxes = [text.get_window_extent(renderer) for text in axes.texts]
+        assert len(boxes) >= 5
+        assert not any(a.overlaps(b) for i, a in enumerate(boxes) for b in boxes[:i])
+        panel = axes.get_window_extent(renderer)
+        assert all(panel.x0 <= box.x0 and box.x1 <= panel.x1 for box in boxes)
