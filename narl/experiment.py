@@ -17,7 +17,7 @@ from narl.search.session import SearchObserver, SearchSession
 from narl.search.space import affordable
 from narl.search.study import SearchStudy
 from narl.search_folder import SearchFolder, default_runs_folder
-from narl.tracking.mirror import BackgroundMirror, MLflowMirror
+from narl.tracking.mirror import BackgroundMirror, MLflowMirror, search_params
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ def run_search(
             ledger=ledger,
         )
         mirror = BackgroundMirror(
-            MLflowMirror(space.name, space.objectives, search_params=_search_params(space)), lambda: ledger.records
+            MLflowMirror(space.name, space.objectives, search_params=search_params(space)), lambda: ledger.records
         )
         deadline = started + 60 * space.time_budget_minutes if space.time_budget_minutes else None
         session = SearchSession(
@@ -118,22 +118,6 @@ def _check_resume(folder: SearchFolder, space: SearchSpace, resume: bool) -> Non
             f"search {space.name!r} was begun with another space (changed: {', '.join(changed)}), and its trials "
             "cannot be compared with new ones: restore the file, or use --name to start another search"
         )
-
-
-def _search_params(space: SearchSpace) -> dict[str, str]:
-    """What the parent run of a search shows as parameters."""
-    return {
-        "pipeline": space.pipeline.name,
-        "method": space.method,
-        "architectures": ", ".join(space.architectures),
-        "objectives": ", ".join(space.objectives),
-        "budgets": ", ".join(f"{name} <= {bound:g}" for name, bound in space.budgets.items()) or "none",
-        "sampler": space.sampler,
-        "seed": str(space.seed),
-        "epochs": str(space.training.epochs),
-        "adversaries": ", ".join(space.attack.adversaries),
-        "space_hash": space.content_hash,
-    }
 
 
 class _NotifyMirror:

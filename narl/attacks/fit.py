@@ -51,7 +51,7 @@ def fit(
 ) -> Steps[float, None, Fit]:
     """Train `network` to read `label` from z = M1(x) + η; yields validation accuracy (percent) after each epoch.
 
-    Convergence: `settings.patience` epochs without a better validation accuracy, or `settings.max_epochs`.
+    Convergence: `settings.patience` epochs without a better validation accuracy, at `settings.min_epochs` or later.
     The weights kept are those of the best epoch.
 
     Raises:
@@ -60,7 +60,7 @@ def fit(
     generator = Generator(precision.device).manual_seed(seed)
     network = precision.place(network)
     optimiser = torch.optim.Adam(network.parameters(), lr=settings.learning_rate, fused=True)
-    best, best_state, curve, since = -1.0, None, [], 0
+    best, best_state, curve, since, converged = -1.0, None, [], 0, False
     for epoch in range(settings.max_epochs):
         _train_epoch(network, optimiser, train, epoch, label, noise, settings.batch_size, precision, generator)
         accuracy = evaluate(
@@ -71,10 +71,11 @@ def fit(
         if accuracy > best:
             best, best_state, since = accuracy, copy.deepcopy(network.state_dict()), 0
         yield accuracy
-        if since >= settings.patience:
+        converged = since >= settings.patience and len(curve) >= settings.min_epochs
+        if converged:
             break
     network.load_state_dict(best_state)
-    return Fit(network, curve, converged=since >= settings.patience)
+    return Fit(network, curve, converged=converged)
 
 
 def evaluate(

@@ -121,4 +121,4 @@ def _cell(key: str, row: dict[str, Any]) -> str:
         return f"{row['arch']}/{row['split']}"
     if key in ("delta", "utility", "leakage"):
         return f"{row[key]:.2f}"
-    return f"{row[key]:.2g}" if key in ("sigma", "lambda") else f"{row[key]:.4g}"
+    return f"{row[key]:.2g}" if key in ("sigma", "lambda") else f"{row[key]:.3g}"

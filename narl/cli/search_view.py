@@ -69,19 +69,24 @@ class SearchView:
     def __rich__(self) -> Group:
         done = [r for r in self._records if r.metrics]
         failed = len(self._records) - len(done)
-        head = Table.grid(padding=(0, 2))
+        head = Table.grid(padding=(0, 1))
         head.add_row(
             Text(f"narl search {self._space.name}", style="bold"),
-            ProgressBar(total=self._space.trials, completed=len(self._records), width=30),
-            f"{len(self._records)}/{self._space.trials} trials",
+            ProgressBar(total=self._space.trials, completed=len(self._records), width=12),
+            f"{len(self._records)}/{self._space.trials} done",
             f"{len(self._running)} running",
             Text(f"{failed} failed", style="red" if failed else ""),
-            f"{_clock(time.monotonic() - self._started)} elapsed, {self._eta()}",
+            f"{_clock(time.monotonic() - self._started)}, {self._eta()}",
         )
-        running = Table.grid(padding=(0, 2))
-        for trial_id, (config, state) in sorted(self._running.items()):
-            running.add_row(f"  trial {trial_id}", _client(config), f"σ {config.sigma:.3g}  λ {config.lambda_:.3g}", state)
-        return Group(head, running, self.front_table())
+        running = [
+            Text(
+                f"  trial {trial_id} {_client(config)} σ {config.sigma:.2f} λ {config.lambda_:.2g}: {state}",
+                no_wrap=True,
+                overflow="ellipsis",
+            )
+            for trial_id, (config, state) in sorted(self._running.items())
+        ]
+        return Group(head, *running, self.front_table())
 
     def front_table(self, *, limit: int | None = CELLS_SHOWN) -> Table:
         """Best Δ of each client tried, cheapest first; a star marks the front."""
@@ -98,11 +103,11 @@ class SearchView:
         rows = sorted(best.values(), key=lambda r: (r.metrics.client_gflops, r.metrics.client_memory_mib))
         if limit is not None and len(rows) > limit:
             rows = [r for r in rows if r.trial_id in on_front][:limit]
-        table = Table(box=None, header_style="bold", padding=(0, 1))
+        table = Table(box=None, header_style="bold", padding=(0, 1, 0, 0))
         table.add_column("")
-        table.add_column("client")
-        for name in ("tried", "GFLOPs", "MiB", "best Δ", "utility %", "leakage %", "floor %", "σ", "λ"):
-            table.add_column(name, justify="right")
+        table.add_column("client", no_wrap=True)
+        for name in ("tried", "GFLOPs", "MiB", "best Δ", "util.", "leak.", "σ", "λ"):
+            table.add_column(name, justify="right", no_wrap=True)
         for r in rows:
             m, c = r.metrics, r.config
             star = r.trial_id in on_front
@@ -115,9 +120,8 @@ class SearchView:
                 f"{m.delta:.2f}",
                 f"{m.utility:.2f}",
                 f"{m.leakage:.2f}",
-                f"{m.label_floor:.2f}",
-                f"{c.sigma:.3g}",
-                f"{c.lambda_:.3g}",
+                f"{c.sigma:.2f}",
+                f"{c.lambda_:.2g}",
                 style="bold green" if star else "",
             )
         return table
@@ -132,8 +136,10 @@ class SearchView:
         out.print(
             f"{len(done)} trials done ({result.new_records} new, {failed} failed) over "
             f"{len({r.config.arch for r in done})} architectures in {_clock(result.seconds)}; "
-            f"★ {len(front)} on the front of {', '.join(self._space.objectives)}. Validation accuracies.",
+            f"★ {len(front)} on the front of {', '.join(self._space.objectives)}. "
+            f"Accuracies in %, of validation images{_floor(done)}.",
             highlight=False,
+            soft_wrap=True,
         )
         for record in result.records:
             if record.error:
@@ -142,20 +148,28 @@ class SearchView:
             out.print(f"All {self._space.trials} trials were done before; --trials asks for more.", highlight=False)
         if result.mirror_error:
             print(f"narl: MLflow lacks some runs ({result.mirror_error}); narl sync sends them", file=sys.stderr)
-        out.print(f"Ledger {result.folder.ledger_path}; next: narl pareto, narl best-config, mlflow ui", highlight=False)
+        out.print(
+            f"Ledger {result.folder.ledger_path}; next: narl pareto, narl best-config, mlflow ui",
+            highlight=False,
+            soft_wrap=True,
+        )
 
     def _eta(self) -> str:
         finished = len(self._records) - self._resumed
         if not finished or self._first_trial is None:
-            return "ETA unknown"
+            return "ETA ?"
         left = (time.monotonic() - self._first_trial) / finished * (self._space.trials - len(self._records))
         if self._space.time_budget_minutes:
             left = min(left, max(0.0, 60 * self._space.time_budget_minutes - (time.monotonic() - self._started)))
-        return f"about {_clock(left)} left"
+        return f"ETA {_clock(left)}"
 
 
 def _client(config: TrialConfig) -> str:
     return f"{config.arch}/{config.split}"
+
+
+def _floor(records: list[TrialRecord]) -> str:
+    return f"; the utility label alone gives away {records[0].metrics.label_floor:.2f}" if records else ""
 
 
 def _clock(seconds: float) -> str:

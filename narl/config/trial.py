@@ -35,6 +35,8 @@ class Attack(Strict):
 
     Attributes:
         max_epochs: no network trains longer.
+        min_epochs: no network is taken for converged sooner. Batch normalisation's running statistics lag behind
+            at first, and a network in eval mode then guesses for some epochs, however well it learns.
         patience: a network has converged when its validation accuracy has not improved for so many epochs.
         adversaries: which fresh adversaries attack; leakage is the strongest one's accuracy. `rest` is the
             remainder of the client's architecture (the paper's), `mlp` a wider head on pooled features.
@@ -42,6 +44,7 @@ class Attack(Strict):
     """
 
     max_epochs: int = Field(30, ge=1)
+    min_epochs: int = Field(6, ge=1)
     patience: int = Field(4, ge=1)
     batch_size: int = Field(128, ge=2)
     learning_rate: float = Field(1e-3, gt=0)

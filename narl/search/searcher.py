@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 from ray.tune.search import Searcher
@@ -36,13 +37,17 @@ class StudySearcher(Searcher):
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
         narl_id = self.trial_ids.pop(trial_id)
         if result and result.get("outcome"):
-            self._session.complete(narl_id, result["outcome"])
+            self._session.complete(narl_id, json.loads(result["outcome"]))
         elif result and result.get("failure"):
             self._session.fail(narl_id, result["failure"])
         elif error:
             self._session.fail(narl_id, "WorkerLost: the worker process or its node died")
         else:
             self._session.fail(narl_id, "Stopped: the trial was stopped before it had a result")
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Tune pickles its parts for a restore that narl never asks for."""
+        return {}
 
     def save(self, checkpoint_path: str) -> None:
         """Nothing to save."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import json
 import time
 from dataclasses import asdict
 from typing import Any
@@ -81,16 +82,15 @@ class TrialActor(tune.Trainable):
     def _end(self, outcome: Any) -> dict[str, Any]:
         readings = self._telemetry.stop()
         self._drop()
-        return {
-            "done": True,
-            "outcome": {
-                "metrics": asdict(outcome.metrics),
-                "curves": outcome.curves,
-                "tags": outcome.tags,
-                "telemetry": readings,
-                "started_at": self._started_at,
-            },
+        report = {
+            "metrics": asdict(outcome.metrics),
+            "curves": outcome.curves,
+            "tags": outcome.tags,
+            "telemetry": readings,
+            "started_at": self._started_at,
         }
+        # As text: Tune would flatten a nested result.
+        return {"done": True, "outcome": json.dumps(report)}
 
     def _fail(self, error: Exception) -> dict[str, Any]:
         if getattr(self, "_telemetry", None):

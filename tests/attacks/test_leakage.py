@@ -92,10 +92,12 @@ def test_an_attacker_reads_what_is_there_and_only_noise_stops_it():
 
 
 def test_convergence_keeps_the_best_epoch_and_stops_on_patience():
-    result = run_fit("private", 0.0)
+    result = run_fit("private", 0.0, settings=Attack(max_epochs=12, min_epochs=1, patience=3, batch_size=32))
     assert result.converged and len(result.curve) < 12
     best = max(range(len(result.curve)), key=result.curve.__getitem__)
     assert len(result.curve) - 1 - best == 3
+    patient = run_fit("private", 0.0, settings=Attack(max_epochs=12, min_epochs=11, patience=3, batch_size=32))
+    assert patient.converged and len(patient.curve) == 11
     capped = run_fit("private", 2.0, settings=Attack(max_epochs=2, patience=3, batch_size=32))
     assert not capped.converged and len(capped.curve) == 2
 
