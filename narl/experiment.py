@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
 from narl.config.search_space import SearchSpace
 from narl.data.dataset import open_dataset
 from narl.errors import ConfigError
-from narl.ledger import Ledger
+from narl.ledger import Ledger, read_ledger
 from narl.records import TrialConfig, TrialRecord
-from narl.search.runner import ray_runtime, run_session
+from narl.search.runner import ray_runtime, run_session, trial_resources
 from narl.search.session import SearchObserver, SearchSession
 from narl.search.space import affordable
 from narl.search.study import SearchStudy
@@ -65,8 +66,10 @@ def run_search(
     _check_resume(folder, space, resume)
     # Before anything is written: labels and files are checked here, not in a worker.
     open_dataset(space.pipeline, splits=("train", "validation"))
-    with folder.lock():
-        folder.save_space(space)
+    pending = len(read_ledger(folder.ledger_path)) < space.trials
+    # Ray first: an address that does not answer, or a trial that fits no node, leaves nothing written.
+    with ray_runtime(ray_address) if pending else nullcontext(), folder.lock():
+        resources = trial_resources(space.resources) if pending else {}
         ledger = Ledger(folder.ledger_path)
         before = len(ledger)
         study = SearchStudy(
@@ -75,21 +78,20 @@ def run_search(
             space=affordable_space,
             ledger=ledger,
         )
+        folder.save_space(space)
         mirror = BackgroundMirror(
             MLflowMirror(space.name, space.objectives, search_params=search_params(space)), lambda: ledger.records
         )
-        deadline = started + 60 * space.time_budget_minutes if space.time_budget_minutes else None
         session = SearchSession(
             study,
             ledger,
             trials=space.trials,
-            deadline=deadline,
+            deadline=started + 60 * space.time_budget_minutes if space.time_budget_minutes else None,
             observers=(*observers, _NotifyMirror(mirror)),
         )
         try:
-            if len(ledger) < space.trials:
-                with ray_runtime(ray_address):
-                    run_session(session, space)
+            if pending:
+                run_session(session, space, resources)
             mirror.notify()
         finally:
             mirror.close(timeout=60)

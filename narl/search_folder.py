@@ -5,7 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -66,6 +66,8 @@ class SearchFolder:
     def lock(self) -> Iterator[None]:
         """Held by the one driver a search may have; released by the system if the driver dies.
 
+        A search that failed before it began leaves no folder behind.
+
         Raises:
             ConfigError: another driver holds it.
         """
@@ -75,7 +77,20 @@ class SearchFolder:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError as error:
                 raise ConfigError(f"search {self.name!r} is being driven by another process") from error
-            yield
+            try:
+                yield
+            finally:
+                if not self.space_path.exists():
+                    self._remove_unused()
+
+    def _remove_unused(self) -> None:
+        """What was written before the search space, which marks the folder as a search's."""
+        for file in self.path.glob("*"):
+            if file.name == "driver.lock" or file.name.startswith("study.db"):
+                file.unlink()
+        with suppress(OSError):  # something else is in it
+            self.path.rmdir()
+            self.path.parent.rmdir()
 
 
 def find_search(runs: Path | str | None, name: str | None) -> SearchFolder:

@@ -24,9 +24,12 @@ from narl.search.session import SearchSession
 from narl.search.trainable import TrialActor
 
 
-def run_session(session: SearchSession, space: SearchSpace) -> None:
-    """Run trials until the session hands out no more. A Ray runtime must be up (see `ray_runtime`)."""
-    resources = trial_resources(space.resources)
+def run_session(session: SearchSession, space: SearchSpace, resources: dict[str, float]) -> None:
+    """Run trials until the session hands out no more. A Ray runtime must be up (see `ray_runtime`).
+
+    Args:
+        resources: of one trial, from `trial_resources`.
+    """
     storage = tempfile.mkdtemp(prefix="narl-tune-")
     try:
         tune.Tuner(

@@ -7,6 +7,7 @@ so a driver killed at any moment costs at most the trials that were running.
 from __future__ import annotations
 
 import itertools
+import re
 import warnings
 
 import numpy as np
@@ -14,6 +15,7 @@ import optuna
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from narl.config.search_space import Range
+from narl.errors import ConfigError
 from narl.ledger import Ledger
 from narl.objectives import objective
 from narl.records import TrialConfig, TrialRecord
@@ -43,7 +45,7 @@ class SearchStudy:
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
             self._study = optuna.create_study(
                 study_name=name,
-                storage=url,
+                storage=_storage(url),
                 # A resumed search goes on, rather than repeating its first random proposals.
                 sampler=make_sampler(
                     space.space.sampler,
@@ -177,3 +179,16 @@ class SearchStudy:
         if isinstance(spec, Range):
             return optuna.distributions.FloatDistribution(spec.low, spec.high, log=spec.log)
         return optuna.distributions.CategoricalDistribution(spec.choices)
+
+
+def _storage(url: str) -> optuna.storages.BaseStorage:
+    """The database at `url`.
+
+    Raises:
+        ConfigError: it cannot be opened; the message holds no password.
+    """
+    try:
+        return optuna.storages.get_storage(url)
+    except Exception as error:  # each database driver has errors of its own
+        place = re.sub(r"(?<=://)[^/@]*@", "", url)
+        raise ConfigError(f"cannot open the study at {place!r}: {type(error).__name__}") from error

@@ -1,0 +1,131 @@
+"""Whole trials on real digits, small enough to take seconds."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+
+from narl.config.load import build
+from narl.config.trial import TrainConfig
+from narl.data.dataset import open_dataset
+from narl.errors import ConfigError, DivergedTraining
+from narl.final import mean_interval, train_final, wilson_interval
+from narl.trial import run_trial
+
+
+def config(arch="shufflenet_v2_x1_0", split=4, sigma=1.0, lambda_=0.01, seed=0, size=32, **training) -> TrainConfig:
+    content = {
+        "pipeline": {
+            "name": "digits",
+            "source": {"kind": "digits"},
+            "utility": {"name": "parity", "map": {"even": list("02468"), "odd": list("13579")}},
+            "private": {"name": "digit"},
+            "splits": {"train_limit": 300, "validation_limit": 100, "test_limit": 100},
+            "image": {"size": size},
+            "loader": "tensor",
+        },
+        "trial": {"arch": arch, "split": split, "sigma": sigma, "lambda": lambda_, "seed": seed},
+        "training": {"epochs": 2, "batch_size": 32} | training,
+        "attack": {"max_epochs": 3, "min_epochs": 1, "patience": 3, "batch_size": 32},
+    }
+    return build(TrainConfig, content, "test")
+
+
+def run(config: TrainConfig, **kwargs):
+    dataset = open_dataset(config.pipeline, splits=("train", "validation", kwargs.get("report_on", "validation")))
+    steps, progress = run_trial(config, dataset, **kwargs), []
+    while True:
+        try:
+            progress.append(next(steps))
+        except StopIteration as stop:
+            return stop.value, progress
+
+
+@pytest.fixture(scope="module")
+def outcome():
+    return run(config(), device=torch.device("cpu"))
+
+
+def test_metrics_obey_their_definitions(outcome):
+    m = outcome[0].metrics
+    assert m.strongest_adversary == max(m.adversaries.values()) and set(m.adversaries) == {"rest", "mlp"}
+    assert m.leakage == max(m.strongest_adversary, m.label_floor)
+    assert m.delta == m.utility - m.leakage and m.delta_paper == m.utility - m.strongest_adversary
+    assert m.snr_db == pytest.approx(20 * math.log10(m.feature_rms / 1.0))
+    assert 19 < m.label_floor < 23  # ten nearly equal digits, of which the parity leaves five
+
+
+def test_every_epoch_of_every_network_is_reported(outcome):
+    result, progress = outcome
+    assert [p.epoch for p in progress if p.phase == "train"] == [0, 1]
+    assert [p.epoch for p in progress if p.phase == "attack"] == [0, 1, 2] * 3
+    assert {name: len(curve) for name, curve in result.curves.items()} == {
+        "train_task_loss": 2,
+        "train_leak_loss": 2,
+        "attack_utility": 3,
+        "attack_rest": 3,
+        "attack_mlp": 3,
+    }
+    assert result.tags["reported_on"] == "validation" and "utility" in result.tags["unconverged"]
+
+
+def test_same_seed_same_numbers_other_seed_others(outcome):
+    again, _ = run(config(), device=torch.device("cpu"))
+    other, _ = run(config(seed=1), device=torch.device("cpu"))
+    assert again.curves == outcome[0].curves
+    for a, b in zip(again.obfuscator.parameters(), outcome[0].obfuscator.parameters(), strict=True):
+        assert torch.equal(a, b)
+    assert other.curves != again.curves
+
+
+def test_the_attack_leaves_the_obfuscator_as_it_was(outcome):
+    obfuscator = outcome[0].obfuscator
+    assert not obfuscator.training and not any(p.requires_grad for p in obfuscator.parameters())
+    x = torch.rand(4, 3, 32, 32)
+    z = obfuscator(x, torch.Generator().manual_seed(0)) - obfuscator.features(x)
+    assert z.std() == pytest.approx(1.0, rel=0.1)  # the noise is alive in eval mode
+
+
+def test_the_ablations_run():
+    result, _ = run(config(sigma=0.0, lambda_=0.0), device=torch.device("cpu"))
+    assert result.metrics.snr_db is None
+
+
+def test_a_learning_rate_that_blows_up_is_a_named_failure():
+    with pytest.raises(DivergedTraining, match="epoch 1"):
+        run(config(learning_rate=1e12), device=torch.device("cpu"))
+
+
+def test_illegal_clients_are_refused():
+    with pytest.raises(ConfigError, match="no split point 9"):
+        run(config(split=9))
+    with pytest.raises(ConfigError, match="63x63"):
+        run(config(arch="alexnet", split=1))
+
+
+def test_final_results_are_of_the_test_split_over_seeds():
+    result = train_final(config(), num_seeds=2)
+    report = result.report
+    assert report["reported_on"] == "test" and report["num_samples"] == 100 and report["seeds"] == [0, 1]
+    deltas = [report["by_seed"][s]["delta"] for s in ("0", "1")]
+    assert report["mean"]["delta"] == pytest.approx(sum(deltas) / 2)
+    low, high = report["interval95_over_seeds"]["delta"]
+    # Student's t for one degree of freedom at 97.5 % is 12.706.
+    assert (high - low) / 2 == pytest.approx(12.706 * abs(deltas[0] - deltas[1]) / 2, rel=1e-3)
+
+
+def test_intervals_with_known_ends():
+    low, high = wilson_interval(50.0, 100)  # Wilson (1927), z = 1.96: 0.4038 to 0.5962
+    assert (low, high) == (pytest.approx(40.38, abs=0.01), pytest.approx(59.62, abs=0.01))
+    assert wilson_interval(0.0, 10)[0] == pytest.approx(0) and wilson_interval(100.0, 10)[1] == pytest.approx(100)
+    assert mean_interval([3.0]) is None
+    # Student's t for two degrees of freedom at 97.5 % is 4.303.
+    assert mean_interval([1.0, 2.0, 3.0])[1] == pytest.approx(2 + 4.303 / 3**0.5, abs=1e-3)
+
+
+@pytest.mark.gpu
+def test_on_a_gpu():
+    result, _ = run(config(), device=torch.device("cuda"))
+    assert result.tags["device"] == "cuda" and result.tags["precision"] == "bfloat16"
