@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -76,10 +77,13 @@ def refuse_occupied(folder: Path) -> None:
     """Checked before hours of training, not after.
 
     Raises:
-        ConfigError: `folder` is a file, or a folder with something in it.
+        ConfigError: `folder` is a file, or a folder with something in it, or cannot be made.
     """
     if folder.is_file() or (folder.is_dir() and any(folder.iterdir())):
         raise ConfigError(f"{folder} exists already: name another folder with --out, or remove it")
+    above = next(parent for parent in folder.absolute().parents if parent.exists())
+    if not above.is_dir() or not os.access(above, os.W_OK):
+        raise ConfigError(f"{folder} cannot be made: {above} is not a folder that can be written to")
 
 
 def _classes(config: TrainConfig) -> dict[str, Any]:

@@ -69,9 +69,12 @@ class SearchFolder:
         A search that failed before it began leaves no folder behind.
 
         Raises:
-            ConfigError: another driver holds it.
+            ConfigError: another driver holds it, or the folder cannot be made.
         """
-        self.path.mkdir(parents=True, exist_ok=True)
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise ConfigError(f"cannot make {self.path}: {error.strerror or error}") from error
         with open(self.path / "driver.lock", "w") as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -23,14 +23,17 @@ def register(subparsers) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    from narl.export.bundle import upload_bundle, verify_bundle
-    from narl.export.stores import open_store
+    from narl.export.bundle import FILES, upload_bundle, verify_bundle
+    from narl.export.stores import MANIFEST, open_store
 
+    # An unanswerable question and a damaged bundle are refused before the store is touched.
     if args.source is None:
-        record, folder = _chosen(args)  # an unanswerable question is refused before the store is touched
+        record, folder = _chosen(args)
+    else:
+        verify_bundle(args.source)
     store = open_store(args.to, endpoint_url=args.endpoint_url)
+    store.check([*FILES, MANIFEST])  # before minutes of training, not after
     bundle = args.source if args.source is not None else _trained(record, folder)
-    verify_bundle(bundle)
     upload_bundle(bundle, store)
     print(f"exported {bundle} to {args.to}")
     return 0

@@ -78,7 +78,7 @@ def profile(
                     raise
                 skipped[str(error)] = None
     if not rows:
-        raise ConfigError("no network fits:\n  " + "\n  ".join(skipped))
+        raise ConfigError("no network fits: " + "; ".join(skipped))
     return rows, list(skipped)
 
 

@@ -144,7 +144,9 @@ class SearchView:
         for record in result.records:
             if record.error:
                 out.print(f"trial {record.trial_id} failed: {record.error}", highlight=False, markup=False)
-        if len(result.records) >= self._space.trials and not result.new_records:
+        if len(result.records) < self._space.trials:
+            out.print(f"{self._space.trials} trials were asked for; --resume goes on.", highlight=False)
+        elif not result.new_records:
             out.print(f"All {self._space.trials} trials were done before; --trials asks for more.", highlight=False)
         if result.mirror_error:
             print(f"narl: MLflow lacks some runs ({result.mirror_error}); narl sync sends them", file=sys.stderr)

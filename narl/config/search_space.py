@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
+from contextlib import suppress
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Discriminator, Field, Tag, field_validator, model_validator
 
 from narl.config.base import Strict
 from narl.config.load import build, read_yaml
@@ -50,6 +51,17 @@ class Choices(Strict):
         return value
 
 
+def _range_or_choices(value: Any) -> str:
+    chosen = isinstance(value, Choices) or (isinstance(value, dict) and "choices" in value)
+    return "choices" if chosen else "range"
+
+
+# Told apart by their keys, so that a mistake in one is not explained by the rules of the other.
+Values = Annotated[
+    Annotated[Range, Tag("range")] | Annotated[Choices, Tag("choices")], Discriminator(_range_or_choices)
+]
+
+
 class Architecture(Strict):
     """Split points to search: `all`, or a list of them."""
 
@@ -80,8 +92,8 @@ class SearchSpace(Strict):
     pipeline: Pipeline
     method: Literal["narl"] = "narl"
     architectures: dict[str, Architecture] = Field(min_length=1)
-    sigma: Range | Choices
-    lambda_: Range | Choices = Field(alias="lambda")
+    sigma: Values
+    lambda_: Values = Field(alias="lambda")
     objectives: tuple[str, ...] = ("delta", "client_gflops", "client_memory_mib")
     budgets: dict[str, float] = {}
     uplink_dtype: Literal["float32", "float16", "int8"] = "float32"
@@ -97,14 +109,17 @@ class SearchSpace(Strict):
     @classmethod
     def _shorthand(cls, value):
         """A number is one choice; a list is choices."""
-        if isinstance(value, bool):
-            raise ValueError("expected a number, a list of numbers or {low, high}")
-        if isinstance(value, (int, float)):
+        if isinstance(value, str):
+            with suppress(ValueError):
+                value = float(value)  # YAML takes 1e-3, without a dot, for a string
+        if isinstance(value, (int, float)) and not isinstance(value, bool):
             if not math.isfinite(value) or value < 0:
                 raise ValueError(f"must be a finite number >= 0, got {value}")
             return {"choices": [value]}
         if isinstance(value, (list, tuple)):
             return {"choices": value}
+        if not isinstance(value, (dict, Range, Choices)):
+            raise ValueError("expected a number, a list of numbers or {low, high}")
         return value
 
     @field_validator("objectives")

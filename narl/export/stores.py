@@ -26,6 +26,12 @@ class Store(Protocol):
 
     url: str
 
+    def check(self, names: Collection[str]) -> None:
+        """Refuse what `begin` would refuse; nothing is made or changed.
+
+        Raises: as `begin`.
+        """
+
     def begin(self, names: Collection[str]) -> None:
         """Make ready for files of these names: an earlier export's manifest is withdrawn, other content refused.
 
@@ -75,11 +81,17 @@ class FolderStore:
         self.folder = folder
         self.url = str(folder)
 
-    def begin(self, names: Collection[str]) -> None:
+    def check(self, names: Collection[str]) -> None:
         with self._errors():
-            self.folder.mkdir(parents=True, exist_ok=True)
+            if not self.folder.exists():
+                return
             found = [p.name for p in self.folder.iterdir() if not _is_partial(p.name)]
             _refuse_foreign(self.url, found, names, lambda: (self.folder / MANIFEST).read_bytes())
+
+    def begin(self, names: Collection[str]) -> None:
+        self.check(names)
+        with self._errors():
+            self.folder.mkdir(parents=True, exist_ok=True)
             (self.folder / MANIFEST).unlink(missing_ok=True)
 
     def put(self, name: str, path: Path) -> None:
@@ -118,7 +130,16 @@ class S3Store:
             config = Config(connect_timeout=5, read_timeout=60, retries={"total_max_attempts": 2})
             self._s3 = boto3.Session().client("s3", endpoint_url=endpoint_url, config=config)
 
+    def check(self, names: Collection[str]) -> None:
+        self._found(names)
+
     def begin(self, names: Collection[str]) -> None:
+        if MANIFEST in self._found(names):
+            with self._errors():
+                self._s3.delete_object(Bucket=self.bucket, Key=self.prefix + MANIFEST)
+
+    def _found(self, names: Collection[str]) -> list[str]:
+        """Names below the prefix, once none of them is somebody else's."""
         with self._errors():
             page = self._s3.list_objects_v2(Bucket=self.bucket, Prefix=self.prefix, MaxKeys=1000)
             found = [item["Key"].removeprefix(self.prefix) for item in page.get("Contents", [])]
@@ -129,8 +150,7 @@ class S3Store:
                 names,
                 lambda: self._s3.get_object(**manifest)["Body"].read(),
             )
-            if MANIFEST in found:
-                self._s3.delete_object(**manifest)
+        return found
 
     def put(self, name: str, path: Path) -> None:
         with self._errors():

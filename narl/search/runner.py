@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import shutil
+import socket
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -87,6 +88,7 @@ def ray_runtime(address: str | None) -> Iterator[None]:
             folder = tempfile.mkdtemp(prefix="narl-ray-")
             ray.init(address="local", _temp_dir=folder, include_dashboard=False, **quiet)
         else:
+            _refuse_unreachable(address)
             try:
                 ray.init(address=address, **quiet)
             except (ConnectionError, ValueError, RuntimeError) as error:
@@ -97,6 +99,16 @@ def ray_runtime(address: str | None) -> Iterator[None]:
         ray.shutdown()
         if folder:
             shutil.rmtree(folder, ignore_errors=True)
+
+
+def _refuse_unreachable(address: str) -> None:
+    """Ray itself waits for minutes, and then ends the process."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if port.isdigit():  # else `auto`, or what Ray refuses at once
+        try:
+            socket.create_connection((host.strip("[]"), int(port)), timeout=10).close()
+        except (OSError, OverflowError) as error:
+            raise ConfigError(f"no Ray cluster at {address!r}: {error}") from error
 
 
 def _concurrency(resources: dict[str, float]) -> int | None:
