@@ -34,7 +34,9 @@ $(INSTALLED): setup.cfg pyproject.toml constraints.txt
 $(BIN)/python:
 	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || [ -z "$(MAY_INSTALL)" ] || \
 		{ $(SUDO) apt-get update -qq && DEBIAN_FRONTEND=noninteractive $(SUDO) apt-get install -y -qq python3-venv; }
-	$(PYTHON) -m venv $(VENV)
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "narl needs Python 3.11 or later; $(PYTHON) is older. Name another: make PYTHON=..."; exit 2; }
+	$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); exit 2; }
 
 # Holds ",ffcv" if FFCV can be built here, nothing if it cannot.
 $(VENV)/.system:
@@ -49,7 +51,8 @@ $(VENV)/.system:
 	if ready; then \
 		echo ",ffcv" > $@; \
 	else \
-		echo "FFCV is left out: it needs the system packages $$needed, and there are no rights to install them."; \
+		echo "FFCV is left out: it needs the system packages $$needed, and they could not be installed here"; \
+		[ -n "$(MAY_INSTALL)" ] || echo "(there are no rights to install them)."; \
 		echo "narl will use its tensor loader. To add FFCV: install them, then: rm $@ && touch setup.cfg && make setup"; \
 		: > $@; \
 	fi

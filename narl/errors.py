@@ -6,6 +6,7 @@ Every message says what was given, what is allowed and, where there is one, the 
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable
 
 
@@ -35,6 +36,11 @@ class TrialFailure(Exception):
 
 class DivergedTraining(TrialFailure):
     """A loss became non-finite or left every plausible range."""
+
+
+def without_credentials(text: str) -> str:
+    """The text with `user:password@` cut out of every URL in it."""
+    return re.sub(r"(?<=://)[^\s'\"]*@", "", text)
 
 
 def did_you_mean(given: object, allowed: Iterable[object]) -> str:

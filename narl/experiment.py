@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
-from narl.config.search_space import SearchSpace
+from narl.config.search_space import FREE_KEYS, SearchSpace
+from narl.data.beton import cache_root
 from narl.data.dataset import open_dataset
 from narl.errors import ConfigError
 from narl.ledger import Ledger, read_ledger
@@ -66,6 +68,7 @@ def run_search(
     _check_resume(folder, space, resume)
     # Before anything is written: labels and files are checked here, not in a worker.
     open_dataset(space.pipeline, splits=("train", "validation"))
+    os.environ["NARL_CACHE"] = str(cache_root())  # workers have another working folder
     pending = len(read_ledger(folder.ledger_path)) < space.trials
     # Ray first: an address that does not answer, or a trial that fits no node, leaves nothing written.
     with ray_runtime(ray_address) if pending else nullcontext(), folder.lock():
@@ -115,7 +118,7 @@ def _check_resume(folder: SearchFolder, space: SearchSpace, resume: bool) -> Non
     earlier = folder.load_space()
     if earlier.content_hash != space.content_hash:
         before, after = earlier.model_dump(by_alias=True), space.model_dump(by_alias=True)
-        changed = [key for key in after if after[key] != before.get(key)]
+        changed = [key for key in after if key not in FREE_KEYS and after[key] != before.get(key)]
         raise ConfigError(
             f"search {space.name!r} was begun with another space (changed: {', '.join(changed)}), and its trials "
             "cannot be compared with new ones: restore the file, or use --name to start another search"

@@ -12,9 +12,10 @@ from typing import Any
 from scipy import stats
 
 from narl.config.trial import TrainConfig
-from narl.data.dataset import Dataset, open_dataset
+from narl.data.dataset import open_dataset
 from narl.errors import ConfigError
 from narl.export.bundle import write_bundle
+from narl.models.zoo import check_size, check_split
 from narl.training.classification import num_outputs
 from narl.trial import Progress, TrialOutcome, run_trial
 
@@ -27,10 +28,12 @@ class FinalResult:
 
     Attributes:
         report: JSON-ready; per seed and mean, each with a 95 % interval.
+        utility_classes: what the server's outputs mean.
     """
 
     outcomes: dict[int, TrialOutcome]
     report: dict[str, Any]
+    utility_classes: tuple[str, ...]
 
 
 def train_final(
@@ -42,6 +45,8 @@ def train_final(
         ConfigError, DataError: the configuration or its images cannot be used.
         TrialFailure: training blew up.
     """
+    check_split(config.trial.arch, config.trial.split)
+    check_size(config.trial.arch, config.pipeline.image.size)
     dataset = open_dataset(config.pipeline, splits=("train", "validation", "test"))
     outcomes = {}
     for seed in range(config.trial.seed, config.trial.seed + num_seeds):
@@ -52,7 +57,7 @@ def train_final(
             except StopIteration as stop:
                 outcomes[seed] = stop.value
                 break
-    return FinalResult(outcomes, _report(outcomes))
+    return FinalResult(outcomes, _report(outcomes), dataset.utility_classes)
 
 
 def save_final(folder: Path, config: TrainConfig, result: FinalResult) -> None:
@@ -63,12 +68,16 @@ def save_final(folder: Path, config: TrainConfig, result: FinalResult) -> None:
     """
     refuse_occupied(folder)
     seed, outcome = next(iter(result.outcomes.items()))
-    dataset_facts = {"image_size": config.pipeline.image.size, **_classes(config)}
+    facts = {
+        "image_size": config.pipeline.image.size,
+        "utility_classes": list(result.utility_classes),
+        "utility_outputs": num_outputs(len(result.utility_classes)),
+    }
     write_bundle(
         folder,
         client_state=outcome.obfuscator.state_dict(),
         server_state=outcome.leakage.utility_network.state_dict(),
-        config={**_with_seed(config, seed).model_dump(mode="json", by_alias=True), **dataset_facts},
+        config={**_with_seed(config, seed).model_dump(mode="json", by_alias=True), **facts},
         metrics=result.report,
     )
 
@@ -84,14 +93,6 @@ def refuse_occupied(folder: Path) -> None:
     above = next(parent for parent in folder.absolute().parents if parent.exists())
     if not above.is_dir() or not os.access(above, os.W_OK):
         raise ConfigError(f"{folder} cannot be made: {above} is not a folder that can be written to")
-
-
-def _classes(config: TrainConfig) -> dict[str, Any]:
-    dataset: Dataset = open_dataset(config.pipeline, splits=("train",))
-    return {
-        "utility_classes": list(dataset.utility_classes),
-        "utility_outputs": num_outputs(len(dataset.utility_classes)),
-    }
 
 
 def _with_seed(config: TrainConfig, seed: int) -> TrainConfig:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from narl.errors import ConfigError, unknown_name
-from narl.records import COST_NAMES, TrialMetrics
+from narl.records import TrialMetrics
 
 
 @dataclass(frozen=True)
@@ -20,11 +20,6 @@ class Objective:
     direction: str
     unit: str
     label: str
-
-    @property
-    def is_cost(self) -> bool:
-        """Known before training."""
-        return self.name in COST_NAMES
 
 
 OBJECTIVES = {
@@ -52,6 +47,5 @@ def objective(name: str) -> Objective:
 def to_minimise(metrics: TrialMetrics, names: Sequence[str]) -> tuple[float, ...]:
     """The named objectives as a row in which smaller is better everywhere."""
     return tuple(
-        -getattr(metrics, name) if objective(name).direction == "maximize" else getattr(metrics, name)
-        for name in names
+        -getattr(metrics, name) if objective(name).direction == "maximize" else getattr(metrics, name) for name in names
     )

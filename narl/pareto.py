@@ -58,7 +58,7 @@ def hypervolume(rows: Sequence[Row], reference: Row) -> float:
 
 
 def front_of(records: Sequence[TrialRecord], objectives: Sequence[str]) -> list[TrialRecord]:
-    """The complete records on the front of `objectives`, cheapest first objective-cost first."""
+    """The complete records on the front of `objectives`, in the order of GFLOPs, then memory, then trial id."""
     complete = [record for record in records if record.metrics is not None]
     rows = [to_minimise(record.metrics, objectives) for record in complete]
     chosen = [complete[i] for i in non_dominated(rows)]

@@ -158,6 +158,11 @@ class TrialRecord:
                 if not math.isfinite(value):
                     raise ValueError(f"trial {self.trial_id}: metric {name} is {value}, not a finite number")
 
+    @property
+    def leakage_is_lower_bound(self) -> bool:
+        """True if an adversary was still improving, or still guessing, when its epochs ran out."""
+        return any(name != "utility" for name in self.tags.get("unconverged", "").split(",") if name)
+
     def to_json(self) -> dict[str, Any]:
         row = {f.name: getattr(self, f.name) for f in fields(self)}
         row["config"] = self.config.to_json()

@@ -12,6 +12,7 @@ from collections.abc import Generator as Steps
 from dataclasses import dataclass
 
 import torch
+from torch import nn
 
 from narl.attacks.leakage import Leakage, attack
 from narl.config.trial import TrainConfig
@@ -64,9 +65,7 @@ def run_trial(
     point = config.trial
     check_split(point.arch, point.split)
     check_size(point.arch, dataset.image_size)
-    cost = client_cost(
-        arch=point.arch, split=point.split, size=dataset.image_size, uplink_dtype=config.uplink_dtype
-    )
+    cost = client_cost(arch=point.arch, split=point.split, size=dataset.image_size, uplink_dtype=config.uplink_dtype)
     started = time.monotonic()
     obfuscator, precision, curves = yield from _train(config, dataset, device)
     trained = time.monotonic()
@@ -121,7 +120,7 @@ def _train(
         )
         for name, classes in outputs.items()
     }
-    precision = choose_precision(settings.precision, obfuscator, device)
+    precision = choose_precision(settings.precision, nn.ModuleList([obfuscator, heads["task"]]), device)
     method = Narl(
         obfuscator=precision.place(obfuscator),
         task=precision.place(heads["task"]),

@@ -64,10 +64,7 @@ def test_imports_point_down(path):
 
 
 def test_records_and_configuration_need_no_heavy_library():
-    code = (
-        "import sys, narl.pareto, narl.ledger, narl.search_folder\n"
-        f"print(sorted({LIGHT!r} & set(sys.modules)))"
-    )
+    code = f"import sys, narl.pareto, narl.ledger, narl.search_folder\nprint(sorted({LIGHT!r} & set(sys.modules)))"
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert out.stdout.strip() == "[]"
 

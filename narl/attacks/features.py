@@ -46,7 +46,13 @@ class StreamedFeatures:
     """Features computed from the images at each pass, for those too large to keep."""
 
     def __init__(self, obfuscator: nn.Module, dataset: Dataset, split: str, device: torch.device, seed: int):
-        self._obfuscator, self._dataset, self._split, self._device, self._seed = obfuscator, dataset, split, device, seed
+        self._obfuscator, self._dataset, self._split, self._device, self._seed = (
+            obfuscator,
+            dataset,
+            split,
+            device,
+            seed,
+        )
         self.num_samples = len(dataset.labels(split)[0])
 
     def batches(self, batch_size: int, *, shuffle: Generator | None = None, epoch: int = 0) -> Iterator[FeatureBatch]:
@@ -99,9 +105,7 @@ def root_mean_square(features: Features) -> float:
     return (total / count) ** 0.5
 
 
-def _compute(
-    obfuscator: nn.Module, loader: BatchLoader, device: torch.device, epoch: int
-) -> Iterator[FeatureBatch]:
+def _compute(obfuscator: nn.Module, loader: BatchLoader, device: torch.device, epoch: int) -> Iterator[FeatureBatch]:
     for batch in loader.epoch(epoch):
         # Not a decorator: grad mode would stay switched off in the caller between two yields.
         with torch.no_grad():

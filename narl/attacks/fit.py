@@ -51,7 +51,8 @@ def fit(
 ) -> Steps[float, None, Fit]:
     """Train `network` to read `label` from z = M1(x) + η; yields validation accuracy (percent) after each epoch.
 
-    Convergence: `settings.patience` epochs without a better validation accuracy, at `settings.min_epochs` or later.
+    Convergence: `settings.patience` epochs without a better validation accuracy, at `settings.min_epochs` or later, by
+    a network that has beaten the constant guess at least once: one that still guesses may only be slow to start.
     The weights kept are those of the best epoch.
 
     Raises:
@@ -60,6 +61,7 @@ def fit(
     generator = Generator(precision.device).manual_seed(seed)
     network = precision.place(network)
     optimiser = torch.optim.Adam(network.parameters(), lr=settings.learning_rate, fused=True)
+    guess = _constant_guess(validation, label)
     best, best_state, curve, since, converged = -1.0, None, [], 0, False
     for epoch in range(settings.max_epochs):
         _train_epoch(network, optimiser, train, epoch, label, noise, settings.batch_size, precision, generator)
@@ -71,7 +73,7 @@ def fit(
         if accuracy > best:
             best, best_state, since = accuracy, copy.deepcopy(network.state_dict()), 0
         yield accuracy
-        converged = since >= settings.patience and len(curve) >= settings.min_epochs
+        converged = since >= settings.patience and len(curve) >= settings.min_epochs and best > guess
         if converged:
             break
     network.load_state_dict(best_state)
@@ -100,6 +102,12 @@ def evaluate(
                     logits = network(noise(clean, generator))
                 correct += (predictions(logits) == labels).sum()
     return 100.0 * correct.item() / (features.num_samples * draws)
+
+
+def _constant_guess(features: Features, label: Label) -> float:
+    """Share of the label's largest class, in percent."""
+    labels = torch.cat([utility if label == "utility" else private for _, utility, private in features.batches(4096)])
+    return 100.0 * labels.bincount().max().item() / len(labels)
 
 
 def _train_epoch(

@@ -1,7 +1,8 @@
 """The evaluation of §4.2: what fresh networks read from a frozen obfuscator's output.
 
 A fresh utility network and fresh adversaries are trained on z = M1(x) + η (train split), each network's
-best epoch is chosen on the validation split, and accuracies are taken on the split that is reported. The
+best epoch is chosen on the validation split (a network that has not converged by `max_epochs` is named in
+`unconverged`, and what it reads is a lower bound), and accuracies are taken on the split that is reported. The
 validation split chooses as well as reports during a search; a final result reports the test split.
 """
 

@@ -72,15 +72,18 @@ def best_within_budgets(args: argparse.Namespace, records: list[TrialRecord]) ->
     """
     from narl.pareto import best_within
 
-    at_most = {
+    given = {name: bound for name, bound in bounds(args).items() if bound is not None}
+    at_least = {"utility": given.pop("utility")} if "utility" in given else {}
+    return best_within(records, at_most=given, at_least=at_least)
+
+
+def bounds(args: argparse.Namespace) -> dict[str, float | None]:
+    """What `add_budgets` parsed, by objective; None if not given. That of `utility` is a lower bound."""
+    return {
         "client_gflops": args.budget_gflops,
         "client_memory_mib": args.budget_memory_mib,
         "uplink_kib": args.budget_uplink_kib,
         "peak_activation_mib": args.budget_activation_mib,
         "leakage": args.max_leakage,
+        "utility": args.min_utility,
     }
-    return best_within(
-        records,
-        at_most={name: bound for name, bound in at_most.items() if bound is not None},
-        at_least={"utility": args.min_utility} if args.min_utility is not None else {},
-    )

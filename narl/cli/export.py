@@ -9,7 +9,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from narl.cli.arguments import add_budgets, add_search_choice, best_within_budgets
+from narl.cli.arguments import add_budgets, add_search_choice, best_within_budgets, bounds
+from narl.errors import ConfigError
 
 
 def register(subparsers) -> None:
@@ -26,6 +27,10 @@ def run(args: argparse.Namespace) -> int:
     from narl.export.bundle import FILES, upload_bundle, verify_bundle
     from narl.export.stores import MANIFEST, open_store
 
+    if args.source is not None and any(value is not None for value in (*bounds(args).values(), args.name, args.runs)):
+        raise ConfigError(
+            "--from names the halves to export; bounds, --name and --runs choose others: give one of them"
+        )
     # An unanswerable question and a damaged bundle are refused before the store is touched.
     if args.source is None:
         record, folder = _chosen(args)

@@ -19,7 +19,7 @@ class _Parser(argparse.ArgumentParser):
     """Errors in one line, with the nearest command's name."""
 
     def error(self, message: str):
-        if "invalid choice" in message and "'" in message:
+        if message.startswith("argument COMMAND: invalid choice"):
             given = message.split("'")[1]
             names = [name.replace("_", "-") for name in SUBCOMMANDS]
             message += did_you_mean(given, names)

@@ -94,7 +94,7 @@ def _print_table(rows: list[dict[str, Any]], title: str) -> None:
     floor = max(row["label_floor"] for row in rows)
     caption = (
         f"Accuracies on validation images. The utility label alone gives away {floor:g} % (label floor): "
-        f"no Δ above {100 - floor:g} is possible."
+        f"no Δ above {100 - floor:g} is possible. ≥: an adversary had not converged when its epochs ran out."
     )
     console = Console()
     if not console.is_terminal:  # there is no width to fit
@@ -120,5 +120,6 @@ def _cell(key: str, row: dict[str, Any]) -> str:
     if key == "client":
         return f"{row['arch']}/{row['split']}"
     if key in ("delta", "utility", "leakage"):
-        return f"{row[key]:.2f}"
+        bound = "≥" if key == "leakage" and row["leakage_is_lower_bound"] else ""
+        return f"{bound}{row[key]:.2f}"
     return f"{row[key]:.2g}" if key in ("sigma", "lambda") else f"{row[key]:.3g}"

@@ -10,12 +10,6 @@ from narl.cli.arguments import non_negative_int, positive_int, positive_number
 
 def register(subparsers) -> None:
     parser = subparsers.add_parser("search", help="search a design space", description=__doc__)
-    add_arguments(parser)
-    parser.set_defaults(run=run)
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Shared with the driver that `ray submit` runs."""
     parser.add_argument("space", type=Path, help="search space file")
     parser.add_argument("--trials", type=positive_int, help="trials in all, resumed ones included")
     parser.add_argument("--time-budget", type=positive_number, metavar="MINUTES", help="start no trial after this")
@@ -26,6 +20,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--runs", type=Path, help="folder of searches (default: $NARL_RUNS or narl-runs)")
     parser.add_argument("--study", metavar="URL", help="Optuna storage (default: SQLite in the search's folder)")
     parser.add_argument("--ray-address", metavar="ADDRESS", help="run on this Ray cluster (default: this machine)")
+    parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:

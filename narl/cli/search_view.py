@@ -62,7 +62,9 @@ class SearchView:
         self._running = {i: running for i, running in self._running.items() if i != record.trial_id}
         self._records = [*self._records, record]
         if not self._console.is_terminal:
-            self._console.print(_line(record, len(self._records), self._space.trials), highlight=False, soft_wrap=True)
+            self._console.print(
+                _line(record, len(self._records), self._space.trials), highlight=False, markup=False, soft_wrap=True
+            )
 
     # --- rendering ---
 
@@ -119,7 +121,7 @@ class SearchView:
                 f"{m.client_memory_mib:.2f}",
                 f"{m.delta:.2f}",
                 f"{m.utility:.2f}",
-                f"{m.leakage:.2f}",
+                f"{'≥' if r.leakage_is_lower_bound else ''}{m.leakage:.2f}",
                 f"{c.sigma:.2f}",
                 f"{c.lambda_:.2g}",
                 style="bold green" if star else "",
@@ -137,7 +139,8 @@ class SearchView:
             f"{len(done)} trials done ({result.new_records} new, {failed} failed) over "
             f"{len({r.config.arch for r in done})} architectures in {_clock(result.seconds)}; "
             f"★ {len(front)} on the front of {', '.join(self._space.objectives)}. "
-            f"Accuracies in %, of validation images{_floor(done)}.",
+            f"Accuracies in %, of validation images{_floor(done)}. "
+            "≥: an adversary had not converged when its epochs ran out.",
             highlight=False,
             soft_wrap=True,
         )

@@ -14,9 +14,10 @@ def register(subparsers) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
+    from narl.errors import without_credentials
     from narl.ledger import read_ledger
     from narl.search_folder import find_search
-    from narl.tracking.mirror import MLflowMirror, search_params, without_credentials
+    from narl.tracking.mirror import MLflowMirror, search_params
 
     folder = find_search(args.runs, args.name)
     space = folder.load_space()

@@ -2,10 +2,22 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, model_validator
 
 
 class Strict(BaseModel):
-    """A pydantic model that refuses unknown keys, coerces nothing surprising and cannot change later."""
+    """A pydantic model that refuses unknown keys, takes no true or false for a number, and cannot change later."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True, allow_inf_nan=False, strict=False)
+    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True, allow_inf_nan=False)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _booleans_are_not_numbers(cls, content: Any) -> Any:
+        if isinstance(content, dict):
+            for name, info in cls.model_fields.items():
+                value = content.get(info.alias or name, content.get(name))
+                if isinstance(value, bool) and info.annotation is not bool:
+                    raise ValueError(f"{info.alias or name}: true and false are not legal here")
+        return content

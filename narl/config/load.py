@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any, TypeVar, get_args
 
@@ -27,7 +28,7 @@ def read_yaml(path: Path | str) -> dict[str, Any]:
         reason = "no such file" if isinstance(error, FileNotFoundError) else str(error)
         raise ConfigError(f"cannot read {path}: {reason}{near}") from error
     try:
-        content = yaml.load(text, Loader=_UniqueKeys)
+        content = yaml.load(text, Loader=_PlainYaml)
     except yaml.YAMLError as error:
         raise ConfigError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from error
     if not isinstance(content, dict):
@@ -59,6 +60,9 @@ def _explain(model: type[BaseModel], problem: dict[str, Any]) -> str:
     if problem["type"] == "union_tag_invalid":
         allowed = [tag.strip("'") for tag in problem["ctx"]["expected_tags"].split(", ")]
         return f"{place}: {unknown_name('kind', problem['ctx']['tag'], allowed)}"
+    if problem["type"] == "literal_error":
+        allowed = [choice.strip("'") for choice in re.split(", | or ", problem["ctx"]["expected"])]
+        return f"{place}: {unknown_name('value', problem['input'], allowed)}"
     message = problem["msg"].removeprefix("Value error, ")
     given = "" if isinstance(problem["input"], dict) else f" (given: {problem['input']!r})"
     return f"{place}: {message}{given}" if place else f"{message}"
@@ -94,8 +98,16 @@ def _models_in(annotation: Any) -> list[type[BaseModel]]:
     return [model for part in get_args(annotation) for model in _models_in(part)]
 
 
-class _UniqueKeys(yaml.SafeLoader):
-    """Safe loading that refuses a key given twice, of which YAML would silently keep the last."""
+class _PlainYaml(yaml.SafeLoader):
+    """Safe loading in which yes, no, on and off are words, and a key given twice is refused.
+
+    YAML 1.1 reads those words as true and false, and silently keeps the last of two keys.
+    """
+
+    yaml_implicit_resolvers = {
+        first: [(tag, regexp) for tag, regexp in resolvers if tag != "tag:yaml.org,2002:bool"]
+        for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+    }
 
     def construct_mapping(self, node, deep=False):
         seen = set()
@@ -105,3 +117,8 @@ class _UniqueKeys(yaml.SafeLoader):
                 raise yaml.YAMLError(f"key {key!r} is given twice, line {key_node.start_mark.line + 1}")
             seen.add(key if isinstance(key, (str, int, float, bool)) else str(key))
         return super().construct_mapping(node, deep)
+
+
+_PlainYaml.add_implicit_resolver(
+    "tag:yaml.org,2002:bool", re.compile(r"^(?:true|True|TRUE|false|False|FALSE)$"), "tTfF"
+)

@@ -151,7 +151,9 @@ class Pipeline(Strict):
     @property
     def content_hash(self) -> str:
         """Changes with anything that changes a pixel, a label or a split; not with loader or augmentation."""
-        return stable_hash(self.model_dump(exclude={"loader", "augment", "name"}))
+        return stable_hash(
+            self.model_dump(exclude={"loader": True, "augment": True, "name": True, "source": {"download"}})
+        )
 
 
 def load_pipeline(path: Path | str) -> Pipeline:

@@ -17,6 +17,9 @@ from narl.errors import unknown_name
 from narl.objectives import OBJECTIVES
 from narl.records import COST_NAMES, stable_hash
 
+# What may differ between a search and its resumption: trials stay comparable.
+FREE_KEYS = ("name", "trials", "time_budget_minutes", "resources", "sampler")
+
 SamplerName = Literal["tpe", "nsga2", "nsga3", "gp", "random", "qmc"]
 
 
@@ -67,6 +70,13 @@ class Architecture(Strict):
 
     split_points: Literal["all"] | tuple[int, ...] = "all"
 
+    @field_validator("split_points", mode="before")
+    @classmethod
+    def _list_or_all(cls, value):
+        if value != "all" and not isinstance(value, (list, tuple)):
+            raise ValueError("expected all, or a list of split points")
+        return value
+
     @field_validator("split_points")
     @classmethod
     def _distinct(cls, value):
@@ -86,7 +96,10 @@ class Resources(Strict):
 
 
 class SearchSpace(Strict):
-    """One search. Budgets bound costs, which are known before training: what exceeds one is never trained."""
+    """One search. Budgets bound costs, which are known before training: what exceeds one is never trained.
+
+    `uplink_dtype` is what a value of z is counted as when sent; accuracies are measured on unrounded features.
+    """
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")
     pipeline: Pipeline
@@ -122,6 +135,14 @@ class SearchSpace(Strict):
             raise ValueError("expected a number, a list of numbers or {low, high}")
         return value
 
+    @field_validator("architectures", mode="before")
+    @classmethod
+    def _bare_name_means_all(cls, value):
+        """`resnet18:` with nothing after it searches every split point."""
+        if not isinstance(value, dict):
+            return value
+        return {name: {} if chosen is None else chosen for name, chosen in value.items()}
+
     @field_validator("objectives")
     @classmethod
     def _known_objectives(cls, value):
@@ -145,9 +166,9 @@ class SearchSpace(Strict):
     @property
     def content_hash(self) -> str:
         """Changes with anything that would make trials incomparable; not with how many run, how long or where."""
-        free = {"name", "trials", "time_budget_minutes", "resources", "sampler"}
-        content = self.model_dump(exclude=free, by_alias=True)
+        content = self.model_dump(exclude=set(FREE_KEYS), by_alias=True)
         content["pipeline"]["loader"] = None
+        content["pipeline"]["source"].pop("download", None)
         return stable_hash(content)
 
 

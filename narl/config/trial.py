@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from narl.config.base import Strict
 from narl.config.load import build, read_yaml
@@ -34,7 +34,7 @@ class Attack(Strict):
     """The evaluation of §4.2: fresh networks on the frozen obfuscator, trained until they stop improving.
 
     Attributes:
-        max_epochs: no network trains longer.
+        max_epochs: no network trains longer; one stopped by this is tagged `unconverged`.
         min_epochs: no network is taken for converged sooner. Batch normalisation's running statistics lag behind
             at first, and a network in eval mode then guesses for some epochs, however well it learns.
         patience: a network has converged when its validation accuracy has not improved for so many epochs.
@@ -50,6 +50,12 @@ class Attack(Strict):
     learning_rate: float = Field(1e-3, gt=0)
     adversaries: tuple[AdversaryName, ...] = ("rest", "mlp")
     seeds: int = Field(1, ge=1)
+
+    @model_validator(mode="after")
+    def _room_to_converge(self):
+        if self.min_epochs > self.max_epochs:
+            raise ValueError(f"min_epochs {self.min_epochs} is above max_epochs {self.max_epochs}")
+        return self
 
     @field_validator("adversaries")
     @classmethod

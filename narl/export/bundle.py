@@ -1,10 +1,10 @@
 """A trained configuration as files: both halves, configuration, metrics, and a manifest with everybody's SHA-256.
 
-    client.safetensors   state of the obfuscator (M1 and its noise)
-    server.safetensors   state of M2, the utility network on the server
-    config.yaml          what `narl train` was given, and `utility_outputs`, M2's number of outputs
-    metrics.json         what was measured
-    manifest.json        format, version, time, size and SHA-256 of each file above; written last
+client.safetensors   state of the obfuscator (M1 and its noise)
+server.safetensors   state of M2, the utility network on the server
+config.yaml          what `narl train` was given, and `utility_outputs`, M2's number of outputs
+metrics.json         what was measured
+manifest.json        format, version, time, size and SHA-256 of each file above; written last
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import json
 import os
 import shutil
 from collections.abc import Mapping
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -69,7 +69,7 @@ def write_bundle(
             "format": FORMAT,
             "format_version": FORMAT_VERSION,
             "narl_version": narl.__version__,
-            "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+            "created": datetime.now(UTC).isoformat(timespec="seconds"),
             "files": {name: _fingerprint(partial / name) for name in FILES},
         }
         (partial / MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Protocol
 from urllib.parse import urlsplit
 
-from narl.errors import ConfigError, NarlError, unknown_name
+from narl.errors import ConfigError, NarlError, unknown_name, without_credentials
 
 MANIFEST = "manifest.json"
 FORMAT = "narl-bundle"  # what a manifest of ours calls itself
@@ -68,9 +68,9 @@ def open_store(url: str, *, endpoint_url: str | None = None) -> Store:
         raise ConfigError(unknown_name("kind of store", f"{scheme.group(1)}://", ("s3://bucket/prefix", "a folder")))
     bucket, _, prefix = url.removeprefix("s3://").partition("/")
     if not re.fullmatch(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]", bucket):
-        raise ConfigError(f"{bucket!r} is no bucket name: expected s3://bucket/prefix")
+        raise ConfigError(f"{bucket.rpartition('@')[2]!r} is no bucket name: expected s3://bucket/prefix")
     if endpoint_url is not None and urlsplit(endpoint_url).scheme not in ("http", "https"):
-        raise ConfigError(f"endpoint must begin with http:// or https://, got {_without_credentials(endpoint_url)!r}")
+        raise ConfigError(f"endpoint must begin with http:// or https://, got {without_credentials(endpoint_url)!r}")
     return S3Store(bucket, prefix.strip("/"), endpoint_url)
 
 
@@ -121,7 +121,7 @@ class S3Store:
         self.bucket = bucket
         self.prefix = f"{prefix}/" if prefix else ""
         self.url = f"s3://{bucket}/{prefix}".rstrip("/")
-        self._endpoint = _without_credentials(endpoint_url) if endpoint_url else "AWS"
+        self._endpoint = without_credentials(endpoint_url) if endpoint_url else "AWS"
         with self._errors():
             import boto3
             from botocore.config import Config
@@ -213,7 +213,3 @@ def _is_ours(manifest: bytes) -> bool:
 
 def _is_partial(name: str) -> bool:
     return name.startswith(".") and name.endswith(".partial")
-
-
-def _without_credentials(url: str) -> str:
-    return re.sub(r"(?<=://)[^/\s]*@", "", url)

@@ -13,13 +13,14 @@ from contextlib import contextmanager
 # Tune's own CSV, JSON and TensorBoard loggers cost more than a trial's proposal; the ledger replaces them.
 os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
 os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
-os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+# Tune would swallow Ctrl-C and return as if all were done.
+os.environ.setdefault("TUNE_DISABLE_SIGINT_HANDLER", "1")
 
 import ray
 from ray import tune
 
 from narl.config.search_space import Resources, SearchSpace
-from narl.errors import ConfigError
+from narl.errors import ConfigError, NarlError
 from narl.search.searcher import StudySearcher
 from narl.search.session import SearchSession
 from narl.search.trainable import TrialActor
@@ -32,11 +33,12 @@ def run_session(session: SearchSession, space: SearchSpace, resources: dict[str,
         resources: of one trial, from `trial_resources`.
     """
     storage = tempfile.mkdtemp(prefix="narl-tune-")
+    searcher = StudySearcher(session, space)
     try:
         tune.Tuner(
             tune.with_resources(TrialActor, resources),
             tune_config=tune.TuneConfig(
-                search_alg=StudySearcher(session, space),
+                search_alg=searcher,
                 num_samples=-1,
                 reuse_actors=True,
                 max_concurrent_trials=_concurrency(resources),
@@ -51,6 +53,8 @@ def run_session(session: SearchSession, space: SearchSpace, resources: dict[str,
         ).fit()
     finally:
         shutil.rmtree(storage, ignore_errors=True)
+    if searcher.error is not None:
+        raise NarlError(f"results cannot be recorded ({searcher.error}); what had finished is kept") from searcher.error
 
 
 def trial_resources(resources: Resources) -> dict[str, float]:
@@ -60,15 +64,16 @@ def trial_resources(resources: Resources) -> dict[str, float]:
         ConfigError: one trial wants more than any node has.
     """
     nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-    most_gpus = max((node.get("GPU", 0) for node in nodes), default=0)
     gpus = resources.gpus_per_trial
     if gpus is None:
-        gpus = 1.0 if most_gpus else 0.0
+        gpus = 1.0 if any(node.get("GPU", 0) >= 1 for node in nodes) else 0.0
     wanted = {"cpu": resources.cpus_per_trial, "gpu": gpus}
-    for name, amount in wanted.items():
-        most = max((node.get(name.upper(), 0) for node in nodes), default=0)
-        if amount > most and not _autoscales():
-            raise ConfigError(f"{name}s_per_trial is {amount:g}, but no node has more than {most:g}")
+    fits = any(all(node.get(name.upper(), 0) >= amount for name, amount in wanted.items()) for node in nodes)
+    if not fits and not _autoscales():
+        have = "; ".join(f"{node.get('CPU', 0):g} CPUs and {node.get('GPU', 0):g} GPUs" for node in nodes)
+        raise ConfigError(
+            f"a trial wants {wanted['cpu']:g} CPUs and {wanted['gpu']:g} GPUs (resources), but the nodes have: {have}"
+        )
     return wanted
 
 
@@ -83,19 +88,24 @@ def ray_runtime(address: str | None) -> Iterator[None]:
     """
     quiet = {"log_to_driver": False, "logging_level": logging.ERROR}
     folder = None
+    mask = os.umask(0o077)  # Ray writes its access token for everybody to read
     try:
         if address is None:
-            folder = tempfile.mkdtemp(prefix="narl-ray-")
+            # Not $TMPDIR: the sockets below it must have paths of less than 107 bytes.
+            folder = tempfile.mkdtemp(prefix="narl-ray-", dir="/tmp")
             ray.init(address="local", _temp_dir=folder, include_dashboard=False, **quiet)
         else:
             _refuse_unreachable(address)
             try:
                 ray.init(address=address, **quiet)
-            except (ConnectionError, ValueError, RuntimeError) as error:
+            except (ConnectionError, ValueError, RuntimeError, ray.exceptions.RayError) as error:
                 raise ConfigError(f"no Ray cluster at {address!r}: {error}") from error
-        logging.getLogger("ray.tune").setLevel(logging.ERROR)
+        # Failed trials are in the ledger by name; Tune would print their tracebacks into the view.
+        logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
+        os.umask(mask)
         yield
     finally:
+        os.umask(mask)
         ray.shutdown()
         if folder:
             shutil.rmtree(folder, ignore_errors=True)

@@ -22,7 +22,7 @@ SAMPLERS: dict[str, Callable[[int, int], BaseSampler]] = {
     ),
     "nsga2": lambda seed, trials: NSGAIISampler(seed=seed, population_size=_population(trials)),
     "nsga3": lambda seed, trials: NSGAIIISampler(seed=seed, population_size=_population(trials)),
-    "gp": lambda seed, trials: GPSampler(seed=seed, n_startup_trials=_startup(trials)),
+    "gp": lambda seed, trials: GPSampler(seed=seed, n_startup_trials=_startup(trials), warn_independent_sampling=False),
     "random": lambda seed, trials: RandomSampler(seed=seed),
     "qmc": lambda seed, trials: QMCSampler(seed=seed, scramble=True, warn_independent_sampling=False),
 }
@@ -49,5 +49,3 @@ def _population(trials: int) -> int:
 def silence_optuna() -> None:
     """Trials are shown by narl's own view."""
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-
-

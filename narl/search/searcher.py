@@ -21,27 +21,35 @@ class StudySearcher(Searcher):
     def __init__(self, session: SearchSession, space: SearchSpace):
         super().__init__()
         self._session, self._space = session, space
-        self.trial_ids: dict[str, int] = {}
+        self._trial_ids: dict[str, int] = {}
+        self.error: Exception | None = None
+        """Why results cannot be recorded (a full disk, say): no further trial starts, and the runner raises it."""
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
-        proposal = self._session.propose()
+        proposal = self._session.propose() if self.error is None else None
         if proposal is None:
             return Searcher.FINISHED
-        self.trial_ids[trial_id], config = proposal
+        self._trial_ids[trial_id], config = proposal
         return trial_payload(config, self._space)
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
-        if "phase" in result:
-            self._session.progress(self.trial_ids[trial_id], result["phase"], result["epoch"], result["detail"])
+        if "phase" in result and trial_id in self._trial_ids:
+            self._session.progress(self._trial_ids[trial_id], result["phase"], result["epoch"], result["detail"])
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
-        narl_id = self.trial_ids.pop(trial_id)
+        # Tune would take an exception from here for the trial's own, and run the trial again.
+        try:
+            self._record(self._trial_ids.pop(trial_id), result, error)
+        except Exception as failure:
+            self.error = failure
+
+    def _record(self, narl_id: int, result: dict[str, Any] | None, error: bool) -> None:
         if result and result.get("outcome"):
             self._session.complete(narl_id, json.loads(result["outcome"]))
         elif result and result.get("failure"):
             self._session.fail(narl_id, result["failure"])
         elif error:
-            self._session.fail(narl_id, "WorkerLost: the worker process or its node died")
+            self._session.fail(narl_id, "WorkerLost: the worker process did not start, or it or its node died")
         else:
             self._session.fail(narl_id, "Stopped: the trial was stopped before it had a result")
 
@@ -54,4 +62,3 @@ class StudySearcher(Searcher):
 
     def restore(self, checkpoint_path: str) -> None:
         """Nothing to restore."""
-

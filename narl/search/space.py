@@ -42,8 +42,7 @@ class AffordableSpace:
         names = list(self.split_points)
         arch = trial.suggest_categorical("arch", names) if len(names) > 1 else names[0]
         drawn = {
-            name: _suggest_split(trial, name, self.split_points[name])
-            for name in ([arch] if conditional else names)
+            name: _suggest_split(trial, name, self.split_points[name]) for name in ([arch] if conditional else names)
         }
         return TrialConfig(
             arch=arch,

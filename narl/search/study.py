@@ -7,7 +7,6 @@ so a driver killed at any moment costs at most the trials that were running.
 from __future__ import annotations
 
 import itertools
-import re
 import warnings
 
 import numpy as np
@@ -15,7 +14,7 @@ import optuna
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from narl.config.search_space import Range
-from narl.errors import ConfigError
+from narl.errors import ConfigError, without_credentials
 from narl.ledger import Ledger
 from narl.objectives import objective
 from narl.records import TrialConfig, TrialRecord
@@ -60,10 +59,6 @@ class SearchStudy:
         self._next_id = 1 + max((record.trial_id for record in ledger.records), default=-1)
         self._follow_ledger()
 
-    @property
-    def num_running(self) -> int:
-        return len(self._running)
-
     def ask(self) -> tuple[int, TrialConfig] | None:
         """A trial id and a configuration never run before, or None if the space is exhausted."""
         for _ in range(MAX_DUPLICATES_IN_A_ROW):
@@ -82,7 +77,7 @@ class SearchStudy:
         trial, config = self._running.pop(record.trial_id)
         self._ledger.append(record)
         self._finished[config.content_hash] = record
-        self._tell(trial._trial_id, record)
+        self._tell(trial.number, record)
 
     def _ask_once(self) -> tuple[int, TrialConfig] | None:
         """One proposal, or None if it repeats a known configuration, whose result is then told again."""
@@ -93,7 +88,7 @@ class SearchStudy:
         known = self._finished.get(config.content_hash)
         if known is not None:
             trial.set_user_attr("duplicate_of", known.trial_id)
-            self._tell(trial._trial_id, known)
+            self._tell(trial.number, known)
             return None
         if any(config == running for _, running in self._running.values()):
             trial.set_user_attr("duplicate_of_running", True)
@@ -122,9 +117,7 @@ class SearchStudy:
         chosen = np.random.default_rng(derive_seed(space.seed, "unseen", len(seen))).integers(len(unseen))
         return self._space.parameters(unseen[chosen], conditional=self._conditional)
 
-    def _tell(self, optuna_id: int, record: TrialRecord) -> None:
-        storage = self._study._storage
-        number = storage.get_trial_number_from_id(optuna_id)
+    def _tell(self, number: int, record: TrialRecord) -> None:
         if record.metrics is None:
             self._study.tell(number, state=TrialState.FAIL)
         else:
@@ -138,13 +131,18 @@ class SearchStudy:
             trial_id = trial.user_attrs.get("trial_id")
             if trial_id is not None:
                 self._next_id = max(self._next_id, trial_id + 1)
+            if trial.state == TrialState.COMPLETE and trial_id is not None and self._ledger.get(trial_id) is None:
+                raise ConfigError(
+                    f"study {self._study.study_name!r} has results that {self._ledger.path} lacks: "
+                    "it belongs to another search; use --name or another --study"
+                )
             if trial.state == TrialState.RUNNING:
                 record = self._ledger.get(trial_id) if trial_id is not None else None
                 if record is not None:
-                    self._tell(trial._trial_id, record)
+                    self._tell(trial.number, record)
                 else:
-                    self._study.tell(trial.number, state=TrialState.FAIL)
                     self._run_again(trial, trial_id)
+                    self._study.tell(trial.number, state=TrialState.FAIL)
             if trial_id is not None and trial.state.is_finished() or trial.state == TrialState.RUNNING:
                 known.add(trial_id)
         for record in self._ledger.records:
@@ -190,5 +188,4 @@ def _storage(url: str) -> optuna.storages.BaseStorage:
     try:
         return optuna.storages.get_storage(url)
     except Exception as error:  # each database driver has errors of its own
-        place = re.sub(r"(?<=://)[^/@]*@", "", url)
-        raise ConfigError(f"cannot open the study at {place!r}: {type(error).__name__}") from error
+        raise ConfigError(f"cannot open the study at {without_credentials(url)!r}: {type(error).__name__}") from error

@@ -8,12 +8,11 @@ import time
 from dataclasses import asdict
 from typing import Any
 
+import ray
 from ray import tune
 
 from narl.config.search_space import SearchSpace
 from narl.records import TrialConfig
-
-# torch and the data are imported in the worker alone: the driver that only schedules does not wait for them.
 
 
 def trial_payload(config: TrialConfig, space: SearchSpace) -> dict[str, Any]:
@@ -38,6 +37,7 @@ class TrialActor(tune.Trainable):
 
     def setup(self, config: dict[str, Any]) -> None:
         self._steps = None
+        self._telemetry = None
         self._payload = config
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
@@ -45,14 +45,20 @@ class TrialActor(tune.Trainable):
         return True
 
     def step(self) -> dict[str, Any]:
+        failure = outcome = None
         try:
             if self._steps is None:
                 self._begin()
             progress = next(self._steps)
         except StopIteration as stop:
-            return self._end(stop.value)
+            outcome = stop.value
         except Exception as error:
-            return self._fail(error)
+            failure = f"{type(error).__name__}: {error}"
+        # Out of the handlers: a traceback would keep the networks in memory.
+        if outcome is not None:
+            return self._end(outcome)
+        if failure is not None:
+            return self._fail(failure)
         return {"phase": progress.phase, "epoch": progress.epoch, "detail": progress.detail}
 
     def cleanup(self) -> None:
@@ -75,13 +81,16 @@ class TrialActor(tune.Trainable):
         torch.set_num_threads(self._payload["threads"])
         config = build(TrainConfig, self._payload["run"], "trial")
         self._started_at = time.time()
+        # What Ray assigned, not what the machine has: a trial of no GPU must not take one.
+        on_gpu = torch.cuda.is_available() and bool(ray.get_gpu_ids())
         self._telemetry = GpuTelemetry()
-        self._telemetry.start()
-        self._steps = run_trial(config, _dataset(config.pipeline.model_dump_json(by_alias=True)))
+        if on_gpu:
+            self._telemetry.start()
+        dataset = _dataset(config.pipeline.model_dump_json(by_alias=True))
+        self._steps = run_trial(config, dataset, device=torch.device("cuda" if on_gpu else "cpu"))
 
     def _end(self, outcome: Any) -> dict[str, Any]:
         readings = self._telemetry.stop()
-        self._drop()
         report = {
             "metrics": asdict(outcome.metrics),
             "curves": outcome.curves,
@@ -89,14 +98,16 @@ class TrialActor(tune.Trainable):
             "telemetry": readings,
             "started_at": self._started_at,
         }
+        del outcome
+        self._drop()
         # As text: Tune would flatten a nested result.
         return {"done": True, "outcome": json.dumps(report)}
 
-    def _fail(self, error: Exception) -> dict[str, Any]:
-        if getattr(self, "_telemetry", None):
+    def _fail(self, failure: str) -> dict[str, Any]:
+        if self._telemetry is not None:
             self._telemetry.stop()
         self._drop()
-        return {"done": True, "failure": f"{type(error).__name__}: {error}"}
+        return {"done": True, "failure": failure}
 
     def _drop(self) -> None:
         """Let go of the trial's networks, on the accelerator too."""

@@ -55,11 +55,12 @@ def front_table(records: Sequence[TrialRecord], objectives: Sequence[str]) -> li
                 "delta": round(m.delta, 2),
                 "utility": round(m.utility, 2),
                 "leakage": round(m.leakage, 2),
+                "leakage_is_lower_bound": record.leakage_is_lower_bound,
                 "label_floor": round(m.label_floor, 2),
-                "client_gflops": _significant(m.client_gflops),
-                "client_memory_mib": _significant(m.client_memory_mib),
-                "uplink_kib": _significant(m.uplink_kib),
-                "peak_activation_mib": _significant(m.peak_activation_mib),
+                "client_gflops": m.client_gflops,
+                "client_memory_mib": m.client_memory_mib,
+                "uplink_kib": m.uplink_kib,
+                "peak_activation_mib": m.peak_activation_mib,
             }
         )
     return rows

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from narl.config.search_space import SearchSpace
-from narl.errors import NarlError
+from narl.errors import NarlError, without_credentials
 from narl.pareto import front_of
 from narl.records import TrialRecord, stable_hash
 from narl.tracking.figures import front_figure, front_png, front_table, write_html
@@ -221,12 +221,12 @@ class MLflowMirror:
 
         metrics: list[Metric] = []
         front: list[TrialRecord] = []
-        complete = 0
+        complete, best = 0, -math.inf
         for step, record in enumerate(sorted(records, key=_finish_order), start=1):
             if record.metrics is not None:
                 complete += 1
                 front = front_of([*front, record], self.objectives)
-                best = max(record.metrics.delta, best) if complete > 1 else record.metrics.delta
+                best = max(best, record.metrics.delta)
             if step > self._reported:
                 values = {"trials_complete": complete, "trials_failed": step - complete, "front_size": len(front)}
                 if complete:
@@ -319,11 +319,6 @@ class BackgroundMirror:
                 self.last_error = _one_line(error)
             if last:
                 return
-
-
-def without_credentials(text: str) -> str:
-    """The text with `user:password@` cut out of every URI in it."""
-    return re.sub(r"(?<=://)[^/\s'\"]*@", "", text)
 
 
 def _one_line(error: Exception) -> str:

@@ -38,7 +38,8 @@ def choose_precision(setting: str, network: nn.Module, device: torch.device) -> 
     if setting != "auto":
         return Precision(device, getattr(torch, setting))
     if device.type == "cuda":
-        return Precision(device, torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float32)
+        in_hardware = torch.cuda.is_bf16_supported(including_emulation=False)
+        return Precision(device, torch.bfloat16 if in_hardware else torch.float32)
     depthwise = any(isinstance(m, nn.Conv2d) and m.groups == m.in_channels > 1 for m in network.modules())
     if depthwise or not _cpu_multiplies_bfloat16():
         return Precision(device, torch.float32)

@@ -54,9 +54,9 @@ def head(outputs: int) -> nn.Module:
     return nn.Sequential(nn.Flatten(), nn.Linear(16, 16), nn.BatchNorm1d(16), nn.ReLU(), nn.Linear(16, outputs))
 
 
-def run_fit(label, sigma, *, settings=Attack(max_epochs=12, patience=3, batch_size=32), seed=0):
+def run_fit(label, sigma, *, settings=Attack(max_epochs=12, patience=3, batch_size=32), seed=0, network=None):
     steps = fit(
-        head(1 if label == "utility" else 3),
+        network or head(1 if label == "utility" else 3),
         toy_features(600, 1),
         toy_features(200, 2),
         label=label,
@@ -98,8 +98,25 @@ def test_convergence_keeps_the_best_epoch_and_stops_on_patience():
     assert len(result.curve) - 1 - best == 3
     patient = run_fit("private", 0.0, settings=Attack(max_epochs=12, min_epochs=11, patience=3, batch_size=32))
     assert patient.converged and len(patient.curve) == 11
-    capped = run_fit("private", 2.0, settings=Attack(max_epochs=2, patience=3, batch_size=32))
+    capped = run_fit("private", 2.0, settings=Attack(max_epochs=2, min_epochs=1, patience=3, batch_size=32))
     assert not capped.converged and len(capped.curve) == 2
+
+
+class Guesser(nn.Module):
+    """Says the same of everything, whatever it is taught."""
+
+    def __init__(self):
+        super().__init__()
+        self.bias = nn.Parameter(torch.zeros(3))
+
+    def forward(self, z):
+        return torch.tensor([0.0, 0.0, 1.0]).expand(len(z), 3) + 0 * self.bias
+
+
+def test_a_network_that_only_guesses_is_not_taken_for_converged():
+    settings = Attack(max_epochs=9, min_epochs=1, patience=2, batch_size=64)
+    result = run_fit("private", 1.0, settings=settings, network=Guesser())
+    assert not result.converged and len(result.curve) == 9
 
 
 def test_same_seed_same_attack_other_seed_other_noise():

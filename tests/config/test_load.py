@@ -55,7 +55,10 @@ def changed(content, path, value):
         (SearchSpace, SPACE, "objectives", ["dleta"], "did you mean 'delta'"),
         (SearchSpace, SPACE, "budgets", {"gflops": 2}, "did you mean 'client_gflops'"),
         (SearchSpace, SPACE, "budgets", {"client_gflops": 0}, "above 0"),
-        (SearchSpace, SPACE, "sampler", "tpee", "sampler.*'tpe'.*given: 'tpee'"),
+        (SearchSpace, SPACE, "sampler", "tpee", "sampler: unknown value 'tpee': .*did you mean 'tpe'"),
+        (SearchSpace, SPACE, "trials", True, "true and false are not legal here"),
+        (SearchSpace, SPACE, "architectures", {"resnet18": {"split_points": 3}}, "expected all, or a list"),
+        (SearchSpace, SPACE, "attack", {"min_epochs": 9, "max_epochs": 5}, "min_epochs 9 is above max_epochs 5"),
         (SearchSpace, SPACE, "trials", 0, "trials.*greater than or equal to 1"),
         (SearchSpace, SPACE, "attack", {"adversaries": []}, "at least one adversary"),
     ],
@@ -94,6 +97,27 @@ def test_paths_are_relative_to_the_file_that_names_them(tmp_path):
     (tmp_path / "t.yaml").write_text(yaml.safe_dump({**SPACE, "pipeline": "deep/q.yaml"}))
     with pytest.raises(ConfigError, match="no such file"):
         load_search_space(tmp_path / "t.yaml")
+
+
+def test_yes_and_no_are_words_and_a_bare_architecture_means_every_split(tmp_path):
+    (tmp_path / "s.yaml").write_text(
+        """
+name: s
+pipeline:
+  name: p
+  source: {kind: digits}
+  utility: {name: odd, map: {yes: ["1"], no: ["0"]}}
+  private: {name: digit}
+architectures:
+  resnet18:
+sigma: 1e-3
+lambda: 0
+"""
+    )
+    space = load_search_space(tmp_path / "s.yaml")
+    assert list(space.pipeline.utility.map) == ["yes", "no"]
+    assert space.architectures["resnet18"].split_points == "all"
+    assert space.sigma.choices == (0.001,)
 
 
 def test_content_hash_ignores_what_leaves_trials_comparable():

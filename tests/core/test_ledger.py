@@ -6,10 +6,10 @@ import signal
 import time
 
 import pytest
+from conftest import make_record
 from hypothesis import given
 from hypothesis import strategies as st
 
-from conftest import make_record
 from narl.errors import NarlError
 from narl.ledger import Ledger, read_ledger
 

@@ -15,9 +15,9 @@ from dataclasses import replace
 import pytest
 from mlflow import MlflowClient
 
-from narl.errors import NarlError
+from narl.errors import NarlError, without_credentials
 from narl.pareto import front_of
-from narl.tracking.mirror import BackgroundMirror, MLflowMirror, without_credentials
+from narl.tracking.mirror import BackgroundMirror, MLflowMirror
 
 OBJECTIVES = ("delta", "client_gflops", "client_memory_mib")
 PARAMS = {"trials": 24, "sampler": "tpe", "training": {"epochs": 10, "batch_size": 128}}

@@ -1,0 +1,141 @@
+"""A search of seconds a trial, run as a user runs it: the command line in a process of its own."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import optuna
+import yaml
+
+from narl.search_folder import SearchFolder
+
+SPACE = {
+    "name": "tiny",
+    "pipeline": {
+        "name": "digits",
+        "source": {"kind": "digits"},
+        "utility": {"name": "parity", "map": {"even": list("02468"), "odd": list("13579")}},
+        "private": {"name": "digit"},
+        "splits": {"train_limit": 200, "validation_limit": 100, "test_limit": 100},
+    },
+    "architectures": {"mobilenet_v3_small": {"split_points": [12]}, "shufflenet_v2_x1_0": {"split_points": [5]}},
+    "sigma": {"low": 0.5, "high": 2},
+    "lambda": [0.01, 0.1],
+    "trials": 4,
+    "training": {"epochs": 1, "batch_size": 64},
+    "attack": {"max_epochs": 2, "min_epochs": 1, "batch_size": 64},
+}
+SEARCH = Path(__file__).parents[2] / "cluster" / "search.py"
+NARL = (sys.executable, "-m", "narl")
+# Seconds a command may take: a loaded machine is several times slower than an idle one.
+TIMEOUT = 400
+
+
+def write_space(folder: Path, **changes) -> Path:
+    """`tiny.yaml` in `folder`."""
+    path = folder / "tiny.yaml"
+    path.write_text(yaml.safe_dump(SPACE | changes), encoding="utf-8")
+    return path
+
+
+def environment(folder: Path, **changes: str) -> dict[str, str]:
+    """This process's, with a cache in `folder` and without what would lead elsewhere."""
+    elsewhere = ("NARL_", "MLFLOW_", "RAY_", "TUNE_")
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(elsewhere)}
+    return kept | {"NARL_CACHE": str(folder / "cache"), "OMP_NUM_THREADS": "1"} | changes
+
+
+@dataclass(frozen=True)
+class Done:
+    """A process that has ended."""
+
+    pid: int
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+def start(folder: Path, *argv: str, command: tuple[str, ...] = NARL, **env: str) -> subprocess.Popen[str]:
+    """A command line begun in `folder`, in a session of its own."""
+    return subprocess.Popen(
+        [*command, *argv],
+        cwd=folder,
+        env=environment(folder, **env),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def finish(process: subprocess.Popen[str]) -> Done:
+    """Wait for its end, and for that of everything that holds its output open."""
+    try:
+        stdout, stderr = process.communicate(timeout=TIMEOUT)
+    except BaseException:
+        process.kill()
+        raise
+    return Done(process.pid, process.returncode, stdout, stderr)
+
+
+def narl(folder: Path, *argv: str, command: tuple[str, ...] = NARL, **env: str) -> Done:
+    """Run a command line in `folder` to its end."""
+    return finish(start(folder, *argv, command=command, **env))
+
+
+def ray_folders(driver: int) -> list[Path]:
+    """What the Ray runtime of that driver has on disk."""
+    return list(Path("/tmp").glob(f"narl-ray-*/session_*_{driver}"))
+
+
+def study_of(folder: SearchFolder) -> optuna.Study:
+    """The Optuna study in the search's folder."""
+    space = folder.load_space()
+    return optuna.load_study(study_name=f"{space.name}-{space.content_hash}", storage=folder.study_url)
+
+
+# --- processes, from /proc ---
+
+
+def descendants(pid: int) -> dict[tuple[int, str], str]:
+    """Every process below `pid`: (process id, start time), which nothing else ever has, and its command line."""
+    children: dict[int, list[tuple[int, str]]] = {}
+    for entry in Path("/proc").glob("[0-9]*"):
+        status = _status(int(entry.name))
+        if status:
+            parent, started = status
+            children.setdefault(parent, []).append((int(entry.name), started))
+    found, waiting = {}, [pid]
+    while waiting:
+        for child in children.get(waiting.pop(), []):
+            found[child] = _command_line(child[0])
+            waiting.append(child[0])
+    return found
+
+
+def alive(processes: Iterable[tuple[int, str]]) -> list[int]:
+    """Those that still run."""
+    return [pid for pid, started in processes if (status := _status(pid)) and status[1] == started]
+
+
+def _status(pid: int) -> tuple[int, str] | None:
+    """Parent and start time; None for a process that is gone or a zombie."""
+    try:
+        # The name, in parentheses, may contain anything.
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return None
+    return None if fields[0] == "Z" else (int(fields[1]), fields[19])
+
+
+def _command_line(pid: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+    except OSError:
+        return ""
