@@ -31,9 +31,8 @@ def run(args: argparse.Namespace) -> int:
     else:
         m = record.metrics
         print(f"# Search {folder.name!r}, trial {record.trial_id}, measured on validation images:")
-        print(
-            f"# Δ {m.delta:.2f} = utility {m.utility:.2f} % − leakage {m.leakage:.2f} % (floor {m.label_floor:.2f} %)"
-        )
+        floor = f"label floor {m.label_floor:.2f} %"
+        print(f"# Δ {m.delta:.2f} = utility {m.utility:.2f} % − leakage {m.leakage:.2f} % ({floor})")
         if record.leakage_is_lower_bound:
             print(f"# Leakage is at least that: {record.tags['unconverged']} had not converged (attack.max_epochs).")
         print(f"# client: {m.client_gflops:.4g} GFLOPs, {m.client_memory_mib:.4g} MiB, uplink {m.uplink_kib:.4g} KiB")
