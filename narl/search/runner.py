@@ -15,6 +15,11 @@ os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
 os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
 # Tune would swallow Ctrl-C and return as if all were done.
 os.environ.setdefault("TUNE_DISABLE_SIGINT_HANDLER", "1")
+# A head that finds a token asks every driver for it, and Ray's drivers show theirs only if told to.
+if os.environ.keys() & {"RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"} or os.path.exists(
+    os.path.expanduser("~/.ray/auth_token")
+):
+    os.environ.setdefault("RAY_AUTH_MODE", "token")
 
 import ray
 from ray import tune

@@ -186,13 +186,13 @@ def test_front_in_every_format(search, capsys):
     assert all(f"{delta:.2f}" in shown for delta in (20, 60, 70)) and "39.00" not in shown
 
 
-def test_answers_survive_a_closed_pipe(search):
+def test_answers_survive_a_closed_pipe(search, tmp_path):
     """`narl pareto | head -1` and the like end quietly."""
     search([make_record(i, gflops=1 + i, utility=80 + i / 1000) for i in range(400)])
     code = f"{sys.executable} -m narl pareto --format json 2>err | head -1; test ${{PIPESTATUS[0]}} -eq 0"
     done = subprocess.run(["bash", "-c", code], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (0, "[\n")
-    assert open("err", encoding="utf-8").read() == ""
+    assert (tmp_path / "err").read_text() == ""
 
 
 # --- help ---

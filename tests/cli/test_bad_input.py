@@ -213,7 +213,7 @@ def test_damaged_ledger_is_named_and_left_alone(recorded, refused):
 @pytest.mark.parametrize(
     ("changes", "options", "words"),
     [
-        ({"resources.cpus_per_trial": 4096}, [], ["cpus_per_trial is 4096", "no node has more than"]),
+        ({"resources.cpus_per_trial": 4096}, [], ["a trial wants 4096 CPUs", "but the nodes have"]),
         ({}, ["--ray-address", "127.0.0.1:1"], ["no Ray cluster at '127.0.0.1:1'"]),
         ({}, ["--runs", "space.yaml"], ["cannot make space.yaml/tiny", "Not a directory"]),
         ({}, ["--study", "oracle://nobody:swordfish@nowhere/x"], ["oracle://nowhere/x"]),

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import secrets
 import shutil
 import signal
 import socket
@@ -14,9 +16,20 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
-from tiny_search import SEARCH, alive, descendants, environment, finish, start, write_space
+from tiny_search import (
+    SEARCH,
+    alive,
+    descendants,
+    environment,
+    finish,
+    narl,
+    start,
+    write_space,
+)
 
 from narl.ledger import Ledger
+
+DRIVER = (sys.executable, str(SEARCH))
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(1200)]
 
@@ -30,28 +43,39 @@ def free_ports(count: int) -> list[int]:
 
 
 @pytest.fixture
-def head(tmp_path):
+def home(tmp_path, request):
+    """A home folder with a Ray token, which closes the cluster to everybody else; `open`: without one."""
+    folder = tmp_path / "home"
+    folder.mkdir()
+    if getattr(request, "param", "token") == "token":
+        (folder / ".ray").mkdir()
+        (folder / ".ray" / "auth_token").write_text(secrets.token_hex(32))
+    return folder
+
+
+@pytest.fixture
+def head(tmp_path, home):
     """(process, address) of a Ray head with two CPUs. Never `ray stop`: that ends other people's clusters too."""
     folder = tempfile.mkdtemp(prefix="r", dir="/tmp")  # short: a socket's path has at most 107 bytes
-    port, client_port, agent_port = free_ports(3)
-    log = open(tmp_path / "head.log", "w", encoding="utf-8")
+    port, agent_port = free_ports(2)
+    log = tmp_path / "head.log"
     process = subprocess.Popen(
         [
             *(sys.executable, "-m", "ray.scripts.scripts", "start", "--head", "--block", "--num-cpus=2"),
             *("--node-ip-address=127.0.0.1", f"--port={port}", f"--temp-dir={folder}", "--include-dashboard=false"),
-            *(f"--ray-client-server-port={client_port}", f"--dashboard-agent-listen-port={agent_port}"),
-            *("--min-worker-port=0", "--max-worker-port=0", "--disable-usage-stats"),
+            *(f"--dashboard-agent-listen-port={agent_port}", "--min-worker-port=0", "--max-worker-port=0"),
+            "--disable-usage-stats",
         ],
-        env=environment(tmp_path, RAY_DEFAULT_OBJECT_STORE_MAX_MEMORY_BYTES=str(200 * 2**20)),
+        env=environment(tmp_path, HOME=str(home), RAY_DEFAULT_OBJECT_STORE_MAX_MEMORY_BYTES=str(200 * 2**20)),
         stdin=subprocess.DEVNULL,
-        stdout=log,
+        stdout=log.open("w", encoding="utf-8"),
         stderr=subprocess.STDOUT,
         start_new_session=True,
     )
     try:
         deadline = time.monotonic() + 120
-        while "--block" not in (tmp_path / "head.log").read_text():
-            assert process.poll() is None and time.monotonic() < deadline, (tmp_path / "head.log").read_text()
+        while "--block" not in log.read_text():
+            assert process.poll() is None and time.monotonic() < deadline, log.read_text()
             time.sleep(0.1)
         yield process, f"127.0.0.1:{port}"
     finally:
@@ -63,53 +87,48 @@ def head(tmp_path):
             process.kill()
         for pid in alive(below):
             os.kill(pid, signal.SIGKILL)
-        log.close()
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def test_search_py_runs_its_trials_on_the_cluster(head, tmp_path):
+def test_search_py_runs_its_trials_on_the_cluster(head, home, tmp_path):
     process, address = head
-    space, runs = write_space(tmp_path, trials=2), tmp_path / "runs"
-    (tmp_path / "home").mkdir()
-    driver = start(
-        tmp_path / "home",
-        *(str(space), "--ray-address", address, "--runs", str(runs)),
-        command=(sys.executable, str(SEARCH)),
-    )
-    on_cluster: set[str] = set()
-    own: set[str] = set()
-    while driver.poll() is None and len(on_cluster) < 2:
-        on_cluster |= {command.split()[0] for command in descendants(process.pid).values() if "Trainable" in command}
-        own |= {command for command in descendants(driver.pid).values() if "raylet" in command}
+    space, runs, work = write_space(tmp_path, trials=2), tmp_path / "runs", tmp_path / "work"
+    work.mkdir()
+    argv = (str(space), "--ray-address", address, "--runs", str(runs))
+    driver = start(work, *argv, command=DRIVER, HOME=str(home))
+    on_cluster = False
+    while driver.poll() is None and not on_cluster:
+        on_cluster = any("Trainable" in title or "TrialActor" in title for title in descendants(process.pid).values())
+        assert not any("raylet" in title for title in descendants(driver.pid).values())
         time.sleep(0.05)
     done = finish(driver)
     assert (done.returncode, done.stderr) == (0, ""), done.stdout
-    assert on_cluster and not own
+    assert on_cluster
     assert [record.status for record in Ledger(runs / "tiny" / "ledger.jsonl").records] == ["complete", "complete"]
     assert "2 trials done (2 new, 0 failed)" in done.stdout
-    assert {p.name for p in (tmp_path / "home").iterdir()} == {"mlflow.db", "mlruns"}
+    assert {p.name for p in work.iterdir()} - {"cache"} == {"mlflow.db", "mlruns"}
+    assert process.poll() is None  # the cluster is not the driver's to end
 
-    # The cluster is not the driver's to end, and serves the next one.
-    assert process.poll() is None
-    more = start(
-        tmp_path / "home",
-        *(str(space), "--ray-address", address, "--runs", str(runs), "--resume", "--trials=3"),
-        command=(sys.executable, str(SEARCH)),
-    )
-    done = finish(more)
-    assert (done.returncode, done.stderr) == (0, ""), done.stdout
-    assert "3 trials done (1 new, 0 failed)" in done.stdout
+
+@pytest.mark.slow
+@pytest.mark.parametrize("home", ["open"], indirect=True)
+def test_cluster_without_a_token_serves_one_driver_after_another(head, home, tmp_path):
+    argv = (str(write_space(tmp_path, trials=1)), "--ray-address", head[1])
+    for options, words in (((), "1 trials done (1 new"), (("--resume", "--trials=2"), "2 trials done (1 new")):
+        done = narl(tmp_path, *argv, *options, command=DRIVER, HOME=str(home))
+        assert (done.returncode, done.stderr) == (0, ""), done.stdout
+        assert words in done.stdout
 
 
 def test_space_and_cluster_at_hand_by_default():
     """What `ray submit cluster.yaml search.py` means without arguments."""
-    code = "import runpy, sys; print(runpy.run_path(sys.argv[1])['arguments'](sys.argv[2:]))"
+    code = "import json, runpy, sys; print(json.dumps(runpy.run_path(sys.argv[1])['arguments'](sys.argv[2:])))"
 
     def arguments(*argv: str) -> list[str]:
         done = subprocess.run(
             [sys.executable, "-c", code, str(SEARCH), *argv], capture_output=True, text=True, check=True
         )
-        return eval(done.stdout)  # noqa: S307
+        return json.loads(done.stdout)
 
     embedded = str(Path("~/narl/search_spaces/digits.yaml").expanduser())
     assert arguments() == ["search", embedded, "--ray-address", "auto"]

@@ -185,7 +185,7 @@ def test_exported_halves_work_together(trained):
 
 @pytest.mark.slow
 def test_export_trains_what_was_never_trained_and_keeps_it(trained):
-    folder, config, _ = trained
+    folder = trained[0]
     done = narl(folder, "export", "--budget-gflops", "1", "--to", "first")
     assert done.returncode == 0, done.stderr
     again = narl(folder, "export", "--budget-gflops", "1", "--to", "second")
