@@ -72,6 +72,7 @@ def run_search(
     pending = len(read_ledger(folder.ledger_path)) < space.trials
     # Ray first: an address that does not answer, or a trial that fits no node, leaves nothing written.
     with ray_runtime(ray_address) if pending else nullcontext(), folder.lock():
+        _check_resume(folder, space, resume)  # another driver may have come and gone since
         resources = trial_resources(space.resources) if pending else {}
         ledger = Ledger(folder.ledger_path)
         before = len(ledger)

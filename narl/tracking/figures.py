@@ -121,7 +121,7 @@ def front_figure(records: Sequence[TrialRecord], objectives: Sequence[str], titl
         legend={"title": {"text": ""}, "itemsizing": "constant"},
         margin={"t": 90},
         yaxis={"title": {"text": DELTA_LABEL}},
-        xaxis={"title": {"text": _axis_label("client_gflops")}},
+        xaxis={"title": {"text": _axis_label("client_gflops")}, "rangemode": "tozero"},
     )
     if view.is_wide("client_gflops"):
         # Spelled out, since plotly prints the ticks between powers of ten as bare digits.
