@@ -125,6 +125,7 @@ class MLflowMirror:
         # A new database announces its making, which would break into the live view.
         for noisy in ("alembic", "mlflow.store.db.utils"):
             logging.getLogger(noisy).setLevel(logging.WARNING)
+        _create_database(self.uri)
         self._client = MlflowClient(tracking_uri=self.uri, registry_uri=self.uri)
         title = os.environ.get("MLFLOW_EXPERIMENT_NAME") or f"narl/{self.name}"
         experiment = self._client.get_experiment_by_name(title)
@@ -319,6 +320,18 @@ class BackgroundMirror:
                 self.last_error = _one_line(error)
             if last:
                 return
+
+
+def _create_database(uri: str) -> None:
+    """Make a new SQLite database under another name first: a driver killed meanwhile leaves none that is half made."""
+    path = Path(uri.removeprefix("sqlite:///"))
+    if not uri.startswith("sqlite:///") or path.exists() or not path.parent.is_dir():
+        return
+    from mlflow import MlflowClient
+
+    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
+    MlflowClient(tracking_uri=f"sqlite:///{unfinished}").search_experiments(max_results=1)
+    unfinished.replace(path)
 
 
 def _one_line(error: Exception) -> str:
