@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import os
 from collections.abc import Callable, Sequence
@@ -16,6 +17,7 @@ from narl.data.dataset import open_dataset
 from narl.errors import ConfigError
 from narl.export.bundle import write_bundle
 from narl.models.zoo import check_size, check_split
+from narl.steps import drained
 from narl.training.classification import num_outputs
 from narl.trial import Progress, TrialOutcome, run_trial
 
@@ -51,12 +53,7 @@ def train_final(
     outcomes = {}
     for seed in range(config.trial.seed, config.trial.seed + num_seeds):
         steps = run_trial(_with_seed(config, seed), dataset, report_on="test")
-        while True:
-            try:
-                on_progress(seed, next(steps))
-            except StopIteration as stop:
-                outcomes[seed] = stop.value
-                break
+        outcomes[seed] = drained(steps, functools.partial(on_progress, seed))
     return FinalResult(outcomes, _report(outcomes), dataset.utility_classes)
 
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from narl.attacks.leakage import Leakage, attack
+from narl.attacks.leakage import AttackEpoch, Leakage, attack
 from narl.config.trial import TrainConfig
 from narl.data.dataset import Dataset
 from narl.methods.narl import Narl
@@ -23,6 +23,7 @@ from narl.models.split import Obfuscator, build_obfuscator, build_rest
 from narl.models.zoo import check_size, check_split
 from narl.records import ClientCost, TrialMetrics
 from narl.seeds import derive_seed
+from narl.steps import mapped
 from narl.training.classification import num_outputs
 from narl.training.loop import train
 from narl.training.precision import Precision, choose_precision, default_device
@@ -79,13 +80,7 @@ def run_trial(
         seed=derive_seed(point.seed, "attack"),
         report_on=report_on,
     )
-    while True:
-        try:
-            epoch = next(steps)
-        except StopIteration as stop:
-            leakage: Leakage = stop.value
-            break
-        yield Progress("attack", epoch.epoch, f"{epoch.network} {epoch.accuracy:.1f} %")
+    leakage = yield from mapped(steps, _attack_progress)
     finished = time.monotonic()
     return TrialOutcome(
         metrics=_metrics(leakage, cost, point.sigma, trained - started, finished - trained),
@@ -148,6 +143,10 @@ def _train(
         curves["train_leak_loss"].append(losses.leak)
         yield Progress("train", losses.epoch, f"task loss {losses.task:.3f}, leakage loss {losses.leak:.3f}")
     return obfuscator, precision, curves
+
+
+def _attack_progress(done: AttackEpoch) -> Progress:
+    return Progress("attack", done.epoch, f"{done.network} {done.accuracy:.1f} %")
 
 
 def _metrics(

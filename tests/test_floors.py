@@ -13,7 +13,7 @@ PACKAGE = Path(__file__).parents[1] / "narl"
 
 # Lowest first. A module may import from its own entry and from those above it in this list.
 FLOORS = [
-    ["errors", "seeds", "__init__"],
+    ["errors", "seeds", "steps", "__init__"],
     ["records"],
     ["objectives"],
     ["pareto", "ledger"],

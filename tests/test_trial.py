@@ -12,6 +12,7 @@ from narl.config.trial import TrainConfig
 from narl.data.dataset import open_dataset
 from narl.errors import ConfigError, DivergedTraining
 from narl.final import mean_interval, train_final, wilson_interval
+from narl.steps import drained
 from narl.trial import run_trial
 
 
@@ -36,11 +37,7 @@ def config(arch="shufflenet_v2_x1_0", split=4, sigma=1.0, lambda_=0.01, seed=0, 
 def run(config: TrainConfig, **kwargs):
     dataset = open_dataset(config.pipeline, splits=("train", "validation", kwargs.get("report_on", "validation")))
     steps, progress = run_trial(config, dataset, **kwargs), []
-    while True:
-        try:
-            progress.append(next(steps))
-        except StopIteration as stop:
-            return stop.value, progress
+    return drained(steps, progress.append), progress
 
 
 @pytest.fixture(scope="module")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Protocol
+from typing import Literal, Protocol
 
 import torch
 from torch import Generator, Tensor, nn
@@ -14,6 +14,7 @@ from narl.training.classification import to_unit_range
 # Features up to this many bytes a split are kept in memory; larger ones are computed anew each pass.
 CACHE_LIMIT_BYTES = 1 << 30
 
+Label = Literal["utility", "private"]
 FeatureBatch = tuple[Tensor, Tensor, Tensor]  # M1(x) [B, C, H, W], utility [B], private [B]
 
 
@@ -24,6 +25,9 @@ class Features(Protocol):
 
     def batches(self, batch_size: int, *, shuffle: Generator | None = None, epoch: int = 0) -> Iterator[FeatureBatch]:
         """Every sample once; in an order drawn from `shuffle` if given."""
+
+    def labels(self, label: Label) -> Tensor:
+        """int64 [N], in the order of the split, without computing a feature."""
 
 
 class CachedFeatures:
@@ -40,6 +44,9 @@ class CachedFeatures:
             order = torch.randperm(self.num_samples, generator=shuffle, device=self.clean.device)
         for rows in order.split(batch_size):
             yield self.clean[rows], self.utility[rows], self.private[rows]
+
+    def labels(self, label: Label) -> Tensor:
+        return self.utility if label == "utility" else self.private
 
 
 class StreamedFeatures:
@@ -60,6 +67,10 @@ class StreamedFeatures:
             self._split, batch_size=batch_size, seed=self._seed, shuffle=shuffle is not None, augment=False
         )
         yield from _compute(self._obfuscator, loader, self._device, epoch)
+
+    def labels(self, label: Label) -> Tensor:
+        utility, private = self._dataset.labels(self._split)
+        return (utility if label == "utility" else private).to(self._device)
 
 
 def features_of(

@@ -6,12 +6,11 @@ import copy
 import math
 from collections.abc import Generator as Steps
 from dataclasses import dataclass
-from typing import Literal
 
 import torch
 from torch import Generator, nn
 
-from narl.attacks.features import Features
+from narl.attacks.features import Features, Label
 from narl.config.trial import Attack
 from narl.errors import DivergedTraining
 from narl.models.noise import GaussianNoise
@@ -20,8 +19,6 @@ from narl.training.precision import Precision
 
 # Accuracy is averaged over this many draws of the noise once a network is chosen.
 EVALUATION_DRAWS = 4
-
-Label = Literal["utility", "private"]
 
 
 @dataclass(frozen=True)
@@ -106,7 +103,7 @@ def evaluate(
 
 def _constant_guess(features: Features, label: Label) -> float:
     """Share of the label's largest class, in percent."""
-    labels = torch.cat([utility if label == "utility" else private for _, utility, private in features.batches(4096)])
+    labels = features.labels(label)
     return 100.0 * labels.bincount().max().item() / len(labels)
 
 

@@ -8,20 +8,22 @@ validation split chooses as well as reports during a search; a final result repo
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Generator as Steps
 from dataclasses import dataclass
 
 import torch
 from torch import nn
 
-from narl.attacks.features import features_of, root_mean_square
-from narl.attacks.fit import Label, evaluate, fit
+from narl.attacks.features import Label, features_of, root_mean_square
+from narl.attacks.fit import Fit, evaluate, fit
 from narl.attacks.floor import label_floor
 from narl.config.trial import Attack
 from narl.data.dataset import Dataset
 from narl.models.heads import build_adversary
 from narl.models.split import Obfuscator, build_rest, feature_shape
 from narl.seeds import derive_seed
+from narl.steps import mapped
 from narl.training.classification import num_outputs
 from narl.training.precision import Precision
 
@@ -159,13 +161,6 @@ def attack(
     )
 
 
-def _named(name: str, steps):
-    """`fit`'s steps as AttackEpochs, its result handed on."""
-    epoch = 0
-    while True:
-        try:
-            accuracy = next(steps)
-        except StopIteration as stop:
-            return stop.value
-        yield AttackEpoch(name, epoch, accuracy)
-        epoch += 1
+def _named(network: str, accuracies: Steps[float, None, Fit]) -> Steps[AttackEpoch, None, Fit]:
+    epochs = itertools.count()
+    return mapped(accuracies, lambda accuracy: AttackEpoch(network, next(epochs), accuracy))

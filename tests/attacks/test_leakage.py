@@ -3,15 +3,21 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from examples import DIGITS
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from narl.attacks.features import CachedFeatures
+from narl.attacks.features import CachedFeatures, StreamedFeatures, features_of
 from narl.attacks.fit import evaluate, fit
 from narl.attacks.floor import label_floor
+from narl.config.load import build
+from narl.config.pipeline import Pipeline
 from narl.config.trial import Attack
+from narl.data.dataset import open_dataset
 from narl.models.noise import GaussianNoise
+from narl.models.split import Obfuscator
+from narl.steps import drained
 from narl.training.precision import Precision
 
 CPU = Precision(torch.device("cpu"), torch.float32)
@@ -65,11 +71,7 @@ def run_fit(label, sigma, *, settings=Attack(max_epochs=12, patience=3, batch_si
         precision=CPU,
         seed=seed,
     )
-    while True:
-        try:
-            next(steps)
-        except StopIteration as stop:
-            return stop.value
+    return drained(steps, lambda accuracy: None)
 
 
 def score(result, label, sigma, draws=4):
@@ -133,3 +135,38 @@ def test_every_sample_is_seen_once_in_an_order_of_the_generators():
         orders.append(torch.cat(seen).tolist())
     assert orders[0] == orders[1] != orders[2]
     assert sorted(orders[0]) == sorted(features.private.tolist())
+
+
+class CountingObfuscator(Obfuscator):
+    """Passes images on as they are and counts how often it is asked."""
+
+    def __init__(self):
+        super().__init__(nn.Identity(), GaussianNoise(1.0))
+        self.calls = 0
+
+    def features(self, x):
+        self.calls += 1
+        return x
+
+
+@pytest.mark.parametrize("limit, kind", [(1 << 30, CachedFeatures), (0, StreamedFeatures)])
+def test_labels_are_those_of_the_batches_and_cost_no_features(limit, kind):
+    content = DIGITS | {"splits": {"train_limit": 30, "validation_limit": 70}, "loader": "tensor"}
+    dataset = open_dataset(build(Pipeline, content, "test"))
+    obfuscator = CountingObfuscator()
+    features = features_of(
+        obfuscator,
+        dataset,
+        "validation",
+        device=CPU.device,
+        feature_shape=(3, 32, 32),
+        seed=0,
+        cache_limit_bytes=limit,
+    )
+    assert isinstance(features, kind)
+    before = obfuscator.calls
+    labels = features.labels("utility"), features.labels("private")
+    assert obfuscator.calls == before
+    _, utility, private = zip(*features.batches(32), strict=True)
+    assert torch.equal(labels[0], torch.cat(utility)) and torch.equal(labels[1], torch.cat(private))
+    assert [set(label.tolist()) for label in labels] == [{0, 1}, set(range(10))]

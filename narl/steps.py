@@ -1,0 +1,31 @@
+"""Long work as a generator that yields after every step and returns its result: changed or run to its end."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from collections.abc import Generator as Steps
+from typing import TypeVar
+
+Step = TypeVar("Step")
+Changed = TypeVar("Changed")
+Result = TypeVar("Result")
+
+
+def mapped(steps: Steps[Step, None, Result], change: Callable[[Step], Changed]) -> Steps[Changed, None, Result]:
+    """`steps` with `change` made to each of them, and the same result."""
+    while True:
+        try:
+            step = next(steps)
+        except StopIteration as stop:
+            return stop.value
+        yield change(step)
+
+
+def drained(steps: Steps[Step, None, Result], on_step: Callable[[Step], object]) -> Result:
+    """The result of `steps`, with `on_step` called after each of them."""
+    changes = mapped(steps, on_step)
+    while True:
+        try:
+            next(changes)
+        except StopIteration as stop:
+            return stop.value
