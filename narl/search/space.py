@@ -6,10 +6,13 @@ space before the first proposal and can never be trained.
 
 from __future__ import annotations
 
+import functools
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import optuna
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 
 from narl.config.search_space import Choices, Range, SearchSpace
 from narl.errors import ConfigError
@@ -32,6 +35,17 @@ class AffordableSpace:
         clients = sum(len(points) for points in self.split_points.values())
         return clients * _count(self.space.sigma) * _count(self.space.lambda_)
 
+    @functools.cached_property
+    def distributions(self) -> dict[str, BaseDistribution]:
+        """Of `arch`, `split.ARCH` of each architecture, `sigma` and `lambda`: those with more than one value."""
+        every = {
+            "arch": CategoricalDistribution(tuple(self.split_points)),
+            **{f"split.{arch}": _distribution_of_splits(points) for arch, points in self.split_points.items()},
+            "sigma": _distribution_of_values(self.space.sigma),
+            "lambda": _distribution_of_values(self.space.lambda_),
+        }
+        return {name: distribution for name, distribution in every.items() if not distribution.single()}
+
     def propose(self, trial: optuna.Trial, *, conditional: bool) -> TrialConfig:
         """Draw one configuration from `trial`.
 
@@ -39,35 +53,41 @@ class AffordableSpace:
             conditional: ask only for the chosen architecture's split point. Samplers that need one fixed set of
                 parameters get all of them asked for every time; those of the other architectures have no effect.
         """
-        names = list(self.split_points)
-        arch = trial.suggest_categorical("arch", names) if len(names) > 1 else names[0]
+        arch = self._draw(trial, "arch", next(iter(self.split_points)))
         drawn = {
-            name: _suggest_split(trial, name, self.split_points[name]) for name in ([arch] if conditional else names)
+            name: self._draw(trial, f"split.{name}", points[0])
+            for name, points in self.split_points.items()
+            if name == arch or not conditional
         }
         return TrialConfig(
             arch=arch,
             split=drawn[arch],
-            sigma=_suggest_value(trial, "sigma", self.space.sigma),
-            lambda_=_suggest_value(trial, "lambda", self.space.lambda_),
+            sigma=self._draw(trial, "sigma", _first(self.space.sigma)),
+            lambda_=self._draw(trial, "lambda", _first(self.space.lambda_)),
             seed=self.space.seed,
             method=self.space.method,
         )
 
     def parameters(self, config: TrialConfig, *, conditional: bool) -> dict[str, object]:
         """The Optuna parameters that make `propose` return `config`: what to enqueue to run it again."""
-        values: dict[str, object] = {}
-        if len(self.split_points) > 1:
-            values["arch"] = config.arch
+        values: dict[str, object] = {"arch": config.arch}
         for name, points in self.split_points.items():
-            if len(points) > 1 and (name == config.arch or not conditional):
+            if name == config.arch or not conditional:
                 values[f"split.{name}"] = config.split if name == config.arch else points[0]
-        for name, value, spec in (
-            ("sigma", config.sigma, self.space.sigma),
-            ("lambda", config.lambda_, self.space.lambda_),
-        ):
-            if isinstance(spec, Range) or len(spec.choices) > 1:
-                values[name] = value
-        return values
+        values |= {"sigma": config.sigma, "lambda": config.lambda_}
+        return {name: value for name, value in values.items() if name in self.distributions}
+
+    def _draw(self, trial: optuna.Trial, name: str, only: Any) -> Any:
+        """A value of `trial`'s for a parameter, or the `only` one there is."""
+        match self.distributions.get(name):
+            case None:
+                return only
+            case IntDistribution(low=low, high=high):
+                return trial.suggest_int(name, low, high)
+            case FloatDistribution(low=low, high=high, log=log):
+                return trial.suggest_float(name, low, high, log=log)
+            case CategoricalDistribution(choices=choices):
+                return trial.suggest_categorical(name, choices)
 
 
 def affordable(space: SearchSpace) -> AffordableSpace:
@@ -104,21 +124,20 @@ def affordable(space: SearchSpace) -> AffordableSpace:
     return AffordableSpace(space, split_points, {client: costs[client] for client in within})
 
 
-def _suggest_split(trial: optuna.Trial, arch: str, points: tuple[int, ...]) -> int:
-    if len(points) == 1:
-        return points[0]
-    name = f"split.{arch}"
+def _distribution_of_splits(points: tuple[int, ...]) -> BaseDistribution:
     if points[-1] - points[0] == len(points) - 1:
-        return trial.suggest_int(name, points[0], points[-1])
-    return trial.suggest_categorical(name, points)
+        return IntDistribution(points[0], points[-1])
+    return CategoricalDistribution(points)
 
 
-def _suggest_value(trial: optuna.Trial, name: str, spec: Range | Choices) -> float:
+def _distribution_of_values(spec: Range | Choices) -> BaseDistribution:
     if isinstance(spec, Range):
-        return trial.suggest_float(name, spec.low, spec.high, log=spec.log)
-    if len(spec.choices) == 1:
-        return spec.choices[0]
-    return trial.suggest_categorical(name, spec.choices)
+        return FloatDistribution(spec.low, spec.high, log=spec.log)
+    return CategoricalDistribution(spec.choices)
+
+
+def _first(spec: Range | Choices) -> float:
+    return spec.low if isinstance(spec, Range) else spec.choices[0]
 
 
 def _count(spec: Range | Choices) -> float:

@@ -13,7 +13,6 @@ import numpy as np
 import optuna
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from narl.config.search_space import Range
 from narl.errors import ConfigError, without_credentials
 from narl.ledger import Ledger
 from narl.objectives import objective
@@ -161,22 +160,9 @@ class SearchStudy:
             state=TrialState.COMPLETE if record.metrics else TrialState.FAIL,
             values=[getattr(record.metrics, n) for n in self._objectives] if record.metrics else None,
             params=params,
-            distributions={name: self._distribution(name) for name in params},
+            distributions={name: self._space.distributions[name] for name in params},
             user_attrs={"trial_id": record.trial_id, "config": record.config.to_json()},
         )
-
-    def _distribution(self, name: str) -> optuna.distributions.BaseDistribution:
-        if name == "arch":
-            return optuna.distributions.CategoricalDistribution(list(self._space.split_points))
-        if name.startswith("split."):
-            points = self._space.split_points[name.removeprefix("split.")]
-            if points[-1] - points[0] == len(points) - 1:
-                return optuna.distributions.IntDistribution(points[0], points[-1])
-            return optuna.distributions.CategoricalDistribution(points)
-        spec = self._space.space.sigma if name == "sigma" else self._space.space.lambda_
-        if isinstance(spec, Range):
-            return optuna.distributions.FloatDistribution(spec.low, spec.high, log=spec.log)
-        return optuna.distributions.CategoricalDistribution(spec.choices)
 
 
 def _storage(url: str) -> optuna.storages.BaseStorage:

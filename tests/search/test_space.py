@@ -58,3 +58,18 @@ def test_number_of_points():
 def test_illegal_clients_are_refused_before_the_search(architectures, message):
     with pytest.raises(ConfigError, match=message):
         affordable(toy_space(architectures=architectures))
+
+
+def test_a_parameter_with_a_single_value_is_not_asked_of_optuna():
+    assert set(affordable(toy_space()).distributions) == {
+        "arch",
+        "split.resnet18",
+        "split.mobilenet_v2",
+        "sigma",
+        "lambda",
+    }
+    single = affordable(toy_space(architectures={"resnet18": {"split_points": [3]}}, sigma=2.0, **{"lambda": [0.5]}))
+    assert single.distributions == {}
+    config, trial = draw(single, 0, conditional=False)
+    assert (config.arch, config.split, config.sigma, config.lambda_) == ("resnet18", 3, 2.0, 0.5)
+    assert trial.params == {}
