@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import math
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +13,6 @@ from scipy import stats
 
 from narl.config.trial import TrainConfig
 from narl.data.dataset import open_dataset
-from narl.errors import ConfigError
 from narl.export.bundle import write_bundle
 from narl.models.zoo import check_size, check_split
 from narl.steps import drained
@@ -61,9 +59,8 @@ def save_final(folder: Path, config: TrainConfig, result: FinalResult) -> None:
     """Write both halves of the first seed (never the one that did best on test), configuration and metrics.
 
     Raises:
-        ConfigError: `folder` holds something already.
+        ConfigError: see `narl.export.bundle.refuse_occupied`.
     """
-    refuse_occupied(folder)
     seed, outcome = next(iter(result.outcomes.items()))
     facts = {
         "image_size": config.pipeline.image.size,
@@ -77,19 +74,6 @@ def save_final(folder: Path, config: TrainConfig, result: FinalResult) -> None:
         config={**_with_seed(config, seed).model_dump(mode="json", by_alias=True), **facts},
         metrics=result.report,
     )
-
-
-def refuse_occupied(folder: Path) -> None:
-    """Checked before hours of training, not after.
-
-    Raises:
-        ConfigError: `folder` is a file, or a folder with something in it, or cannot be made.
-    """
-    if folder.is_file() or (folder.is_dir() and any(folder.iterdir())):
-        raise ConfigError(f"{folder} exists already: name another folder with --out, or remove it")
-    above = next(parent for parent in folder.absolute().parents if parent.exists())
-    if not above.is_dir() or not os.access(above, os.W_OK):
-        raise ConfigError(f"{folder} cannot be made: {above} is not a folder that can be written to")
 
 
 def _with_seed(config: TrainConfig, seed: int) -> TrainConfig:

@@ -64,6 +64,11 @@ class TrialConfig:
         return cls(**row)
 
     @property
+    def client(self) -> str:
+        """What the client runs, in short: `resnet18/3`."""
+        return f"{self.arch}/{self.split}"
+
+    @property
     def content_hash(self) -> str:
         """Twelve hex digits that depend on the content alone: equal configurations, equal hashes."""
         return stable_hash(self.to_json())

@@ -20,7 +20,6 @@ from narl.data.dataset import Dataset
 from narl.methods.narl import Narl
 from narl.models.cost import client_cost
 from narl.models.split import Obfuscator, build_obfuscator, build_rest
-from narl.models.zoo import check_size, check_split
 from narl.records import ClientCost, TrialMetrics
 from narl.seeds import derive_seed
 from narl.steps import mapped
@@ -64,8 +63,6 @@ def run_trial(
     """
     device = device or default_device()
     point = config.trial
-    check_split(point.arch, point.split)
-    check_size(point.arch, dataset.image_size)
     cost = client_cost(arch=point.arch, split=point.split, size=dataset.image_size, uplink_dtype=config.uplink_dtype)
     started = time.monotonic()
     obfuscator, precision, curves = yield from _train(config, dataset, device)

@@ -82,7 +82,7 @@ class SearchView:
         )
         running = [
             Text(
-                f"  trial {trial_id} {_client(config)} σ {config.sigma:.2f} λ {config.lambda_:.2g}: {state}",
+                f"  trial {trial_id} {config.client} σ {config.sigma:.2f} λ {config.lambda_:.2g}: {state}",
                 no_wrap=True,
                 overflow="ellipsis",
             )
@@ -115,7 +115,7 @@ class SearchView:
             star = r.trial_id in on_front
             table.add_row(
                 "★" if star else "",
-                _client(c),
+                c.client,
                 str(tried[c.arch, c.split]),
                 f"{m.client_gflops:.4f}",
                 f"{m.client_memory_mib:.2f}",
@@ -169,10 +169,6 @@ class SearchView:
         return f"ETA {_clock(left)}"
 
 
-def _client(config: TrialConfig) -> str:
-    return f"{config.arch}/{config.split}"
-
-
 def _floor(records: list[TrialRecord]) -> str:
     return f"; the utility label alone gives away {records[0].metrics.label_floor:.2f}" if records else ""
 
@@ -184,7 +180,7 @@ def _clock(seconds: float) -> str:
 
 def _line(record: TrialRecord, count: int, total: int) -> str:
     c = record.config
-    head = f"{count}/{total} trial {record.trial_id} {_client(c)} σ {c.sigma:.3g} λ {c.lambda_:.3g}: "
+    head = f"{count}/{total} trial {record.trial_id} {c.client} σ {c.sigma:.3g} λ {c.lambda_:.3g}: "
     if record.metrics is None:
         return f"{head}failed, {record.error}"
     m = record.metrics

@@ -25,7 +25,7 @@ def run(args: argparse.Namespace) -> int:
     digest = stable_hash(config.model_dump(mode="json", by_alias=True))
     out = args.out or Path("trained") / f"{point.arch}-{point.split}-{digest}"
 
-    from narl.final import refuse_occupied
+    from narl.export.bundle import refuse_occupied
 
     refuse_occupied(out)
     result = train_with_progress(config, num_seeds=args.seeds)

@@ -125,7 +125,7 @@ class SearchSpace(Strict):
         if isinstance(value, str):
             with suppress(ValueError):
                 value = float(value)  # YAML takes 1e-3, without a dot, for a string
-        if isinstance(value, (int, float)) and not isinstance(value, bool):
+        if isinstance(value, (int, float)):
             if not math.isfinite(value) or value < 0:
                 raise ValueError(f"must be a finite number >= 0, got {value}")
             return {"choices": [value]}

@@ -51,11 +51,10 @@ def write_bundle(
         config: with `trial` (arch, split, sigma, lambda, seed) and `utility_outputs`.
 
     Raises:
-        ConfigError: there is something in the folder.
+        ConfigError: see `refuse_occupied`.
     """
     folder = Path(folder)
-    if folder.is_file() or (folder.is_dir() and any(folder.iterdir())):
-        raise ConfigError(f"{folder} exists already: name another folder, or remove it")
+    refuse_occupied(folder)
     partial = folder.absolute().with_name(f".{folder.absolute().name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
@@ -77,6 +76,19 @@ def write_bundle(
     finally:
         shutil.rmtree(partial, ignore_errors=True)
     return manifest
+
+
+def refuse_occupied(folder: Path) -> None:
+    """For who would rather hear it before hours of training than after.
+
+    Raises:
+        ConfigError: `folder` is a file, or a folder with something in it, or cannot be made.
+    """
+    if folder.is_file() or (folder.is_dir() and any(folder.iterdir())):
+        raise ConfigError(f"{folder} exists already: name another folder with --out, or remove it")
+    above = next(parent for parent in folder.absolute().parents if parent.exists())
+    if not above.is_dir() or not os.access(above, os.W_OK):
+        raise ConfigError(f"{folder} cannot be made: {above} is not a folder that can be written to")
 
 
 def verify_bundle(folder: Path | str) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, Floa
 from narl.config.search_space import Choices, Range, SearchSpace
 from narl.errors import ConfigError
 from narl.models.cost import client_cost
-from narl.models.zoo import architecture, check_size, check_split
+from narl.models.zoo import architecture
 from narl.records import ClientCost, TrialConfig
 
 
@@ -101,10 +101,8 @@ def affordable(space: SearchSpace) -> AffordableSpace:
     costs: dict[tuple[str, int], ClientCost] = {}
     for name, chosen in space.architectures.items():
         network = architecture(name)
-        check_size(name, size)
         points = network.split_points if chosen.split_points == "all" else chosen.split_points
         for split in points:
-            check_split(name, split)
             costs[name, split] = client_cost(arch=name, split=split, size=size, uplink_dtype=space.uplink_dtype)
     within = [
         client

@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import json
 import time
-from dataclasses import asdict
 from typing import Any
 
 import ray
@@ -92,7 +91,7 @@ class TrialActor(tune.Trainable):
     def _end(self, outcome: Any) -> dict[str, Any]:
         readings = self._telemetry.stop()
         report = {
-            "metrics": asdict(outcome.metrics),
+            "metrics": outcome.metrics.to_json(),
             "curves": outcome.curves,
             "tags": outcome.tags,
             "telemetry": readings,

@@ -293,7 +293,7 @@ def _label_front(axes: Axes, view: _View, cost: str) -> None:
 
     best: dict[str, TrialRecord] = {}
     for record in sorted(view.front, key=lambda r: -r.metrics.delta):
-        best.setdefault(f"{record.config.arch}/{record.config.split}", record)
+        best.setdefault(record.config.client, record)
     for name, record in best.items():
         point = (getattr(record.metrics, cost), record.metrics.delta)
         text = axes.annotate(name, point, xytext=(0, 0), textcoords="offset points")

@@ -204,7 +204,7 @@ class MLflowMirror:
             self._experiment_id,
             start_time=_milliseconds(record.started_at),
             tags=tags,
-            run_name=f"{record.trial_id:04d} {config.arch}/{config.split}",
+            run_name=f"{record.trial_id:04d} {config.client}",
         ).info.run_id
         scalars = {**(record.metrics.scalars() if record.metrics else {}), **record.telemetry}
         metrics = [Metric(key, value, finished, 0) for key, value in scalars.items()]

@@ -57,6 +57,8 @@ def changed(content, path, value):
         (SearchSpace, SPACE, "budgets", {"client_gflops": 0}, "above 0"),
         (SearchSpace, SPACE, "sampler", "tpee", "sampler: unknown value 'tpee': .*did you mean 'tpe'"),
         (SearchSpace, SPACE, "trials", True, "true and false are not legal here"),
+        (SearchSpace, SPACE, "lambda", True, "lambda: true and false are not legal here"),
+        (SearchSpace, SPACE, "sigma", False, "sigma: true and false are not legal here"),
         (SearchSpace, SPACE, "architectures", {"resnet18": {"split_points": 3}}, "expected all, or a list"),
         (SearchSpace, SPACE, "attack", {"min_epochs": 9, "max_epochs": 5}, "min_epochs 9 is above max_epochs 5"),
         (SearchSpace, SPACE, "trials", 0, "trials.*greater than or equal to 1"),

@@ -89,6 +89,8 @@ def test_relative_and_empty_folders_are_fine_but_full_ones_are_refused(halves, t
     verify_bundle("bundle")
     with pytest.raises(ConfigError, match="exists already"):
         write("bundle", halves)
+    with pytest.raises(ConfigError, match="cannot be made"):
+        write("bundle/metrics.json/below", halves)
 
 
 def test_states_that_share_memory_are_saved_apart(tmp_path):

@@ -8,9 +8,8 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 
 from narl.config.pipeline import TableSource
 from narl.data.sources.base import Files, refuse_outside
+from narl.data.splits import SPLITS
 from narl.errors import DataError, did_you_mean, unknown_name
-
-SUBSETS = ("train", "validation", "test")
 
 
 def table(config: TableSource) -> Files:
@@ -32,8 +31,8 @@ def table(config: TableSource) -> Files:
             if not value:
                 raise DataError(f"{path}, line {line}: no value in column {name!r}")
         _check_path(path.parent, row[config.path_column], f"{path}, line {line}")
-        if config.split_column and row[config.split_column] not in SUBSETS:
-            raise DataError(f"{path}, line {line}: {unknown_name('split', row[config.split_column], SUBSETS)}")
+        if config.split_column and row[config.split_column] not in SPLITS:
+            raise DataError(f"{path}, line {line}: {unknown_name('split', row[config.split_column], SPLITS)}")
     return Files(
         root=path.parent,
         paths=tuple(row[config.path_column] for _, row in rows),
