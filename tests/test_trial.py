@@ -6,6 +6,7 @@ import math
 
 import pytest
 import torch
+from examples import DIGITS
 
 from narl.config.load import build
 from narl.config.trial import TrainConfig
@@ -18,11 +19,8 @@ from narl.trial import run_trial
 
 def config(arch="shufflenet_v2_x1_0", split=4, sigma=1.0, lambda_=0.01, seed=0, size=32, **training) -> TrainConfig:
     content = {
-        "pipeline": {
-            "name": "digits",
-            "source": {"kind": "digits"},
-            "utility": {"name": "parity", "map": {"even": list("02468"), "odd": list("13579")}},
-            "private": {"name": "digit"},
+        "pipeline": DIGITS
+        | {
             "splits": {"train_limit": 300, "validation_limit": 100, "test_limit": 100},
             "image": {"size": size},
             "loader": "tensor",

@@ -11,6 +11,7 @@ import sys
 
 import pytest
 from conftest import make_record
+from examples import DIGITS
 
 import narl
 from narl.cli.main import SUBCOMMANDS, main
@@ -22,12 +23,7 @@ from narl.search_folder import SearchFolder
 
 SPACE = {
     "name": "digits",
-    "pipeline": {
-        "name": "digits",
-        "source": {"kind": "digits"},
-        "utility": {"name": "parity", "map": {"even": list("02468"), "odd": list("13579")}},
-        "private": {"name": "digit"},
-    },
+    "pipeline": DIGITS,
     "architectures": {"resnet18": {}, "mobilenet_v2": {}},
     "sigma": {"low": 0, "high": 4},
     "lambda": {"low": 0, "high": 1},

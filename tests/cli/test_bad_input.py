@@ -14,6 +14,7 @@ import pytest
 import torch
 import yaml
 from conftest import make_record
+from examples import DIGITS
 from PIL import Image
 
 from narl.cli.main import main
@@ -23,11 +24,7 @@ from narl.export.bundle import write_bundle
 from narl.ledger import Ledger
 from narl.search_folder import SearchFolder
 
-PIPELINE = {
-    "name": "digits",
-    "source": {"kind": "digits"},
-    "utility": {"name": "parity", "map": {"even": list("02468"), "odd": list("13579")}},
-    "private": {"name": "digit"},
+PIPELINE = DIGITS | {
     "splits": {"train_limit": 80, "validation_limit": 40, "test_limit": 40},
     "loader": "tensor",
 }

@@ -11,18 +11,13 @@ from pathlib import Path
 
 import optuna
 import yaml
+from examples import DIGITS
 
 from narl.search_folder import SearchFolder
 
 SPACE = {
     "name": "tiny",
-    "pipeline": {
-        "name": "digits",
-        "source": {"kind": "digits"},
-        "utility": {"name": "parity", "map": {"even": list("02468"), "odd": list("13579")}},
-        "private": {"name": "digit"},
-        "splits": {"train_limit": 200, "validation_limit": 100, "test_limit": 100},
-    },
+    "pipeline": DIGITS | {"splits": {"train_limit": 200, "validation_limit": 100, "test_limit": 100}},
     "architectures": {"mobilenet_v3_small": {"split_points": [12]}, "shufflenet_v2_x1_0": {"split_points": [5]}},
     "sigma": {"low": 0.5, "high": 2},
     "lambda": [0.01, 0.1],

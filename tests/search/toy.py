@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 
+from examples import DIGITS
+
 from narl.config.load import build
 from narl.config.search_space import SearchSpace
 from narl.records import TrialConfig
@@ -13,12 +15,7 @@ from narl.search.space import AffordableSpace, affordable
 def toy_space(**changes) -> SearchSpace:
     content = {
         "name": "toy",
-        "pipeline": {
-            "name": "digits",
-            "source": {"kind": "digits"},
-            "utility": {"name": "parity", "map": {"even": list("02468"), "odd": list("13579")}},
-            "private": {"name": "digit"},
-        },
+        "pipeline": DIGITS,
         "architectures": {"resnet18": {}, "mobilenet_v2": {"split_points": [2, 5, 9]}},
         "sigma": {"low": 0.1, "high": 10, "log": True},
         "lambda": [0, 0.01, 1],

@@ -9,6 +9,7 @@ import socket
 
 import pytest
 import yaml
+from examples import DIGITS
 
 from narl.cli.main import main
 from narl.config.search_space import SearchSpace
@@ -19,12 +20,7 @@ from narl.search_folder import SearchFolder
 OBJECTIVES = ("delta", "client_gflops", "client_memory_mib")
 SPACE = {
     "name": "digits",
-    "pipeline": {
-        "name": "digits",
-        "source": {"kind": "digits"},
-        "utility": {"name": "parity", "map": {"even": list("02468"), "odd": list("13579")}},
-        "private": {"name": "digit"},
-    },
+    "pipeline": DIGITS,
     "architectures": {"resnet18": {}},
     "sigma": 0.5,
     "lambda": [0.01, 0.1],
