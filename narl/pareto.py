@@ -7,18 +7,52 @@ other, so ties stay on the front together; costs are discrete, so ties are commo
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+import operator
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Generic, TypeVar
 
 from narl.errors import NothingFeasible
 from narl.objectives import objective, to_minimise
 from narl.records import TrialRecord
 
 Row = Sequence[float]
+Item = TypeVar("Item")
 
 
 def dominates(a: Row, b: Row) -> bool:
     """True if `a` is nowhere worse than `b` and somewhere better."""
-    return all(x <= y for x, y in zip(a, b, strict=True)) and any(x < y for x, y in zip(a, b, strict=True))
+    return all(map(operator.le, a, b)) and any(map(operator.lt, a, b))
+
+
+class Front(Generic[Item]):
+    """The rows that no other row dominates, ties kept, as rows arrive one by one."""
+
+    def __init__(self):
+        self._rows: dict[Item, tuple[float, ...]] = {}
+
+    def add(self, row: Row, item: Item) -> bool:
+        """Take `row`, known as `item`, into account; True if the front changed.
+
+        Raises:
+            ValueError: the row holds NaN or an infinity.
+        """
+        row = tuple(row)
+        if not all(map(math.isfinite, row)):
+            raise ValueError(f"row {row} is not finite")
+        if any(dominates(other, row) for other in self._rows.values()):
+            return False
+        self._rows = {kept: other for kept, other in self._rows.items() if not dominates(row, other)}
+        self._rows[item] = row
+        return True
+
+    def __contains__(self, item: Item) -> bool:
+        return item in self._rows
+
+    def __iter__(self) -> Iterator[Item]:
+        return iter(self._rows)
+
+    def __len__(self) -> int:
+        return len(self._rows)
 
 
 def non_dominated(rows: Sequence[Row]) -> list[int]:
@@ -28,15 +62,18 @@ def non_dominated(rows: Sequence[Row]) -> list[int]:
         ValueError: a row holds NaN or an infinity.
     """
     for row in rows:
-        if not all(math.isfinite(value) for value in row):
+        if not all(map(math.isfinite, row)):
             raise ValueError(f"row {tuple(row)} is not finite")
     # In lexicographic order a row can only be dominated by an earlier one.
     order = sorted(range(len(rows)), key=lambda i: tuple(rows[i]))
-    front: list[int] = []
+    front: list[tuple[float, ...]] = []
+    chosen = []
     for i in order:
-        if not any(dominates(rows[j], rows[i]) for j in front):
-            front.append(i)
-    return sorted(front)
+        row = tuple(rows[i])
+        if not any(dominates(other, row) for other in front):
+            front.append(row)
+            chosen.append(i)
+    return sorted(chosen)
 
 
 def hypervolume(rows: Sequence[Row], reference: Row) -> float:

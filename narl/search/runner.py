@@ -31,17 +31,23 @@ from narl.search.session import SearchSession
 from narl.search.trainable import TrialActor
 
 
-def run_session(session: SearchSession, space: SearchSpace, resources: dict[str, float]) -> None:
+def run_session(
+    session: SearchSession,
+    space: SearchSpace,
+    resources: dict[str, float],
+    trainable: type[tune.Trainable] = TrialActor,
+) -> None:
     """Run trials until the session hands out no more. A Ray runtime must be up (see `ray_runtime`).
 
     Args:
         resources: of one trial, from `trial_resources`.
+        trainable: what runs a `trial_payload` and reports as `TrialActor` does.
     """
     storage = tempfile.mkdtemp(prefix="narl-tune-")
     searcher = StudySearcher(session, space)
     try:
         tune.Tuner(
-            tune.with_resources(TrialActor, resources),
+            tune.with_resources(trainable, resources),
             tune_config=tune.TuneConfig(
                 search_alg=searcher,
                 num_samples=-1,

@@ -16,9 +16,10 @@ from optuna.samplers import (
 )
 
 SAMPLERS: dict[str, Callable[[int, int], BaseSampler]] = {
-    # Grouped: the conditional split points of each architecture are modelled together with σ and λ.
+    # What every trial has (architecture, σ, λ) is modelled jointly; then the split point of the architecture drawn,
+    # on the trials that have it. `group=True` is the same model, but draws every architecture's split point each time.
     "tpe": lambda seed, trials: TPESampler(
-        seed=seed, multivariate=True, group=True, constant_liar=True, n_startup_trials=_startup(trials)
+        seed=seed, multivariate=True, constant_liar=True, n_startup_trials=_startup(trials)
     ),
     "nsga2": lambda seed, trials: NSGAIISampler(seed=seed, population_size=_population(trials)),
     "nsga3": lambda seed, trials: NSGAIIISampler(seed=seed, population_size=_population(trials)),
@@ -29,6 +30,9 @@ SAMPLERS: dict[str, Callable[[int, int], BaseSampler]] = {
 
 # These model conditional parameters themselves; the others want the same parameters in every trial.
 CONDITIONAL = frozenset({"tpe", "random"})
+
+# Complete trials that a sampler is shown (narl/search/memory.py). Genetic samplers need every generation.
+TRIALS_SEEN = {"tpe": 500}
 
 
 def make_sampler(name: str, *, seed: int, trials: int) -> BaseSampler:

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from narl.errors import ConfigError, NothingFeasible
-from narl.pareto import best_within, dominates, front_of, hypervolume, non_dominated
+from narl.pareto import Front, best_within, dominates, front_of, hypervolume, non_dominated
 
 # Few distinct values, so that ties are common, as they are with discrete costs.
 rows = st.integers(1, 3).flatmap(
@@ -22,6 +22,17 @@ def test_front_is_exactly_the_rows_that_nothing_dominates(points):
     assert non_dominated(points) == expected
 
 
+@given(rows)
+def test_front_kept_as_rows_arrive_is_the_front_of_all_of_them(points):
+    front = Front()
+    for i, point in enumerate(points):
+        before = set(front)
+        changed = front.add(point, i)
+        assert sorted(front) == non_dominated(points[: i + 1])
+        assert changed == (set(front) != before)
+        assert len(front) == len(set(front)) and all(item in front for item in front)
+
+
 def test_equal_rows_stay_together():
     assert non_dominated([(1, 2), (1, 2), (2, 1), (2, 2)]) == [0, 1, 2]
 
@@ -30,6 +41,8 @@ def test_equal_rows_stay_together():
 def test_a_row_that_is_not_finite_is_refused(bad):
     with pytest.raises(ValueError, match="not finite"):
         non_dominated([(0.0, 1.0), (bad, 0.0)])
+    with pytest.raises(ValueError, match="not finite"):
+        Front().add((bad, 0.0), "trial")
 
 
 def test_hypervolumes_worked_out_by_hand():

@@ -127,6 +127,27 @@ def test_what_ran_when_the_driver_died_is_run_again_under_its_own_number(tmp_pat
     assert len({r.config.content_hash for r in bench.ledger.records}) == 12
 
 
+@pytest.mark.parametrize("sampler", ["tpe", "nsga2", "qmc"])
+def test_the_database_has_every_trial_as_memory_has_it(tmp_path, sampler):
+    """Numbers, parameters, values and attributes, with repeats, failures, orphans and their re-runs among them."""
+    space = toy_space(sampler=sampler, sigma=[1, 2], trials=40, architectures={"resnet18": {}})
+    Bench(tmp_path, space).run(8)
+    Bench(tmp_path, space).session.propose()  # and its driver dies
+    bench = Bench(tmp_path, space)
+    bench.session.fail(bench.session.propose()[0], "boom")
+    bench.run(9)
+    bench.session.propose()
+    kept = optuna.load_study(study_name="toy", storage=bench.url).get_trials()
+    shown = {t.number: t for t in bench.study._study.get_trials()}  # all but the failed, with tpe
+    assert len(kept) > 19 and TrialState.WAITING not in {t.state for t in kept}
+    for trial in kept:
+        twin = shown.get(trial.number)
+        assert (twin is None) == (trial.state == TrialState.FAIL and sampler == "tpe")
+        if twin is not None:
+            assert (trial.state, trial.values, trial.params) == (twin.state, twin.values, twin.params)
+            assert trial.distributions == twin.distributions and trial.user_attrs == twin.user_attrs
+
+
 def test_a_crash_between_ledger_and_study_is_mended(tmp_path, monkeypatch):
     bench = Bench(tmp_path, toy_space())
     bench.run(2)

@@ -1,0 +1,76 @@
+"""A search's study as it is kept: in an Optuna storage, where a resumed search and other programs find it.
+
+Proposals never read it (narl/search/memory.py): it is read once, when a search begins, and then written a trial at a
+time, in one transaction when the trial starts and one when it ends.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import optuna
+from optuna.trial import FrozenTrial, TrialState
+
+from narl.errors import ConfigError, without_credentials
+
+
+class StudyDatabase:
+    """The study `name` at `url`, made if there is none.
+
+    Args:
+        url: any Optuna storage URL. One driver at a time may use a study.
+        directions: of the objectives, `maximize` or `minimize`.
+
+    Raises:
+        ConfigError: it cannot be opened; the message holds no password.
+    """
+
+    def __init__(self, *, name: str, url: str, directions: Sequence[str]):
+        try:
+            self._storage = optuna.storages.get_storage(url)
+            self._study = optuna.create_study(
+                study_name=name,
+                storage=self._storage,
+                sampler=optuna.samplers.RandomSampler(),  # never asked
+                directions=directions,
+                load_if_exists=True,
+            )
+        except Exception as error:  # each database driver has errors of its own
+            reason = f"cannot open the study at {without_credentials(url)!r}: {type(error).__name__}"
+            raise ConfigError(reason) from error
+        self._num_trials = len(self.trials())
+
+    def trials(self) -> list[FrozenTrial]:
+        """Every trial, by number from 0."""
+        return self._study.get_trials(deepcopy=False)
+
+    def add(self, trial: FrozenTrial) -> None:
+        """Append a trial, which gets the next number."""
+        self._study.add_trial(trial)
+        self._num_trials += 1
+
+    def end(self, number: int, state: TrialState, values: Sequence[float] | None = None) -> None:
+        """Give a trial its final state."""
+        self._storage.set_trial_state_values(self._id(number), state, values)
+
+    def write(self, trial: FrozenTrial) -> None:
+        """Bring the trial of that number to `trial`'s state. The numbers of new trials follow one another."""
+        if trial.number == self._num_trials:
+            self.add(trial)
+        elif trial.state.is_finished():
+            self.end(trial.number, trial.state, trial.values)
+        else:
+            self._start_waiting(trial)
+
+    def _start_waiting(self, trial: FrozenTrial) -> None:
+        """An enqueued trial begins: it was written without its parameters."""
+        trial_id = self._id(trial.number)
+        self._storage.set_trial_state_values(trial_id, TrialState.RUNNING)
+        for name, distribution in trial.distributions.items():
+            internal = distribution.to_internal_repr(trial.params[name])
+            self._storage.set_trial_param(trial_id, name, internal, distribution)
+        for key, value in trial.user_attrs.items():
+            self._storage.set_trial_user_attr(trial_id, key, value)
+
+    def _id(self, number: int) -> int:
+        return self._storage.get_trial_id_from_study_id_trial_number(self._study._study_id, number)
