@@ -22,9 +22,9 @@ from typing import TYPE_CHECKING, Any
 
 from narl.config.search_space import SearchSpace
 from narl.errors import NarlError, without_credentials
-from narl.pareto import front_of
 from narl.records import TrialRecord, stable_hash
 from narl.tracking.figures import front_figure, front_png, front_table, write_html
+from narl.tracking.parent_run import Progress, finish_order
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
@@ -65,6 +65,7 @@ class MLflowMirror:
         self._parent: Run | None = None
         self._sent: set[int] = set()
         self._reported = 0  # the last step of the parent's metrics
+        self._progress = Progress(self.objectives)
         self._drawn: frozenset[int] = frozenset()  # trials on the front that the parent shows
         self._drawn_at = -math.inf
         self._redraw_seconds = redraw_seconds
@@ -93,7 +94,7 @@ class MLflowMirror:
 
     def _sync(self, records: Sequence[TrialRecord]) -> int:
         count = self._send_missing(records)
-        front = frozenset(r.trial_id for r in front_of(records, self.objectives))
+        front = frozenset(self._progress.front)
         if front != self._drawn and time.monotonic() - self._drawn_at >= self._redraw_seconds:
             self._draw(records)
             self._drawn, self._drawn_at = front, time.monotonic()
@@ -110,7 +111,7 @@ class MLflowMirror:
         if self._parent is None:
             self._connect(records)
         missing = [record for record in records if record.trial_id not in self._sent]
-        for record in sorted(missing, key=_finish_order):
+        for record in sorted(missing, key=finish_order):
             self._send(record)
             self._sent.add(record.trial_id)
         self._report(records)
@@ -150,6 +151,7 @@ class MLflowMirror:
                 self._client.delete_run(run.info.run_id)
         self._sent = {_trial_id(run) for run in finished}
         self._reported = int(sum(parent.data.metrics.get(key, 0) for key in ("trials_complete", "trials_failed")))
+        self._progress = Progress(self.objectives)
         self._drawn = frozenset()
         self._resume_parent(parent)
         self._parent = parent
@@ -221,22 +223,14 @@ class MLflowMirror:
         from mlflow.entities import Metric
 
         metrics: list[Metric] = []
-        front: list[TrialRecord] = []
-        complete, best = 0, -math.inf
-        for step, record in enumerate(sorted(records, key=_finish_order), start=1):
-            if record.metrics is not None:
-                complete += 1
-                front = front_of([*front, record], self.objectives)
-                best = max(best, record.metrics.delta)
+        for record in self._progress.news(records):
+            values, step = self._progress.count(record), self._progress.steps
             if step > self._reported:
-                values = {"trials_complete": complete, "trials_failed": step - complete, "front_size": len(front)}
-                if complete:
-                    values["best_delta"] = best
                 at = _milliseconds(record.finished_at)
                 metrics += [Metric(key, value, at, step) for key, value in values.items()]
         for batch in _batches(metrics, BATCH["metrics"]):
             self._client.log_batch(self._parent.info.run_id, metrics=batch)
-        self._reported = len(records)
+        self._reported = max(self._reported, self._progress.steps)
 
     def _draw(self, records: Sequence[TrialRecord]) -> None:
         """front.json, front.html and front.png on the parent, over the ones it has."""
@@ -345,10 +339,6 @@ def _one_line(error: Exception) -> str:
 
 def _record_hash(record: TrialRecord) -> str:
     return stable_hash(record.to_json())
-
-
-def _finish_order(record: TrialRecord) -> tuple[float, int]:
-    return record.finished_at, record.trial_id
 
 
 def _trial_id(run: Run) -> int:

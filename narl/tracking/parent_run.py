@@ -1,0 +1,52 @@
+"""What the parent run of a search says after each finished trial, kept as trials arrive."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+
+from narl.objectives import to_minimise
+from narl.pareto import Front
+from narl.records import TrialRecord
+
+
+class Progress:
+    """A search so far: a step is a finished trial, in the order in which they finished.
+
+    Args:
+        objectives: whose front is followed.
+    """
+
+    def __init__(self, objectives: Sequence[str]):
+        self._objectives = tuple(objectives)
+        self._counted: set[int] = set()
+        self._complete = 0
+        self._best_delta = -math.inf
+        self.front: Front[int] = Front()
+        """Trial ids."""
+
+    @property
+    def steps(self) -> int:
+        return len(self._counted)
+
+    def news(self, records: Iterable[TrialRecord]) -> list[TrialRecord]:
+        """Those that have not been counted, in the order in which they finished."""
+        return sorted((r for r in records if r.trial_id not in self._counted), key=finish_order)
+
+    def count(self, record: TrialRecord) -> dict[str, float]:
+        """The parent's metrics after that trial."""
+        self._counted.add(record.trial_id)
+        if record.metrics is not None:
+            self._complete += 1
+            self._best_delta = max(self._best_delta, record.metrics.delta)
+            self.front.add(to_minimise(record.metrics, self._objectives), record.trial_id)
+        values = {
+            "trials_complete": self._complete,
+            "trials_failed": self.steps - self._complete,
+            "front_size": len(self.front),
+        }
+        return values | ({"best_delta": self._best_delta} if self._complete else {})
+
+
+def finish_order(record: TrialRecord) -> tuple[float, int]:
+    return record.finished_at, record.trial_id
