@@ -1,4 +1,4 @@
-"""Random flips and shifts of a batch of uint8 images, drawn once an epoch from an explicit generator."""
+"""Random flips and shifts of uint8 images, drawn once an epoch from an explicit generator."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class Augmentation:
 
     Attributes:
         pad: pixels of zero padding on each side before the crop.
-        flip: bool [N], mirrored left to right.
+        flip: bool [N], mirrored left to right after the crop.
         top, left: int64 [N], corner of the crop in the padded image, 0..2*pad.
     """
 
@@ -26,17 +26,29 @@ class Augmentation:
     left: Tensor
 
     @classmethod
+    def none(cls, count: int) -> Augmentation:
+        """`count` images stay as they are."""
+        nowhere = torch.zeros(count, dtype=torch.int64)
+        return cls(0, nowhere.bool(), nowhere, nowhere)
+
+    @classmethod
     def draw(cls, config: Augment, count: int, generator: torch.Generator) -> Augmentation:
         """One draw for `count` images."""
         flip = torch.rand(count, generator=generator) < (0.5 if config.flip else 0.0)
         top, left = torch.randint(0, 2 * config.pad_crop + 1, (2, count), generator=generator)
         return cls(config.pad_crop, flip, top, left)
 
-    def __call__(self, images: Tensor, index: Tensor) -> Tensor:
-        """images: uint8 [B, H, W, 3], those of positions `index` int64 [B] -> the same shape, changed."""
+    def __call__(self, stored: Tensor, index: Tensor) -> Tensor:
+        """Those of the images `stored`, uint8 [N, H, W, 3], at positions `index`, int64 [B], changed."""
+        images = stored.index_select(0, index)
         count, height, width, _ = images.shape
-        padded = torch.nn.functional.pad(images, (0, 0, self.pad, self.pad, self.pad, self.pad))
-        columns = torch.arange(width)
-        columns = torch.where(self.flip[index, None], columns.flip(0), columns) + self.left[index, None]
-        rows = torch.arange(height) + self.top[index, None]
-        return padded[torch.arange(count)[:, None, None], rows[:, :, None], columns[:, None, :]]
+        if self.pad:
+            images = torch.nn.functional.pad(images, (0, 0, self.pad, self.pad, self.pad, self.pad))
+            columns = torch.arange(width)
+            columns = torch.where(self.flip[index, None], columns.flip(0), columns) + self.left[index, None]
+            rows = torch.arange(height) + self.top[index, None]
+            return images[torch.arange(count)[:, None, None], rows[:, :, None], columns[:, None, :]]
+        flipped = self.flip[index].nonzero().flatten()
+        if len(flipped):
+            images[flipped] = images[flipped].flip(2)
+        return images

@@ -123,17 +123,21 @@ def _build(folder: Path, pipeline: Pipeline, labelled: Labelled, splits: tuple[s
 
 
 def _write_images(path: Path, pipeline: Pipeline, labelled: Labelled, split: str, advance) -> None:
-    """FFCV's writer without its worker processes: one of those that dies leaves the parent waiting for ever."""
+    """FFCV's writer without its worker processes: one of those that dies leaves the parent waiting for ever.
+
+    Stored as `jpg`, an image that is a JPEG file of the right size already stays what it is; others are encoded.
+    """
     from ffcv.fields import IntField, RGBImageField
     from ffcv.memory_allocator import MemoryAllocator
     from ffcv.writer import DatasetWriter, handle_sample
 
-    fields = {
-        "image": RGBImageField(write_mode=pipeline.stored_as, jpeg_quality=pipeline.beton.jpeg_quality),
-        "utility": IntField(),
-        "private": IntField(),
-        "index": IntField(),
-    }
+    from narl.data.jpeg import SquareField, jpeg_file_of
+
+    image_field = SquareField(
+        pipeline.image.size, write_mode=pipeline.stored_as, jpeg_quality=pipeline.beton.jpeg_quality
+    )
+    fields = {"image": RGBImageField(), "utility": IntField(), "private": IntField(), "index": IntField()}
+    encoders = fields | {"image": image_field}
     indices = labelled.indices[split]
     utility, private = labelled.labels(split)
     page_size = 2**21 if pipeline.image.size <= 256 else 2**23  # a file has two pages at least, an image one at most
@@ -145,8 +149,11 @@ def _write_images(path: Path, pipeline: Pipeline, labelled: Labelled, split: str
         metadata = np.frombuffer(writer.metadata_sm.buf, dtype=writer.metadata_type, count=len(indices))
         with allocator:
             for i, image in enumerate(read_squares(labelled.source, indices, pipeline.image)):
+                if pipeline.stored_as == "jpg":
+                    as_it_is = jpeg_file_of(labelled.source.file(indices[i]), image)
+                    image = image if as_it_is is None else as_it_is
                 sample = (image, utility[i], private[i], i)
-                handle_sample(sample, i, writer.metadata_type.names, metadata, allocator, fields)
+                handle_sample(sample, i, writer.metadata_type.names, metadata, allocator, encoders)
                 advance()
         writer.finalize(allocator.allocations)
     finally:

@@ -82,6 +82,7 @@ def _content_fault(path: Path, pipeline: Pipeline, labelled: Labelled, split: st
     order = np.argsort(table["ptr"])
     ends = table["ptr"] + table["size"]
     in_bounds = (table["ptr"] >= metadata_at + metadata.nbytes) & (table["ptr"] < table_at) & (ends <= table_at)
+    in_bounds &= table["size"] <= size  # else `ends` may have overflowed
     if not in_bounds.all() or not np.array_equal(table["ptr"][order], np.sort(image["data_ptr"])):
         return "its table of addresses is damaged"
     if pipeline.stored_as == "raw" and (table["size"] != side * side * 3).any():

@@ -68,9 +68,9 @@ class Dataset:
         }
         if self._betons is None:
             return TensorLoader(self._tensor(split), *self.labels(split), **settings)
-        from narl.data.ffcv_reader import open_reader
+        from narl.data.ffcv_reader import FFCVReader
 
-        return FFCVLoader(open_reader(self._betons[split]), *self.labels(split), **settings)
+        return FFCVLoader(FFCVReader(self._betons[split]), *self.labels(split), **settings)
 
     def _tensor(self, split: str) -> Tensor:
         """The whole split, uint8 [N, H, W, 3], read on first use."""

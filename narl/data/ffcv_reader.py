@@ -1,119 +1,90 @@
-"""FFCV's loader, made to follow a given order and kept from its known faults. Imports FFCV: call `require_ffcv` first.
+"""Batches straight from the pages of an FFCV file. Imports FFCV: call `require_ffcv` first.
 
-FFCV compiles its decoders on first use, about a second, so a reader is made once a process and file, and serves every
-epoch and batch size. Its batches are views of buffers that it fills again later, hence the clone; its random decoders
-ignore the seed and are not used; its worker thread can die without a word, hence the watch on the queue; and it sets
-torch's thread count to its own, so it is given torch's.
+FFCV's own loader is left out: it compiles for every file, starts a thread an epoch whose death goes unnoticed, hands
+out buffers that it fills again later, passes over images that it cannot decode, and sets torch's thread count. Here
+threads fill fresh memory a little ahead, each with calls of `assemble`.
 """
 
 from __future__ import annotations
 
-import functools
-import os
-import threading
+from collections import deque
 from collections.abc import Iterator
-from contextlib import suppress
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from queue import Empty
 
-import numba
 import numpy as np
 import torch
-from ffcv.fields.basics import IntDecoder
-from ffcv.fields.rgb_image import SimpleRGBImageDecoder
-from ffcv.loader import Loader
-from ffcv.transforms import ToTensor
-from ffcv.traversal_order.base import TraversalOrder
+from ffcv.fields.rgb_image import IMAGE_MODES
+from ffcv.reader import Reader
 from torch import Tensor
 
-from narl.data.ffcv_support import torch_threads_kept
+from narl.data.assemble import assemble
+from narl.data.augment import Augmentation
 from narl.errors import DataError
 
-
-def open_reader(path: Path) -> FFCVReader:
-    """The one reader of this process for a file that passed `check_beton`."""
-    return _open_reader(path, os.stat(path).st_mtime_ns)
-
-
-@functools.lru_cache(maxsize=8)
-def _open_reader(path: Path, modified: int) -> FFCVReader:
-    return FFCVReader(path)
+BLOCK = 2**22  # bytes to fill at once: enough to make handing them to a thread cheap, few enough to stay in the cache
+AHEAD = 2  # blocks that are filled while one is used
 
 
 class FFCVReader:
-    """Batches of one .beton file in any order."""
+    """The images of one .beton file, in any order; `check_beton` has passed the file."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._order = _GivenOrder()
-        self._setting_up = threading.Lock()
-        with torch_threads_kept():
-            self._loader = Loader(
-                str(path),
-                batch_size=1,
-                num_workers=_threads(),
-                os_cache=True,
-                order=self._order,
-                seed=0,  # unused, but without one FFCV draws from numpy's global state
-                drop_last=False,
-                pipelines={
-                    "image": [SimpleRGBImageDecoder(), ToTensor()],
-                    "index": [IntDecoder(), ToTensor()],
-                    "utility": None,
-                    "private": None,
-                },
-            )
+        content = Reader(str(path))
+        image, table = content.metadata["f0"], np.sort(content.alloc_table, order="ptr")
+        self._side = int(image["width"][0])
+        self._jpeg = image["mode"][0] == IMAGE_MODES["jpg"]
+        self._starts = image["data_ptr"].astype(np.int64)
+        self._sizes = table["size"][np.searchsorted(table["ptr"], image["data_ptr"])].astype(np.int64)
+        self._bytes = np.asarray(np.memmap(path, mode="r"))  # one copy for all the processes that read the file
 
-    def batches(self, order: Tensor, batch_size: int) -> Iterator[Tensor]:
-        """Images uint8 [B, H, W, 3] at the int64 positions `order`, in that order, the last batch as small as it is.
+    def batches(self, order: Tensor, batch_size: int, change: Augmentation) -> Iterator[Tensor]:
+        """The images at the int64 positions `order`, changed: uint8 [B, S, S, 3], the last batch as small as it is.
+
+        Their memory is never filled again, and is pinned if this process has started CUDA.
 
         Raises:
-            DataError: FFCV's worker thread died, or gave other images than asked for.
+            DataError: an image cannot be decoded.
         """
-        with self._setting_up, torch_threads_kept():
-            self._order.indices = order.numpy()
-            self._loader.batch_size = batch_size
-            self._loader.first_traversal_order = self._order.indices
-            self._loader.num_workers = _threads()
-            worker = iter(self._loader)
+        per_block = max(1, BLOCK // (batch_size * self._side**2 * 3)) * batch_size
+        threads = torch.get_num_threads()
+        pool = ThreadPoolExecutor(threads)
+        filling: deque[tuple[Tensor, list[Future]]] = deque()
         try:
-            for expected in order.split(batch_size):
-                images, index = self._next(worker)
-                if not torch.equal(index.flatten(), expected):
-                    raise DataError(f"FFCV gave other images of {self.path} than it was asked for")
-                yield images.clone()
+            for index in order.split(per_block):
+                filling.append(self._fill(pool, threads, index, change))
+                if len(filling) > AHEAD:
+                    yield from self._filled(*filling.popleft()).split(batch_size)
+            while filling:
+                yield from self._filled(*filling.popleft()).split(batch_size)
         finally:
-            worker.close()
-            while worker.is_alive():  # a full queue would hold it for ever
-                with suppress(Empty):
-                    worker.output_queue.get(timeout=0.05)
+            pool.shutdown(cancel_futures=True)
 
-    def _next(self, worker) -> tuple[Tensor, Tensor]:
-        while True:
-            alive = worker.is_alive()
-            try:
-                item = worker.output_queue.get(timeout=0.5)
-            except Empty:
-                if alive:
-                    continue
-                item = None
-            if item is None:
-                raise DataError(f"FFCV's worker thread ended early while it read {self.path}; its error is above")
-            return item[1]
+    def _fill(
+        self, pool: ThreadPoolExecutor, threads: int, index: Tensor, change: Augmentation
+    ) -> tuple[Tensor, list[Future]]:
+        """A block, and the work on equal parts of it."""
+        shape = (len(index), self._side, self._side, 3)
+        if torch.cuda.is_initialized():
+            block = torch.empty(shape, dtype=torch.uint8, pin_memory=True)
+        else:
+            block = torch.from_numpy(np.empty(shape, np.uint8))  # numpy asks for huge pages, torch does not
+        part = -(-len(index) // threads)
+        changes = (change.flip.numpy(), change.top.numpy(), change.left.numpy(), change.pad)
+        work = [
+            pool.submit(
+                assemble, self._bytes, self._starts, self._sizes, self._jpeg, into.numpy(), *changes, images.numpy()
+            )
+            for into, images in zip(index.split(part), block.split(part), strict=True)
+        ]
+        return block, work
 
-
-class _GivenOrder(TraversalOrder):
-    """Hands FFCV an order that was made elsewhere."""
-
-    def __init__(self) -> None:
-        self.indices = np.zeros(0, dtype=np.int64)
-
-    def __call__(self, loader: Loader) -> _GivenOrder:
-        return self  # FFCV calls what it is given as an order
-
-    def sample_order(self, epoch: int) -> np.ndarray:
-        return self.indices
-
-
-def _threads() -> int:
-    return max(1, min(torch.get_num_threads(), numba.config.NUMBA_NUM_THREADS))
+    def _filled(self, block: Tensor, work: list[Future]) -> Tensor:
+        for part in work:
+            position = part.result()
+            if position >= 0:
+                raise DataError(
+                    f"image {position} of {self.path} cannot be decoded; `narl data build --force` writes it again"
+                )
+        return block

@@ -14,6 +14,8 @@ from narl.data.splits import SPLITS, split_indices
 from narl.errors import DataError
 from narl.records import stable_hash
 
+STORED_AS = 2  # counted up when the same pipeline gives other FFCV files than before
+
 
 @dataclass(frozen=True)
 class Labelled:
@@ -62,5 +64,5 @@ def label(pipeline: Pipeline) -> Labelled:
                     f"label {spec.name!r}: value {value!r} has no image among the {len(indices[split])} of the "
                     f"{split} split; more images, a larger fraction or a larger {split}_limit would give it some"
                 )
-    key = stable_hash([pipeline.content_hash, source.fingerprint()])
+    key = stable_hash([STORED_AS, pipeline.content_hash, source.fingerprint()])
     return Labelled(source, utility_classes, private_classes, utility, private, indices, key)

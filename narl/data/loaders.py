@@ -72,17 +72,17 @@ class BatchLoader(ABC):
         order = torch.arange(self.num_samples)
         if self.shuffle:
             order = torch.randperm(self.num_samples, generator=_generator(self.seed, number, stream=0))
-        change = None
+        change = Augmentation.none(self.num_samples)
         if self._augment is not None:
             change = Augmentation.draw(self._augment, self.num_samples, _generator(self.seed, number, stream=1))
-        for index, images in zip(order.split(self.batch_size), self._images(order), strict=True):
-            if change is not None:
-                images = change(images, index)
-            yield Batch(images.permute(0, 3, 1, 2), self._utility[index], self._private[index], index)
+        labels = (part[order].split(self.batch_size) for part in (self._utility, self._private))
+        images = self._images(order, change)
+        for pixels, utility, private, index in zip(images, *labels, order.split(self.batch_size), strict=True):
+            yield Batch(pixels.permute(0, 3, 1, 2), utility, private, index)
 
     @abstractmethod
-    def _images(self, order: Tensor) -> Iterator[Tensor]:
-        """uint8 [B, H, W, 3] for each `batch_size` positions of `order`, in memory that is not used again."""
+    def _images(self, order: Tensor, change: Augmentation) -> Iterator[Tensor]:
+        """uint8 [B, H, W, 3] for each `batch_size` positions of `order`, changed, in memory that is not used again."""
 
 
 class TensorLoader(BatchLoader):
@@ -92,9 +92,9 @@ class TensorLoader(BatchLoader):
         super().__init__(*labels, **settings)
         self._stored = images
 
-    def _images(self, order: Tensor) -> Iterator[Tensor]:
+    def _images(self, order: Tensor, change: Augmentation) -> Iterator[Tensor]:
         for index in order.split(self.batch_size):
-            yield self._stored[index]
+            yield change(self._stored, index)
 
 
 class FFCVLoader(BatchLoader):
@@ -104,8 +104,8 @@ class FFCVLoader(BatchLoader):
         super().__init__(*labels, **settings)
         self._reader = reader
 
-    def _images(self, order: Tensor) -> Iterator[Tensor]:
-        return self._reader.batches(order, self.batch_size)
+    def _images(self, order: Tensor, change: Augmentation) -> Iterator[Tensor]:
+        return self._reader.batches(order, self.batch_size, change)
 
 
 def _generator(seed: int, epoch: int, *, stream: int) -> torch.Generator:

@@ -34,6 +34,9 @@ class Source(Protocol):
             DataError: the image cannot be read; the message names it.
         """
 
+    def file(self, i: int) -> Path | None:
+        """Where image `i` lies, if it has a file of its own."""
+
     def fingerprint(self) -> str:
         """Changes when the images or labels change; cheap, so file contents are not read."""
 
@@ -51,7 +54,10 @@ class Files:
         return len(self.paths)
 
     def image(self, i: int) -> np.ndarray:
-        return read_image(self.root / self.paths[i])
+        return read_image(self.file(i))
+
+    def file(self, i: int) -> Path:
+        return self.root / self.paths[i]
 
     def fingerprint(self) -> str:
         digest = hashlib.sha256()
