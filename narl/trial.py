@@ -25,6 +25,7 @@ from narl.seeds import derive_seed
 from narl.steps import mapped
 from narl.training.classification import num_outputs
 from narl.training.loop import train
+from narl.training.memory import keep_freed_memory
 from narl.training.precision import Precision, choose_precision, default_device
 
 
@@ -62,6 +63,8 @@ def run_trial(
         DivergedTraining: a loss blew up.
     """
     device = device or default_device()
+    if device.type == "cpu":
+        keep_freed_memory()
     point = config.trial
     cost = client_cost(arch=point.arch, split=point.split, size=dataset.image_size, uplink_dtype=config.uplink_dtype)
     started = time.monotonic()
