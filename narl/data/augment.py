@@ -41,14 +41,19 @@ class Augmentation:
     def __call__(self, stored: Tensor, index: Tensor) -> Tensor:
         """Those of the images `stored`, uint8 [N, H, W, 3], at positions `index`, int64 [B], changed."""
         images = stored.index_select(0, index)
-        count, height, width, _ = images.shape
         if self.pad:
-            images = torch.nn.functional.pad(images, (0, 0, self.pad, self.pad, self.pad, self.pad))
-            columns = torch.arange(width)
-            columns = torch.where(self.flip[index, None], columns.flip(0), columns) + self.left[index, None]
-            rows = torch.arange(height) + self.top[index, None]
-            return images[torch.arange(count)[:, None, None], rows[:, :, None], columns[:, None, :]]
-        flipped = self.flip[index].nonzero().flatten()
-        if len(flipped):
-            images[flipped] = images[flipped].flip(2)
+            images = self._cropped(images, index)
+        mirrored = self.flip[index].nonzero().flatten()
+        if len(mirrored):
+            images[mirrored] = images[mirrored].flip(2)
         return images
+
+    def _cropped(self, images: Tensor, index: Tensor) -> Tensor:
+        count, height, width, _ = images.shape
+        padded = torch.nn.functional.pad(images, (0, 0, self.pad, self.pad, self.pad, self.pad))
+        # A row of a crop is a run of `width` pixels: those that start at any pixel, as a view that takes no memory.
+        _, rows, columns, _ = padded.shape
+        runs = padded.as_strided((count * rows * columns - width + 1, 3 * width), (3, 1))
+        row = rows * torch.arange(count)[:, None] + self.top[index, None] + torch.arange(height)
+        start = columns * row + self.left[index, None]
+        return runs.index_select(0, start.flatten()).view_as(images)
