@@ -22,16 +22,7 @@ PLAIN = {LiveTapConv2d: nn.Conv2d, FoldedLinear: nn.Linear, LazyPool2d: nn.Adapt
 class PlainLoop:
     """M1, M2 and A with their Adams."""
 
-    def __init__(
-        self,
-        m1: nn.Module,
-        m2: nn.Module,
-        adversary: nn.Module,
-        *,
-        sigma: float,
-        lambda_: float,
-        autocast: bool = False,
-    ):
+    def __init__(self, *networks: nn.Module, sigma: float, lambda_: float, autocast: bool = False):
         self.m1, self.m2, self.adversary = map(_plain, networks)
         self.sigma, self.lambda_, self.autocast = sigma, lambda_, autocast
         self.optimisers = [torch.optim.Adam(net.parameters(), lr=1e-3) for net in (self.m1, self.m2, self.adversary)]
