@@ -67,6 +67,32 @@ class Comparison:
         }
 
 
+@dataclass(frozen=True)
+class Timing:
+    """A row without a peer: how long something takes, against how long it may.
+
+    Attributes:
+        seconds: one number a repeat.
+        target: the most seconds that were hoped for.
+        check: how the result was seen to be right.
+        row, what, notes: as in `Comparison`.
+    """
+
+    row: str
+    what: str
+    seconds: list[float]
+    target: float
+    check: str
+    notes: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def median(self) -> float:
+        return statistics.median(self.seconds)
+
+    def to_json(self) -> dict[str, Any]:
+        return {**vars(self), "median": self.median, "met": self.median <= self.target}
+
+
 def arguments(purpose: str, *, repeats: int = 5) -> argparse.ArgumentParser:
     """The options that every benchmark has."""
     parser = argparse.ArgumentParser(description=purpose, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -104,35 +130,42 @@ def alternate(
     return measured
 
 
-def report(name: str, comparisons: Sequence[Comparison], args: argparse.Namespace) -> None:
+def report(name: str, results: Sequence[Comparison | Timing], args: argparse.Namespace) -> None:
     """Print the table; write the JSON where `--json` says."""
     about = machine(args.threads)
     print(f"\n{name}: {about['cpu']}, {about['threads']} threads, {about['gpu'] or 'no GPU'}, {about['date']}")
-    lines = [("row", "what", "ours", "peer", "unit", "ratio", "range", "target")]
-    for c in comparisons:
-        low, high = min(c.ratios), max(c.ratios)
-        lines.append(
-            (
-                c.row,
-                c.what,
-                f"{statistics.median(c.ours):.4g}",
-                f"{statistics.median(c.peer):.4g}",
-                c.unit,
-                f"{c.ratio:.3g}x",
-                f"{low:.3g}-{high:.3g}",
-                "-" if c.target is None else f"{c.target:g}x {'met' if c.ratio >= c.target else 'MISSED'}",
-            )
-        )
+    lines = [("row", "what", "ours", "peer", "unit", "ratio", "range", "target"), *map(_cells, results)]
     widths = [max(len(line[i]) for line in lines) for i in range(len(lines[0]))]
     for line in lines:
         print("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
-    for c in comparisons:
-        print(f"{c.row}: same result on both sides: {c.check}")
-        for key, value in c.notes.items():
+    for result in results:
+        both = "same result on both sides: " if isinstance(result, Comparison) else "checked: "
+        print(f"{result.row}: {both}{result.check}")
+        for key, value in result.notes.items():
             print(f"   {key}: {value}")
     if args.json:
-        content = {"benchmark": name, "machine": about, "comparisons": [c.to_json() for c in comparisons]}
+        content = {"benchmark": name, "machine": about, "comparisons": [r.to_json() for r in results]}
         args.json.write_text(json.dumps(content, indent=1) + "\n")
+
+
+def _cells(result: Comparison | Timing) -> tuple[str, ...]:
+    """A line of the table."""
+    if isinstance(result, Timing):
+        low, high = min(result.seconds), max(result.seconds)
+        met = "met" if result.median <= result.target else "MISSED"
+        target = f"< {result.target:g} s {met}"
+        return (result.row, result.what, f"{result.median:.4g}", "-", "s", "-", f"{low:.3g}-{high:.3g}", target)
+    low, high = min(result.ratios), max(result.ratios)
+    return (
+        result.row,
+        result.what,
+        f"{statistics.median(result.ours):.4g}",
+        f"{statistics.median(result.peer):.4g}",
+        result.unit,
+        f"{result.ratio:.3g}x",
+        f"{low:.3g}-{high:.3g}",
+        "-" if result.target is None else f"{result.target:g}x {'met' if result.ratio >= result.target else 'MISSED'}",
+    )
 
 
 def machine(threads: int) -> dict[str, Any]:

@@ -1,0 +1,117 @@
+"""What a trial costs the driver as a search grows to thousands, without Ray: flat, and a proposal in under 50 ms.
+
+The real session, study (SQLite), ledger (fsync'd) and mirror (MLflow on SQLite, synced after every trial) run made-up
+trials (benchmarks/simulated.py) one after another. Milliseconds are medians of the 50 trials before each mark:
+`ask` is a proposal, its record in the study included; `tell` the result's record in the study; `front` its place on
+the front, a part of `mirror`.
+
+    python -m benchmarks.search_scaling
+    python -m benchmarks.search_scaling --sampler nsga2 --no-mirror
+"""
+
+from __future__ import annotations
+
+import statistics
+import tempfile
+import time
+from collections import defaultdict
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from benchmarks import simulated
+from benchmarks.measure import Timing, arguments, report
+
+MARKS = (100, 500, 1000, 2000, 5000)
+WINDOW = 50
+PARTS = ("ask", "tell", "ledger", "mirror", "front")
+
+
+def main() -> None:
+    parser = arguments(__doc__, repeats=1)
+    parser.add_argument("--sampler", default="tpe")
+    parser.add_argument("--trials", type=int, default=MARKS[-1])
+    parser.add_argument("--no-mirror", action="store_true", help="leave MLflow out, which takes most of the time")
+    args = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="narl-bench-") as name:
+        clock = run(Path(name), args.sampler, args.trials, mirrored=not args.no_mirror)
+    marks = [mark for mark in MARKS if mark <= args.trials]
+    table = {f"ms at trial {mark}": clock.medians(mark) for mark in marks}
+    last = table[f"ms at trial {marks[-1]}"]
+    total, first = (sum(row[p] for p in PARTS if p in row and p != "front") for row in (last, [*table.values()][0]))
+    timings = [
+        Timing(
+            row="8",
+            what=f"proposal of {args.sampler} at trial {marks[-1]}",
+            seconds=[seconds for seconds in clock.seconds["ask"][marks[-1] - WINDOW : marks[-1]]],
+            target=0.05,
+            check="ledger, study and MLflow hold every trial with the formula's metrics",
+            notes={**table, f"cost of a trial at {marks[-1]} over that at {marks[0]}": round(total / first, 2)},
+        )
+    ]
+    report("search_scaling", timings, args)
+
+
+class Clock:
+    """Seconds of every call of what it watches, by part."""
+
+    def __init__(self):
+        self.seconds: dict[str, list[float]] = defaultdict(list)
+
+    def watch(self, owner: Any, method: str, part: str) -> None:
+        call: Callable = getattr(owner, method)
+
+        def timed(*args, **kwargs):
+            begin = time.perf_counter()
+            try:
+                return call(*args, **kwargs)
+            finally:
+                self.seconds[part].append(time.perf_counter() - begin)
+
+        setattr(owner, method, timed)
+
+    def medians(self, mark: int) -> dict[str, float]:
+        """Milliseconds of the last trials before `mark`."""
+        parts = {part: self.seconds[part][mark - WINDOW : mark] for part in PARTS if self.seconds[part]}
+        complete = self.seconds["complete"][mark - WINDOW : mark]
+        parts["tell"] = [whole - ledger for whole, ledger in zip(complete, parts["ledger"], strict=True)]
+        return {part: round(1000 * statistics.median(parts[part]), 2) for part in PARTS if part in parts}
+
+
+def run(folder: Path, sampler: str, trials: int, *, mirrored: bool) -> Clock:
+    from narl.ledger import Ledger
+    from narl.search.session import SearchSession
+    from narl.search.space import affordable
+    from narl.search.study import SearchStudy
+    from narl.tracking import parent_run
+    from narl.tracking.mirror import MLflowMirror, search_params
+
+    space = simulated.space(trials, sampler=sampler)
+    affordable_space = affordable(space)
+    ledger = Ledger(folder / "ledger.jsonl")
+    url, uri = f"sqlite:///{folder / 'study.db'}", f"sqlite:///{folder / 'mlflow.db'}"
+    study = SearchStudy(name=space.name, url=url, space=affordable_space, ledger=ledger)
+    session = SearchSession(study, ledger, trials=trials)
+    mirror = MLflowMirror(
+        space.name, space.objectives, search_params(space), tracking_uri=uri, redraw_seconds=float("inf")
+    )
+    clock = Clock()
+    clock.watch(session, "propose", "ask")
+    clock.watch(session, "complete", "complete")
+    clock.watch(ledger, "append", "ledger")
+    clock.watch(mirror, "sync", "mirror")
+    count = parent_run.Progress.count
+    clock.watch(parent_run.Progress, "count", "front")
+    while proposal := session.propose():
+        trial_id, config = proposal
+        session.complete(trial_id, simulated.outcome(config, affordable_space.costs[config.arch, config.split], 1.0))
+        if mirrored:
+            mirror.sync(ledger.records)
+    parent_run.Progress.count = count
+    simulated.check_study(folder, url, trials)
+    assert not mirrored or simulated.check_runs(uri) == trials
+    return clock
+
+
+if __name__ == "__main__":
+    main()
