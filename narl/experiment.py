@@ -91,7 +91,7 @@ def run_search(
             ledger,
             trials=space.trials,
             deadline=started + 60 * space.time_budget_minutes if space.time_budget_minutes else None,
-            observers=(*observers, _NotifyMirror(mirror)),
+            observers=(*observers, NotifyMirror(mirror)),
         )
         try:
             if pending:
@@ -126,7 +126,7 @@ def _check_resume(folder: SearchFolder, space: SearchSpace, resume: bool) -> Non
         )
 
 
-class _NotifyMirror:
+class NotifyMirror:
     """Wakes the mirror when the ledger has grown."""
 
     def __init__(self, mirror: BackgroundMirror):

@@ -32,7 +32,7 @@ SAMPLERS: dict[str, Callable[[int, int], BaseSampler]] = {
 CONDITIONAL = frozenset({"tpe", "random"})
 
 # Complete trials that a sampler is shown (narl/search/memory.py). Genetic samplers need every generation.
-TRIALS_SEEN = {"tpe": 500}
+TRIALS_SEEN = {"tpe": 1000}
 
 
 def make_sampler(name: str, *, seed: int, trials: int) -> BaseSampler:
