@@ -109,10 +109,13 @@ class TrialActor(tune.Trainable):
         return {"done": True, "failure": failure}
 
     def _drop(self) -> None:
-        """Let go of the trial's networks, on the accelerator too."""
+        """Let go of the trial's networks and of their memory, on the accelerator too."""
         import torch
 
+        from narl.training.memory import release_freed_memory
+
         self._steps = None
+        release_freed_memory()
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
 
