@@ -1,0 +1,316 @@
+"""Seconds for the leakage attack on a frozen obfuscator, against plain PyTorch and against other ways to group it.
+
+    python -m benchmarks.attacks --row 5 --split 2      # and 3, 4
+    python -m benchmarks.attacks --row 6 --split 2 --variants
+
+ResNet18 at 32x32, CIFAR-10 as JPEG files (`--cifar-folder`; without it scikit-learn's digits). M1 has random weights
+and the batch statistics of one pass over the training images, sigma is 1: what the attack costs does not depend on
+what M1 has learnt. Both sides train the same networks (equal initial weights) for the same number of epochs, which are
+all validated, keep the best epoch and report it on the validation images with four draws of the noise.
+
+Row 5: a fresh utility network and the adversaries `rest` and `mlp`, one repeat a seed. The peer is what a researcher
+writes: for each network an epoch over torchvision-style images in a DataLoader with persistent workers, M1(x) under
+no_grad at each step, torch's own layers, contiguous float32, default Adam, loss.item() at each step. Each side has a
+process of its own, as narl sets what its process does with freed memory.
+Row 6: five seeds of both adversaries (11 networks). The peer is narl, one network after another on cached features.
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import statistics
+import tempfile
+import time
+from concurrent.futures import ProcessPoolExecutor
+from functools import cache
+from multiprocessing import get_context
+from pathlib import Path
+
+from benchmarks.measure import Comparison, alternate, arguments, pin_threads, report
+
+ARCH = "resnet18"
+TARGETS = {2: 2, 3: 3, 4: 5}
+BATCH = 128
+# Two-sided 99 % of Student's t with 2 and with 4 degrees of freedom: a mean of three, and the difference of two such.
+T_MEAN, T_DIFFERENCE = 9.925, 4.604
+
+
+def main() -> None:
+    parser = arguments(__doc__, repeats=3)
+    parser.add_argument("--row", choices=("5", "6"), default="5")
+    parser.add_argument("--split", action="append", type=int, choices=sorted(TARGETS), help="default: all")
+    parser.add_argument("--epochs", type=int, default=6, help="of every network, those of the default `min_epochs`")
+    parser.add_argument("--train", type=int, default=2000, help="training images")
+    parser.add_argument("--validation", type=int, default=1000, help="validation images")
+    parser.add_argument("--cifar-folder", type=Path, default=Path("~/.cache/narl-data").expanduser())
+    args = parser.parse_args()
+    pin_threads(args.threads)
+    with tempfile.TemporaryDirectory() as folder:
+        rows = [full_attack(args, split, folder) for split in args.split or sorted(TARGETS)]
+    report("attacks", rows, args)
+
+
+def full_attack(args: argparse.Namespace, split: int, folder: str) -> Comparison:
+    """Row 5 at one split."""
+    path = prepare(args, split, folder)
+    check_same_networks(path)
+    ours, peer = Side(path), Side(path)
+    seconds = alternate(lambda: ours.seconds(narl_attack), lambda: peer.seconds(plain_attack), repeats=args.repeats)
+    images = f"{args.train} training and {args.validation} validation images, {args.epochs} epochs"
+    check = (
+        f"M1(x) and the logits of every fresh network agree before training; accuracy of {same_accuracies(ours, peer)}"
+    )
+    notes = {"images": images}
+    return Comparison("5", f"leakage attack, {ARCH} split {split}", "s", *seconds, TARGETS[split], check, notes)
+
+
+class Side:
+    """A process that measures one side, seed after seed."""
+
+    def __init__(self, path: Path) -> None:
+        self._pool = ProcessPoolExecutor(1, mp_context=get_context("spawn"))
+        self._path = path
+        self.accuracies: list[dict[str, float]] = []
+
+    def seconds(self, attack) -> float:
+        """One attack with the next seed."""
+        seed = len(self.accuracies)
+        seconds, accuracies = self._pool.submit(attack, self._path, seed).result()
+        self.accuracies.append(accuracies)
+        return seconds
+
+
+def same_accuracies(ours: Side, peer: Side) -> str:
+    """Mean and 99 % interval over the seeds of each network's accuracy on both sides, in words.
+
+    Raises:
+        AssertionError: a difference of the means is outside its 99 % interval.
+    """
+    words = []
+    for name in ours.accuracies[0]:
+        # Without the warm-up, which has a seed of its own.
+        sides = [[accuracies[name] for accuracies in side.accuracies][-3:] for side in (ours, peer)]
+        means, errors = zip(*((statistics.mean(a), statistics.stdev(a) / len(a) ** 0.5) for a in sides), strict=True)
+        spread = T_DIFFERENCE * (errors[0] ** 2 + errors[1] ** 2) ** 0.5
+        assert abs(means[0] - means[1]) <= spread, f"{name}: {sides}"
+        both = " and ".join(f"{mean:.1f} ± {T_MEAN * error:.1f}" for mean, error in zip(means, errors, strict=True))
+        words.append(f"{name} {both} % (difference {means[0] - means[1]:+.1f}, 99 % interval ± {spread:.1f})")
+    return "; ".join(words)
+
+
+def prepare(args: argparse.Namespace, split: int, folder: str) -> Path:
+    """Everything that a side needs to know, in a file."""
+    import torch
+
+    from narl.models.split import build_obfuscator
+    from narl.training.classification import to_unit_range
+
+    source, size = {"kind": "digits"}, {}
+    labels = {"even": list("02468"), "odd": list("13579")}
+    if (args.cifar_folder / "train").is_dir():
+        source = {"kind": "image_folder", "root": str(args.cifar_folder), "train": "train", "test": "test"}
+        labels = {
+            "not_living": ["airplane", "automobile", "ship", "truck"],
+            "living": ["bird", "cat", "deer", "dog", "frog", "horse"],
+        }
+        size = {"train_limit": args.train, "validation_limit": args.validation, "test_limit": 100}
+    pipeline = {
+        "name": "attacks",
+        "source": source,
+        "utility": {"name": "utility", "map": labels},
+        "private": {"name": "class"},
+        "splits": {"validation": 0.1} | size,
+        "image": {"size": 32},
+    }
+    path = Path(folder) / f"split{split}.pt"
+    task = {"pipeline": pipeline, "split": split, "epochs": args.epochs, "threads": args.threads, "folder": folder}
+    obfuscator = build_obfuscator(arch=ARCH, split=split, sigma=1.0, seed=1)
+    with torch.no_grad():
+        for batch in open_images(pipeline, folder).loader("train", batch_size=BATCH).epoch(0):
+            obfuscator.train().features(to_unit_range(batch.images, torch.device("cpu")))
+    torch.save(task | {"obfuscator": obfuscator.state_dict()}, path)
+    return path
+
+
+def open_images(pipeline: dict, folder: str):
+    from narl.config.pipeline import Pipeline
+    from narl.data.dataset import open_dataset
+
+    return open_dataset(Pipeline.model_validate(pipeline), cache_dir=folder)
+
+
+@cache
+def opened(path: Path) -> tuple:
+    """(task, dataset, obfuscator) in the process that measures."""
+    import torch
+
+    from narl.models.split import build_obfuscator
+
+    task = torch.load(path)
+    obfuscator = build_obfuscator(arch=ARCH, split=task["split"], sigma=1.0, seed=1)
+    obfuscator.load_state_dict(task["obfuscator"])
+    return task, open_images(task["pipeline"], task["folder"]), obfuscator.eval().requires_grad_(False)
+
+
+def narl_attack(path: Path, seed: int, **attack_settings) -> tuple[float, dict[str, float]]:
+    """Seconds, and the accuracy in percent of every network."""
+    import torch
+
+    from narl.attacks.leakage import attack
+    from narl.config.trial import Attack
+    from narl.steps import drained
+    from narl.training.memory import keep_freed_memory
+    from narl.training.precision import Precision
+
+    task, dataset, obfuscator = opened(path)
+    keep_freed_memory()
+    epochs = task["epochs"]
+    settings = Attack(min_epochs=epochs, max_epochs=epochs, batch_size=BATCH, **attack_settings)
+    precision = Precision(torch.device("cpu"), torch.float32)
+    started = time.perf_counter()
+    steps = attack(
+        obfuscator, dataset, arch=ARCH, split=task["split"], settings=settings, precision=precision, seed=seed
+    )
+    leakage = drained(steps, lambda epoch: None)
+    seconds = time.perf_counter() - started
+    assert all(len(curve) == epochs for curve in leakage.curves.values())
+    return seconds, {"utility": leakage.utility} | leakage.adversaries
+
+
+def fresh_networks(dataset, split: int, seed: int) -> dict[str, tuple]:
+    """(label, network) by name, with the initial weights that `narl.attacks.leakage.attack` gives them."""
+    from narl.models.heads import ADVERSARIES, build_adversary
+    from narl.models.split import build_rest, feature_shape
+    from narl.seeds import derive_seed
+
+    shape = feature_shape(ARCH, split, dataset.image_size)
+    common = {"arch": ARCH, "split": split}
+    networks = {"utility": (0, build_rest(**common, num_outputs=1, seed=derive_seed(seed, "utility")))}
+    for name in ADVERSARIES:
+        network = build_adversary(name, **common, feature_shape=shape, num_outputs=10, seed=derive_seed(seed, name))
+        networks[name] = (1, network)
+    return networks
+
+
+def plain(network):
+    """`network` with torch's own layers and contiguous parameters, in place."""
+    import torch
+    from torch import nn
+
+    for module in network.modules():
+        for kind in (nn.Conv2d, nn.Linear, nn.AdaptiveAvgPool2d):
+            if isinstance(module, kind):
+                module.__class__ = kind
+    return network.to(memory_format=torch.contiguous_format)
+
+
+def check_same_networks(path: Path) -> None:
+    """Raises AssertionError unless M1 and the fresh networks say the same on both sides before training."""
+    import torch
+
+    from narl.training.classification import to_unit_range
+
+    task, dataset, obfuscator = opened(path)
+    batch = next(iter(dataset.loader("validation", batch_size=64).epoch(0)))
+    images = to_unit_range(batch.images, torch.device("cpu"))
+    z = obfuscator.features(images)
+    assert z.std() > 0.1
+    torch.testing.assert_close(plain(copy.deepcopy(obfuscator.body))(images.contiguous()), z, rtol=1e-3, atol=1e-3)
+    for _, network in fresh_networks(dataset, task["split"], 0).values():
+        torch.testing.assert_close(plain(copy.deepcopy(network))(z.contiguous()), network(z), rtol=1e-3, atol=1e-3)
+
+
+class Images:
+    """Arrays in memory, made into tensors one by one as torchvision's CIFAR10 does; labels (utility, private)."""
+
+    def __init__(self, images, utility: list[int], private: list[int]) -> None:
+        self.images = images.permute(0, 2, 3, 1).contiguous().numpy()
+        self.labels = list(zip(utility, private, strict=True))
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def __getitem__(self, i: int) -> tuple:
+        from PIL import Image
+        from torchvision.transforms.functional import to_tensor
+
+        return to_tensor(Image.fromarray(self.images[i])), self.labels[i]
+
+
+@cache
+def plain_loaders(path: Path) -> dict:
+    """DataLoaders by split."""
+    import torch
+    from torch.utils.data import DataLoader
+
+    task, dataset, _ = opened(path)
+    loaders = {}
+    for split in ("train", "validation"):
+        images = torch.cat([batch.images for batch in dataset.loader(split, batch_size=256).epoch(0)])
+        labels = [labels.tolist() for labels in dataset.labels(split)]
+        loaders[split] = DataLoader(
+            Images(images, *labels),
+            batch_size=BATCH,
+            shuffle=split == "train",
+            num_workers=task["threads"],
+            persistent_workers=True,
+            multiprocessing_context="fork",
+        )
+    return loaders
+
+
+def plain_attack(path: Path, seed: int) -> tuple[float, dict[str, float]]:
+    """As `narl_attack`, in plain PyTorch."""
+    import torch
+    from torch.nn import functional as F
+
+    task, dataset, obfuscator = opened(path)
+    m1, sigma = plain(obfuscator.body), obfuscator.noise.sigma
+    loaders = plain_loaders(path)
+    started = time.perf_counter()
+    torch.manual_seed(seed)
+
+    def accuracy(network, which: int, draws: int) -> float:
+        network.eval()
+        correct = 0
+        with torch.no_grad():
+            for images, labels in loaders["validation"]:
+                z = m1(images)
+                for _ in range(draws):
+                    logits = network(z + sigma * torch.randn_like(z))
+                    guess = logits.argmax(1) if logits.shape[1] > 1 else (logits[:, 0] > 0).long()
+                    correct += (guess == labels[which]).sum().item()
+        return 100 * correct / (len(loaders["validation"].dataset) * draws)
+
+    accuracies = {}
+    for name, (which, network) in fresh_networks(dataset, task["split"], seed).items():
+        plain(network)
+        optimiser = torch.optim.Adam(network.parameters(), lr=1e-3)
+        best, best_state = -1.0, None
+        for _ in range(task["epochs"]):
+            network.train()
+            total = 0.0
+            for images, labels in loaders["train"]:
+                with torch.no_grad():
+                    z = m1(images)
+                    z = z + sigma * torch.randn_like(z)
+                logits, target = network(z), labels[which]
+                if logits.shape[1] == 1:
+                    loss = F.binary_cross_entropy_with_logits(logits[:, 0], target.float())
+                else:
+                    loss = F.cross_entropy(logits, target)
+                optimiser.zero_grad()
+                loss.backward()
+                optimiser.step()
+                total += loss.item()
+            validated = accuracy(network, which, 1)
+            if validated > best:
+                best, best_state = validated, copy.deepcopy(network.state_dict())
+        network.load_state_dict(best_state)
+        accuracies[name] = accuracy(network, which, 4)
+    return time.perf_counter() - started, accuracies
+
+
+if __name__ == "__main__":
+    main()
