@@ -31,7 +31,15 @@ _decode = types.ExternalFunction(
 )
 
 
-@njit(nogil=True, cache=True)
+def _compiled(function):
+    """Kept between processes where there is a folder for it; compiling takes seconds."""
+    try:
+        return njit(nogil=True, cache=True)(function)
+    except RuntimeError:  # neither this folder nor the user's cache can be written to
+        return njit(nogil=True)(function)
+
+
+@_compiled
 def assemble(content, starts, sizes, jpeg, index, flip, top, left, pad, images):
     """Fill `images`, uint8 [B, S, S, 3], with those at positions `index`, int64 [B].
 
@@ -66,7 +74,7 @@ def assemble(content, starts, sizes, jpeg, index, flip, top, left, pad, images):
     return fault
 
 
-@njit(nogil=True, cache=True)
+@_compiled
 def _place(source, target, side, flip, down, right):
     """Copy a picture, moved `down` and `right`, then mirrored if `flip`; zeros where it left."""
     row = 3 * side

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import runpy
 import subprocess
 import sys
 import threading
@@ -297,6 +298,20 @@ def test_blocks_of_many_sizes_give_the_same_batches(datasets, monkeypatch):
         monkeypatch.setattr(ffcv_reader, "BLOCK", size)
         batches = list(datasets["ffcv"].loader("train", batch_size=11, seed=2, shuffle=True, augment=True).epoch(7))
         assert all(torch.equal(a.images, b.images) for a, b in zip(expected, batches, strict=True))
+
+
+@needs_ffcv
+def test_compiled_code_need_not_be_kept(datasets, monkeypatch):
+    from numba.core.caching import CacheImpl
+
+    from narl.data import assemble, ffcv_reader
+
+    loader = datasets["ffcv"].loader("train", batch_size=50, augment=True)
+    expected = list(loader.epoch(0))
+    monkeypatch.setattr(CacheImpl, "_locator_classes", [])  # no folder can be written to
+    uncached = runpy.run_path(assemble.__file__)["assemble"]
+    monkeypatch.setattr(ffcv_reader, "assemble", uncached)
+    assert all(torch.equal(a.images, b.images) for a, b in zip(expected, loader.epoch(0), strict=True))
 
 
 @needs_ffcv
