@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+import tempfile
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Literal, Protocol
 
+import numpy as np
 import torch
 from torch import Generator, Tensor, nn
 
+from narl.data.beton import cache_root
 from narl.data.dataset import BatchLoader, Dataset
 from narl.training.classification import to_unit_range
 
-# Features up to this many bytes a split are kept in memory; larger ones are computed anew each pass.
+# Features up to this many bytes a split are kept in memory; larger ones in a file.
 CACHE_LIMIT_BYTES = 1 << 30
 
 Label = Literal["utility", "private"]
@@ -31,26 +37,42 @@ class Features(Protocol):
 
 
 class CachedFeatures:
-    """Features held in memory."""
+    """Features held in memory or in a mapped file.
 
-    def __init__(self, clean: Tensor, utility: Tensor, private: Tensor):
-        self.clean, self.utility, self.private = clean, utility, private
+    Args:
+        clean: [N, C, H, W], copied unless it is channels last in memory.
+        device: where batches go.
+    """
+
+    def __init__(self, clean: Tensor, utility: Tensor, private: Tensor, device: torch.device | None = None):
+        self.clean = clean.contiguous(memory_format=torch.channels_last)
+        self.utility, self.private = utility, private
         self.num_samples = len(utility)
+        self._device = device or clean.device
 
     def batches(self, batch_size: int, *, shuffle: Generator | None = None, epoch: int = 0) -> Iterator[FeatureBatch]:
         if shuffle is None:
-            order = torch.arange(self.num_samples, device=self.clean.device)
+            batches = zip(*(part.split(batch_size) for part in (self.clean, self.utility, self.private)), strict=True)
         else:
-            order = torch.randperm(self.num_samples, generator=shuffle, device=self.clean.device)
-        for rows in order.split(batch_size):
-            yield self.clean[rows], self.utility[rows], self.private[rows]
+            order = torch.randperm(self.num_samples, generator=shuffle, device=shuffle.device)
+            batches = map(self._rows, order.to(self.clean.device).split(batch_size))
+        for batch in batches:
+            clean, utility, private = (part.to(self._device) for part in batch)
+            yield clean, utility, private
 
     def labels(self, label: Label) -> Tensor:
-        return self.utility if label == "utility" else self.private
+        return (self.utility if label == "utility" else self.private).to(self._device)
+
+    def _rows(self, rows: Tensor) -> FeatureBatch:
+        channels, height, width = self.clean.shape[1:]
+        # Image after image: indexing four dimensions copies element by element.
+        images = self.clean.permute(0, 2, 3, 1).reshape(self.num_samples, -1).index_select(0, rows)
+        clean = images.view(-1, height, width, channels).permute(0, 3, 1, 2)
+        return clean, self.utility[rows], self.private[rows]
 
 
 class StreamedFeatures:
-    """Features computed from the images at each pass, for those too large to keep."""
+    """Features computed from the images at each pass, where neither memory nor disk has room for them."""
 
     def __init__(self, obfuscator: nn.Module, dataset: Dataset, split: str, device: torch.device, seed: int):
         self._obfuscator, self._dataset, self._split, self._device, self._seed = (
@@ -84,27 +106,48 @@ def features_of(
     cache_limit_bytes: int = CACHE_LIMIT_BYTES,
     batch_size: int = 256,
 ) -> Features:
-    """Features of a split in float32 (what a deployed client computes), cached if they fit the limit.
+    """Features of a split in float32 (what a deployed client computes), computed once if there is room for them.
 
     Args:
         obfuscator: put in eval mode here; running batch statistics, no augmentation.
         feature_shape: (C, H, W) of M1's output.
+        cache_limit_bytes: larger features go to a file without a name in the cache folder, gone with this process.
     """
     obfuscator.eval()
     count = len(dataset.labels(split)[0])
     channels, height, width = feature_shape
-    if count * channels * height * width * 4 > cache_limit_bytes:
-        return StreamedFeatures(obfuscator, dataset, split, device, seed)
-    clean = torch.empty((count, *feature_shape), device=device).to(memory_format=torch.channels_last)
-    utility = torch.empty(count, dtype=torch.int64, device=device)
-    private = torch.empty(count, dtype=torch.int64, device=device)
+    shape = (count, height, width, channels)
+    if 4 * count * channels * height * width <= cache_limit_bytes:
+        clean = torch.empty(shape, device=device)
+    else:
+        clean = _mapped(shape, cache_root())
+        if clean is None:
+            return StreamedFeatures(obfuscator, dataset, split, device, seed)
+    clean = clean.permute(0, 3, 1, 2)
+    utility = torch.empty(count, dtype=torch.int64, device=clean.device)
+    private = torch.empty(count, dtype=torch.int64, device=clean.device)
     start = 0
     loader = dataset.loader(split, batch_size=batch_size, shuffle=False, augment=False)
     for features, utility_batch, private_batch in _compute(obfuscator, loader, device, 0):
         stop = start + len(utility_batch)
         clean[start:stop], utility[start:stop], private[start:stop] = features, utility_batch, private_batch
         start = stop
-    return CachedFeatures(clean, utility, private)
+    return CachedFeatures(clean, utility, private, device)
+
+
+def _mapped(shape: tuple[int, ...], folder: Path) -> Tensor | None:
+    """float32 in a file of `folder`, or None if the disk has no room. The file has no name: it goes with the tensor."""
+    size = 4 * int(np.prod(shape))
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        if shutil.disk_usage(folder).free < 2 * size:
+            return None  # others need room too
+        with tempfile.TemporaryFile(dir=folder) as file:
+            if hasattr(os, "posix_fallocate"):
+                os.posix_fallocate(file.fileno(), 0, size)  # a full disk shows here, not as a signal at some write
+            return torch.from_numpy(np.memmap(file, dtype=np.float32, mode="r+", shape=shape))
+    except OSError:
+        return None
 
 
 def root_mean_square(features: Features) -> float:

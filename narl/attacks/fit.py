@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import copy
 import math
 from collections.abc import Generator as Steps
 from dataclasses import dataclass
 
 import torch
-from torch import Generator, nn
+from torch import Generator, Tensor, nn
 
 from narl.attacks.features import Features, Label
 from narl.config.trial import Attack
@@ -68,7 +67,7 @@ def fit(
         curve.append(accuracy)
         since += 1
         if accuracy > best:
-            best, best_state, since = accuracy, copy.deepcopy(network.state_dict()), 0
+            best, best_state, since = accuracy, _kept(network, best_state), 0
         yield accuracy
         converged = since >= settings.patience and len(curve) >= settings.min_epochs and best > guess
         if converged:
@@ -99,6 +98,15 @@ def evaluate(
                     logits = network(noise(clean, generator))
                 correct += (predictions(logits) == labels).sum()
     return 100.0 * correct.item() / (features.num_samples * draws)
+
+
+def _kept(network: nn.Module, state: dict[str, Tensor] | None) -> dict[str, Tensor]:
+    """A copy of the network's weights and statistics, in the tensors of the copy before if there is one."""
+    if state is None:
+        return {name: tensor.clone() for name, tensor in network.state_dict().items()}
+    for name, tensor in network.state_dict().items():
+        state[name].copy_(tensor)
+    return state
 
 
 def _constant_guess(features: Features, label: Label) -> float:

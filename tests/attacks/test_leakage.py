@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import shutil
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
@@ -149,20 +152,41 @@ class CountingObfuscator(Obfuscator):
         return x
 
 
-@pytest.mark.parametrize("limit, kind", [(1 << 30, CachedFeatures), (0, StreamedFeatures)])
-def test_labels_are_those_of_the_batches_and_cost_no_features(limit, kind):
+def digits_features(split, obfuscator, limit):
     content = DIGITS | {"splits": {"train_limit": 30, "validation_limit": 70}, "loader": "tensor"}
-    dataset = open_dataset(build(Pipeline, content, "test"))
-    obfuscator = CountingObfuscator()
-    features = features_of(
+    return features_of(
         obfuscator,
-        dataset,
-        "validation",
+        open_dataset(build(Pipeline, content, "test")),
+        split,
         device=CPU.device,
         feature_shape=(3, 32, 32),
         seed=0,
         cache_limit_bytes=limit,
     )
+
+
+@pytest.fixture
+def cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("NARL_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+@pytest.fixture
+def full_disk(monkeypatch):
+    monkeypatch.setattr(shutil, "disk_usage", lambda folder: SimpleNamespace(free=0))
+
+
+def test_labels_are_those_of_the_batches_and_cost_no_features(cache):
+    check_labels(1 << 30, CachedFeatures)
+
+
+def test_labels_of_streamed_features_too(cache, full_disk):
+    check_labels(0, StreamedFeatures)
+
+
+def check_labels(limit, kind):
+    obfuscator = CountingObfuscator()
+    features = digits_features("validation", obfuscator, limit)
     assert isinstance(features, kind)
     before = obfuscator.calls
     labels = features.labels("utility"), features.labels("private")
@@ -170,3 +194,31 @@ def test_labels_are_those_of_the_batches_and_cost_no_features(limit, kind):
     _, utility, private = zip(*features.batches(32), strict=True)
     assert torch.equal(labels[0], torch.cat(utility)) and torch.equal(labels[1], torch.cat(private))
     assert [set(label.tolist()) for label in labels] == [{0, 1}, set(range(10))]
+
+
+@pytest.mark.parametrize("shuffled", [False, True])
+def test_a_mapped_file_gives_the_batches_that_memory_gives_and_leaves_nothing(cache, shuffled):
+    obfuscator = CountingObfuscator()
+    memory, mapped = (digits_features("validation", obfuscator, limit) for limit in (1 << 30, 0))
+    assert isinstance(mapped, CachedFeatures) and list(cache.iterdir()) == []
+    before = obfuscator.calls
+    epochs = [
+        list(features.batches(32, shuffle=torch.Generator().manual_seed(3) if shuffled else None))
+        for features in (memory, mapped)
+    ]
+    assert obfuscator.calls == before
+    assert [len(batch[0]) for batch in epochs[0]] == [32, 32, 6]
+    for ours, theirs in zip(*epochs, strict=True):
+        assert all(torch.equal(a, b) for a, b in zip(ours, theirs, strict=True))
+        assert ours[0].stride() == theirs[0].stride()
+
+
+def test_a_batch_holds_the_rows_of_its_order_whatever_the_memory_layout():
+    generator = torch.Generator().manual_seed(0)
+    clean = torch.randn(10, 4, 3, 2, generator=generator)
+    labels = torch.arange(10)
+    for layout in (torch.contiguous_format, torch.channels_last):
+        features = CachedFeatures(clean.to(memory_format=layout), labels, labels)
+        for batch, rows, _ in features.batches(4, shuffle=torch.Generator().manual_seed(1)):
+            assert torch.equal(batch, clean[rows])
+            assert batch.is_contiguous(memory_format=torch.channels_last)
