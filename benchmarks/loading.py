@@ -11,6 +11,11 @@ Row 1: 178 x 178 pixels, stored as JPEG, random flip. The images are smooth nois
 quality 90, with which a file has 9 kB, about what a photograph of that size has.
 Row 2: CIFAR-10 as JPEG files of 32 x 32 pixels (`--cifar-folder`, else such noise), stored as pixels, random crop after
 padding by 4 and random flip.
+
+Measured on 2026-11-23, two cores of an AMD EPYC (family 25 model 1), no GPU, batches of 256, medians of 9 and 5 pairs:
+row 1: 10,430 against 2,374 images/s, 4.28 times (3.15 to 4.76);
+row 2: 814,550 against 3,821 images/s, 215 times (160 to 248), 18 % of the bandwidth of copying memory.
+The machine is shared: absolute numbers vary by half, ratios by less.
 """
 
 from __future__ import annotations
