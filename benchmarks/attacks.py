@@ -1,7 +1,7 @@
 """Seconds for the leakage attack on a frozen obfuscator, against plain PyTorch and against other ways to group it.
 
     python -m benchmarks.attacks --row 5 --split 2      # and 3, 4
-    python -m benchmarks.attacks --row 6 --split 2 --variants
+    python -m benchmarks.attacks --row 6 --split 2      # every way to group, one row each
 
 ResNet18 at 32x32, CIFAR-10 as JPEG files (`--cifar-folder`; without it scikit-learn's digits). M1 has random weights
 and the batch statistics of one pass over the training images, sigma is 1: what the attack costs does not depend on
@@ -9,10 +9,16 @@ what M1 has learnt. Both sides train the same networks (equal initial weights) f
 all validated, keep the best epoch and report it on the validation images with four draws of the noise.
 
 Row 5: a fresh utility network and the adversaries `rest` and `mlp`, one repeat a seed. The peer is what a researcher
-writes: for each network an epoch over torchvision-style images in a DataLoader with persistent workers, M1(x) under
+writes: for each network an epoch over torchvision-style images in a DataLoader (`--workers`), M1(x) under
 no_grad at each step, torch's own layers, contiguous float32, default Adam, loss.item() at each step. Each side has a
 process of its own, as narl sets what its process does with freed memory.
-Row 6: five seeds of both adversaries (11 networks). The peer is narl, one network after another on cached features.
+Row 6: `--seeds` adversaries of each kind on one obfuscator. The peer is narl, one after another on cached features;
+the other side two Python threads with a torch thread each, or one stack of networks under vmap that share batches and
+noise (benchmarks/grouped_attackers.py).
+
+Measured, row 6, on 2 cores of an AMD EPYC (AVX2), 2026-11-23, only two seeds of a kind, two repeats, `--epochs 2 --train
+640 --validation 256`: threads 0.99x (split 4, rest), 1.06x (4, mlp), 1.01x (3, rest), 1.24x (3, mlp); vmap 1.41x, 0.91x,
+0.99x, 0.98x. Neither reaches 2x. Not measured yet: row 5, and row 6 at split 2.
 """
 
 from __future__ import annotations
@@ -22,6 +28,7 @@ import copy
 import statistics
 import tempfile
 import time
+from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from functools import cache
 from multiprocessing import get_context
@@ -39,15 +46,21 @@ T_MEAN, T_DIFFERENCE = 9.925, 4.604
 def main() -> None:
     parser = arguments(__doc__, repeats=3)
     parser.add_argument("--row", choices=("5", "6"), default="5")
+    parser.add_argument("--seeds", type=int, default=5, help="adversaries of a kind in row 6")
     parser.add_argument("--split", action="append", type=int, choices=sorted(TARGETS), help="default: all")
-    parser.add_argument("--epochs", type=int, default=6, help="of every network, those of the default `min_epochs`")
-    parser.add_argument("--train", type=int, default=2000, help="training images")
-    parser.add_argument("--validation", type=int, default=1000, help="validation images")
+    parser.add_argument("--epochs", type=int, default=3, help="of every network")
+    parser.add_argument("--train", type=int, default=640, help="training images")
+    parser.add_argument("--validation", type=int, default=256, help="validation images")
+    parser.add_argument("--workers", type=int, default=0, help="of the peer's DataLoader")
     parser.add_argument("--cifar-folder", type=Path, default=Path("~/.cache/narl-data").expanduser())
     args = parser.parse_args()
     pin_threads(args.threads)
     with tempfile.TemporaryDirectory() as folder:
-        rows = [full_attack(args, split, folder) for split in args.split or sorted(TARGETS)]
+        splits = args.split or sorted(TARGETS)
+        if args.row == "5":
+            rows = [full_attack(args, split, folder) for split in splits]
+        else:
+            rows = [row for split in splits for row in several_attackers(args, split, folder)]
     report("attacks", rows, args)
 
 
@@ -55,8 +68,10 @@ def full_attack(args: argparse.Namespace, split: int, folder: str) -> Comparison
     """Row 5 at one split."""
     path = prepare(args, split, folder)
     check_same_networks(path)
-    ours, peer = Side(path), Side(path)
-    seconds = alternate(lambda: ours.seconds(narl_attack), lambda: peer.seconds(plain_attack), repeats=args.repeats)
+    ours, peer = Side(narl_attack, path), Side(plain_attack, path)
+    for side in (ours, peer):
+        side.warm_up()
+    seconds = alternate(ours, peer, repeats=args.repeats, warm_up=0)
     images = f"{args.train} training and {args.validation} validation images, {args.epochs} epochs"
     check = (
         f"M1(x) and the logits of every fresh network agree before training; accuracy of {same_accuracies(ours, peer)}"
@@ -65,18 +80,58 @@ def full_attack(args: argparse.Namespace, split: int, folder: str) -> Comparison
     return Comparison("5", f"leakage attack, {ARCH} split {split}", "s", *seconds, TARGETS[split], check, notes)
 
 
+def several_attackers(args: argparse.Namespace, split: int, folder: str) -> list[Comparison]:
+    """Row 6 at one split: every other way against one network after another, for each kind of adversary."""
+
+    path = prepare(args, split, folder)
+    rows = []
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+        for kind in ("rest", "mlp"):
+            for way in ("threads", "vmap"):
+                measured = {"sequential": [], way: []}
+
+                def measure(name, kind=kind, measured=measured):
+                    job = pool.submit(grouped, path, kind, name, args.seeds)
+                    seconds, accuracies = job.result()
+                    measured[name].append(accuracies)
+                    return seconds
+
+                seconds = alternate(
+                    lambda w=way, m=measure: m(w), lambda m=measure: m("sequential"), repeats=args.repeats
+                )
+                means = {name: statistics.mean(map(statistics.mean, each)) for name, each in measured.items()}
+                check = ", ".join(f"{name} {mean:.1f} %" for name, mean in means.items()) + " mean validation accuracy"
+                assert abs(means["sequential"] - means[way]) < 5, check
+                if way == "threads":
+                    assert measured[way][0] == measured[way][1], "two threads: not the same twice"
+                    check += "; threads: the same accuracies at every repeat"
+                what = f"{args.seeds} {kind}, {ARCH} split {split}, {way}"
+                rows.append(Comparison("6", what, "s", *seconds, 2, check))
+    return rows
+
+
+def grouped(*task) -> tuple[float, list[float]]:
+    """In the process that measures, as this imports torch."""
+    from benchmarks.grouped_attackers import measure
+
+    return measure(*task)
+
+
 class Side:
     """A process that measures one side, seed after seed."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, attack: Callable, path: Path) -> None:
         self._pool = ProcessPoolExecutor(1, mp_context=get_context("spawn"))
-        self._path = path
+        self._attack, self._path = attack, path
         self.accuracies: list[dict[str, float]] = []
 
-    def seconds(self, attack) -> float:
-        """One attack with the next seed."""
-        seed = len(self.accuracies)
-        seconds, accuracies = self._pool.submit(attack, self._path, seed).result()
+    def warm_up(self) -> None:
+        """One epoch of every network."""
+        self._pool.submit(self._attack, self._path, 0, 1).result()
+
+    def __call__(self) -> float:
+        """Seconds of one attack with the next seed."""
+        seconds, accuracies = self._pool.submit(self._attack, self._path, len(self.accuracies)).result()
         self.accuracies.append(accuracies)
         return seconds
 
@@ -89,8 +144,7 @@ def same_accuracies(ours: Side, peer: Side) -> str:
     """
     words = []
     for name in ours.accuracies[0]:
-        # Without the warm-up, which has a seed of its own.
-        sides = [[accuracies[name] for accuracies in side.accuracies][-3:] for side in (ours, peer)]
+        sides = [[accuracies[name] for accuracies in side.accuracies] for side in (ours, peer)]
         means, errors = zip(*((statistics.mean(a), statistics.stdev(a) / len(a) ** 0.5) for a in sides), strict=True)
         spread = T_DIFFERENCE * (errors[0] ** 2 + errors[1] ** 2) ** 0.5
         assert abs(means[0] - means[1]) <= spread, f"{name}: {sides}"
@@ -124,7 +178,7 @@ def prepare(args: argparse.Namespace, split: int, folder: str) -> Path:
         "image": {"size": 32},
     }
     path = Path(folder) / f"split{split}.pt"
-    task = {"pipeline": pipeline, "split": split, "epochs": args.epochs, "threads": args.threads, "folder": folder}
+    task = {"pipeline": pipeline, "split": split, "epochs": args.epochs, "workers": args.workers, "folder": folder}
     obfuscator = build_obfuscator(arch=ARCH, split=split, sigma=1.0, seed=1)
     with torch.no_grad():
         for batch in open_images(pipeline, folder).loader("train", batch_size=BATCH).epoch(0):
@@ -153,7 +207,7 @@ def opened(path: Path) -> tuple:
     return task, open_images(task["pipeline"], task["folder"]), obfuscator.eval().requires_grad_(False)
 
 
-def narl_attack(path: Path, seed: int, **attack_settings) -> tuple[float, dict[str, float]]:
+def narl_attack(path: Path, seed: int, epochs: int | None = None) -> tuple[float, dict[str, float]]:
     """Seconds, and the accuracy in percent of every network."""
     import torch
 
@@ -165,8 +219,8 @@ def narl_attack(path: Path, seed: int, **attack_settings) -> tuple[float, dict[s
 
     task, dataset, obfuscator = opened(path)
     keep_freed_memory()
-    epochs = task["epochs"]
-    settings = Attack(min_epochs=epochs, max_epochs=epochs, batch_size=BATCH, **attack_settings)
+    epochs = epochs or task["epochs"]
+    settings = Attack(min_epochs=epochs, max_epochs=epochs, batch_size=BATCH)
     precision = Precision(torch.device("cpu"), torch.float32)
     started = time.perf_counter()
     steps = attack(
@@ -253,14 +307,14 @@ def plain_loaders(path: Path) -> dict:
             Images(images, *labels),
             batch_size=BATCH,
             shuffle=split == "train",
-            num_workers=task["threads"],
-            persistent_workers=True,
-            multiprocessing_context="fork",
+            num_workers=task["workers"],
+            persistent_workers=task["workers"] > 0,
+            multiprocessing_context="fork" if task["workers"] else None,
         )
     return loaders
 
 
-def plain_attack(path: Path, seed: int) -> tuple[float, dict[str, float]]:
+def plain_attack(path: Path, seed: int, epochs: int | None = None) -> tuple[float, dict[str, float]]:
     """As `narl_attack`, in plain PyTorch."""
     import torch
     from torch.nn import functional as F
@@ -288,7 +342,7 @@ def plain_attack(path: Path, seed: int) -> tuple[float, dict[str, float]]:
         plain(network)
         optimiser = torch.optim.Adam(network.parameters(), lr=1e-3)
         best, best_state = -1.0, None
-        for _ in range(task["epochs"]):
+        for _ in range(epochs or task["epochs"]):
             network.train()
             total = 0.0
             for images, labels in loaders["train"]:
