@@ -76,7 +76,7 @@ def small_images(args: argparse.Namespace, folder: Path) -> Comparison:
     bandwidth = copy_bandwidth()
     rates = {"crop + flip": statistics.median(ours)}
     rates |= {"flip only": sides.rate(augment={"flip": True}), "no augmentation": sides.rate(augment={})}
-    notes = {"images": f"{source}, {args.small_images}", "bandwidth of torch's copy_": f"{bandwidth / 1e9:.1f} GB/s"}
+    notes = {"images": f"{source}, {len(sides.files)}", "bandwidth of torch's copy_": f"{bandwidth / 1e9:.1f} GB/s"}
     for name, rate in rates.items():
         share = rate * moved / bandwidth
         notes[name] = f"{rate:,.0f} images/s, {share:.0%} of that bandwidth at {moved} bytes an image"
@@ -235,7 +235,7 @@ def copy_bandwidth() -> float:
 
 
 def write_noise(root: Path, *, side: int, count: int) -> None:
-    """Below `root`, `train/<class>/*.jpg` with so many images that `count` remain for training, and a few in `test`."""
+    """Below `root`, `train/<class>/*.jpg` about `count` of which remain for training, and a few in `test`."""
     import numpy as np
     from PIL import Image
 
