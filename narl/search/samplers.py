@@ -31,8 +31,10 @@ SAMPLERS: dict[str, Callable[[int, int], BaseSampler]] = {
 # These model conditional parameters themselves; the others want the same parameters in every trial.
 CONDITIONAL = frozenset({"tpe", "random"})
 
-# Complete trials that a sampler is shown (narl/search/memory.py). Genetic samplers need every generation.
-TRIALS_SEEN = {"tpe": 1000}
+# Complete trials that a sampler is shown (narl/search/memory.py). 600 keep TPE below 50 ms a proposal. Hypervolume of
+# the simulated search after 1,500 trials, mean of 3 seeds (which differ by 0.5): all 313.9, 1,000 314.0, 600 313.8.
+# Genetic samplers need every generation.
+TRIALS_SEEN = {"tpe": 600}
 
 
 def make_sampler(name: str, *, seed: int, trials: int) -> BaseSampler:
