@@ -61,19 +61,10 @@ def non_dominated(rows: Sequence[Row]) -> list[int]:
     Raises:
         ValueError: a row holds NaN or an infinity.
     """
-    for row in rows:
-        if not all(map(math.isfinite, row)):
-            raise ValueError(f"row {tuple(row)} is not finite")
-    # In lexicographic order a row can only be dominated by an earlier one.
-    order = sorted(range(len(rows)), key=lambda i: tuple(rows[i]))
-    front: list[tuple[float, ...]] = []
-    chosen = []
-    for i in order:
-        row = tuple(rows[i])
-        if not any(dominates(other, row) for other in front):
-            front.append(row)
-            chosen.append(i)
-    return sorted(chosen)
+    front: Front[int] = Front()
+    for i, row in enumerate(rows):
+        front.add(row, i)
+    return sorted(front)
 
 
 def hypervolume(rows: Sequence[Row], reference: Row) -> float:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ctypes
 import platform
+from functools import cache
 
 # Parameters of mallopt(3).
 _TRIM_THRESHOLD, _MMAP_MAX = -1, -4
@@ -17,13 +18,17 @@ _NEVER = 2**31 - 1
 
 def keep_freed_memory() -> None:
     """From now on this process keeps what it frees until `release_freed_memory`. Does nothing without glibc."""
-    if platform.libc_ver()[0] == "glibc":
-        libc = ctypes.CDLL(None)
+    if libc := _glibc():
         libc.mallopt(_MMAP_MAX, 0)
         libc.mallopt(_TRIM_THRESHOLD, _NEVER)
 
 
 def release_freed_memory() -> None:
     """Give freed memory back to the system, between two trials say. Does nothing without glibc."""
-    if platform.libc_ver()[0] == "glibc":
-        ctypes.CDLL(None).malloc_trim(0)
+    if libc := _glibc():
+        libc.malloc_trim(0)
+
+
+@cache
+def _glibc() -> ctypes.CDLL | None:
+    return ctypes.CDLL(None) if platform.libc_ver()[0] == "glibc" else None
