@@ -247,22 +247,11 @@ def fresh_networks(dataset, split: int, seed: int) -> dict[str, tuple]:
     return networks
 
 
-def plain(network):
-    """`network` with torch's own layers and contiguous parameters, in place."""
-    import torch
-    from torch import nn
-
-    for module in network.modules():
-        for kind in (nn.Conv2d, nn.Linear, nn.AdaptiveAvgPool2d):
-            if isinstance(module, kind):
-                module.__class__ = kind
-    return network.to(memory_format=torch.contiguous_format)
-
-
 def check_same_networks(path: Path) -> None:
     """Raises AssertionError unless M1 and the fresh networks say the same on both sides before training."""
     import torch
 
+    from benchmarks.plain_loop import plain_layers
     from narl.training.classification import to_unit_range
 
     task, dataset, obfuscator = opened(path)
@@ -270,9 +259,13 @@ def check_same_networks(path: Path) -> None:
     images = to_unit_range(batch.images, torch.device("cpu"))
     z = obfuscator.features(images)
     assert z.std() > 0.1
-    torch.testing.assert_close(plain(copy.deepcopy(obfuscator.body))(images.contiguous()), z, rtol=1e-3, atol=1e-3)
+    torch.testing.assert_close(
+        plain_layers(copy.deepcopy(obfuscator.body))(images.contiguous()), z, rtol=1e-3, atol=1e-3
+    )
     for _, network in fresh_networks(dataset, task["split"], 0).values():
-        torch.testing.assert_close(plain(copy.deepcopy(network))(z.contiguous()), network(z), rtol=1e-3, atol=1e-3)
+        torch.testing.assert_close(
+            plain_layers(copy.deepcopy(network))(z.contiguous()), network(z), rtol=1e-3, atol=1e-3
+        )
 
 
 class Images:
@@ -319,8 +312,10 @@ def plain_attack(path: Path, seed: int, epochs: int | None = None) -> tuple[floa
     import torch
     from torch.nn import functional as F
 
+    from benchmarks.plain_loop import plain_layers
+
     task, dataset, obfuscator = opened(path)
-    m1, sigma = plain(obfuscator.body), obfuscator.noise.sigma
+    m1, sigma = plain_layers(obfuscator.body), obfuscator.noise.sigma
     loaders = plain_loaders(path)
     started = time.perf_counter()
     torch.manual_seed(seed)
@@ -339,7 +334,7 @@ def plain_attack(path: Path, seed: int, epochs: int | None = None) -> tuple[floa
 
     accuracies = {}
     for name, (which, network) in fresh_networks(dataset, task["split"], seed).items():
-        plain(network)
+        plain_layers(network)
         optimiser = torch.optim.Adam(network.parameters(), lr=1e-3)
         best, best_state = -1.0, None
         for _ in range(epochs or task["epochs"]):

@@ -1,8 +1,16 @@
-"""One side of a comparison in a process of its own, so that neither side's settings or memory touch the other."""
+"""One side of a comparison in a process of its own, so that neither side's settings or memory touch the other.
+
+`OwnProcess` stays and measures again and again; `run_side` starts a benchmark anew with `--side`, as a side with Ray
+needs, and gives what that prints.
+"""
 
 from __future__ import annotations
 
+import json
 import multiprocessing
+import os
+import subprocess
+import sys
 from collections.abc import Callable
 from multiprocessing.connection import Connection
 from typing import Any
@@ -50,3 +58,18 @@ def _serve(connection: Connection, threads: int, build: Callable[..., Callable[[
         except EOFError:
             return
         connection.send(measure())
+
+
+def run_side(module: str, side: str, trials: int, threads: int) -> Any:
+    """The JSON on the last line of `python -m MODULE --side SIDE --trials N`, run on the first `threads` cores.
+
+    Raises:
+        RuntimeError: it failed; the message ends as its standard error does.
+    """
+    cores = ",".join(map(str, sorted(os.sched_getaffinity(0))[:threads]))
+    command = [sys.executable, "-m", module, "--side", side, "--trials", str(trials)]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(["taskset", "-c", cores, *command], capture_output=True, text=True, env=environment)
+    if done.returncode:
+        raise RuntimeError(f"{side}: {done.stderr[-3000:]}")
+    return json.loads(done.stdout.splitlines()[-1])

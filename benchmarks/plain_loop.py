@@ -70,6 +70,13 @@ def data_loader(
             yield x, is_useful[classes], classes
 
 
+def plain_layers(network: nn.Module) -> nn.Module:
+    """`network` with torch's own layers and contiguous parameters, in place."""
+    for module in network.modules():
+        module.__class__ = PLAIN.get(type(module), type(module))
+    return network.to(memory_format=torch.contiguous_format)
+
+
 def _plain(network: nn.Module) -> nn.Module:
     """torchvision's own layers again, activations in place as torchvision has them.
 
@@ -77,7 +84,6 @@ def _plain(network: nn.Module) -> nn.Module:
     """
     first = next((m for m in network.modules() if not list(m.children())), None)
     for module in network.modules():
-        module.__class__ = PLAIN.get(type(module), type(module))
         if hasattr(module, "inplace"):
             module.inplace = module is not first and not isinstance(module, nn.Dropout)
-    return network.to(memory_format=torch.contiguous_format)
+    return plain_layers(network)

@@ -16,16 +16,14 @@ of an AMD EPYC, 2026-11-23).
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 import tempfile
 import time
 from pathlib import Path
 from typing import Any
 
-from benchmarks import simulated
+from benchmarks import own_process, simulated
 from benchmarks.measure import Comparison, alternate, arguments, report
+from benchmarks.stock_ray import stock_ray
 
 SIDES = ("narl", "stock", "stock-reuse")
 
@@ -43,7 +41,7 @@ def main() -> None:
     results: dict[str, list[dict[str, Any]]] = {side: [] for side in SIDES}
 
     def seconds_a_trial(side: str) -> float:
-        results[side].append(run_side_apart(side, trials[side], args.threads))
+        results[side].append(own_process.run_side("benchmarks.search_overhead", side, trials[side], args.threads))
         return results[side][-1]["seconds"] / trials[side]
 
     ours, peer = alternate(
@@ -67,19 +65,6 @@ def main() -> None:
         },
     )
     report("search_overhead", [comparison], args)
-
-
-def run_side_apart(side: str, trials: int, threads: int) -> dict[str, Any]:
-    """One side in a process and a folder of its own."""
-    command = [sys.executable, "-m", "benchmarks.search_overhead", "--side", side, "--trials", str(trials)]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    cores = sorted(os.sched_getaffinity(0))[:threads]
-    done = subprocess.run(
-        ["taskset", "-c", ",".join(map(str, cores)), *command], capture_output=True, text=True, env=environment
-    )
-    if done.returncode:
-        raise RuntimeError(f"{side}: {done.stderr[-3000:]}")
-    return json.loads(done.stdout.splitlines()[-1])
 
 
 def run_side(side: str, trials: int) -> dict[str, Any]:
@@ -152,7 +137,6 @@ def no_op_actor(costs: dict) -> type:
 
 
 def stock_side(folder: Path, uri: str, trials: int, side: str) -> float:
-    import ray
     from ray import tune
     from ray.air.integrations.mlflow import MLflowLoggerCallback
     from ray.tune.search.optuna import OptunaSearch
@@ -169,9 +153,7 @@ def stock_side(folder: Path, uri: str, trials: int, side: str) -> float:
         tune.report(simulated.scalars(simulated.metrics(point, costs[arch, point.split])))
 
     modes = {"delta": "max", "client_gflops": "min", "client_memory_mib": "min"}
-    temporary = tempfile.mkdtemp(prefix="bench-ray-", dir="/tmp")
-    ray.init(address="local", _temp_dir=temporary, include_dashboard=False, log_to_driver=False)
-    try:
+    with stock_ray():
         begin = time.perf_counter()
         tune.Tuner(
             tune.with_resources(trial, {"cpu": 1}),
@@ -188,9 +170,6 @@ def stock_side(folder: Path, uri: str, trials: int, side: str) -> float:
             ),
         ).fit()
         return time.perf_counter() - begin
-    finally:
-        ray.shutdown()
-        subprocess.run(["rm", "-rf", temporary])
 
 
 if __name__ == "__main__":

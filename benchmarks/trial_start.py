@@ -20,15 +20,14 @@ from __future__ import annotations
 import json
 import os
 import statistics
-import subprocess
-import sys
 import tempfile
 import time
 from pathlib import Path
 from typing import Any
 
-from benchmarks import simulated
+from benchmarks import own_process, simulated
 from benchmarks.measure import Comparison, arguments, report
+from benchmarks.stock_ray import stock_ray
 from narl.config.search_space import SearchSpace
 
 BATCH = 64
@@ -47,9 +46,9 @@ def main() -> None:
         return
     ours, peer, reuse = [], [], []
     for _ in range(args.repeats):
-        ours += run_side_apart("narl", args.trials, args.threads)
-        peer += run_side_apart("stock", args.trials, args.threads)
-        reuse += run_side_apart("stock-reuse", args.trials, args.threads)
+        ours += own_process.run_side("benchmarks.trial_start", "narl", args.trials, args.threads)
+        peer += own_process.run_side("benchmarks.trial_start", "stock", args.trials, args.threads)
+        reuse += own_process.run_side("benchmarks.trial_start", "stock-reuse", args.trials, args.threads)
     count = min(len(ours), len(peer))
     parts = {f"to {name}, ms": round(1000 * part, 1) for name, part in breakdown(ours).items()}
     comparison = Comparison(
@@ -77,17 +76,6 @@ def breakdown(starts: list[dict[str, Any]]) -> dict[str, float]:
     """Median seconds from each stage of the interval to the next."""
     times = [[start["proposed"], *(start["times"][stage] for stage in STAGES)] for start in starts]
     return {stage: statistics.median(row[i + 1] - row[i] for row in times) for i, stage in enumerate(STAGES)}
-
-
-def run_side_apart(side: str, trials: int, threads: int) -> list[dict[str, Any]]:
-    """The warm starts of one side, run in a process and a folder of its own."""
-    command = [sys.executable, "-m", "benchmarks.trial_start", "--side", side, "--trials", str(trials)]
-    cores = ",".join(map(str, sorted(os.sched_getaffinity(0))[:threads]))
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(["taskset", "-c", cores, *command], capture_output=True, text=True, env=environment)
-    if done.returncode:
-        raise RuntimeError(f"{side}: {done.stderr[-3000:]}")
-    return json.loads(done.stdout.splitlines()[-1])
 
 
 def run_side(side: str, trials: int) -> list[dict[str, Any]]:
@@ -285,9 +273,7 @@ def stock_side(folder: Path, trials: int, side: str) -> list[dict[str, Any]]:
         def save(self, checkpoint_path: str) -> None:
             """Not resumed; a class made here cannot be pickled."""
 
-    temporary = tempfile.mkdtemp(prefix="bench-ray-", dir="/tmp")
-    ray.init(address="local", _temp_dir=temporary, include_dashboard=False, log_to_driver=False)
-    try:
+    with stock_ray():
         results = tune.Tuner(
             tune.with_resources(stock_trial, {"cpu": 1}),
             tune_config=tune.TuneConfig(
@@ -309,9 +295,6 @@ def stock_side(folder: Path, trials: int, side: str) -> list[dict[str, Any]]:
             {"proposed": proposed[result.metrics["trial_id"]], **json.loads(result.metrics["start"])}
             for result in results
         ]
-    finally:
-        ray.shutdown()
-        subprocess.run(["rm", "-rf", temporary])
 
 
 if __name__ == "__main__":
