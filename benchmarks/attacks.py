@@ -16,9 +16,10 @@ Row 6: `--seeds` adversaries of each kind on one obfuscator. The peer is narl, o
 the other side two Python threads with a torch thread each, or one stack of networks under vmap that share batches and
 noise (benchmarks/grouped_attackers.py).
 
-Measured, row 6, on 2 cores of an AMD EPYC (AVX2), 2026-11-23, only two seeds of a kind, two repeats and
+Measured, row 5, on 2 cores of an AMD EPYC (AVX2), 2026-11-23: 5.6x at split 2, 11x at 3, 15.6x at 4 (the adversaries
+still near chance). Row 6 there, only two seeds of a kind, two repeats and
 `--epochs 2 --train 640 --validation 256`: threads 0.99x (split 4, rest), 1.06x (4, mlp), 1.01x (3, rest),
-1.24x (3, mlp); vmap 1.41x, 0.91x, 0.99x, 0.98x. Neither reaches 2x. Not measured yet: row 5, and row 6 at split 2.
+1.24x (3, mlp); vmap 1.41x, 0.91x, 0.99x, 0.98x. Neither reaches 2x. Not measured yet: row 6 at split 2.
 """
 
 from __future__ import annotations
