@@ -5,8 +5,8 @@ trials (benchmarks/simulated.py) one after another. Milliseconds are medians of 
 `ask` is a proposal, its record in the study included; `tell` the result's record in the study; `front` its place on
 the front, a part of `mirror`.
 
-Measured, beside other work: a trial costs the same at 500 and at 5,000 (tell 7-10 ms, ledger 0.7, mirror 50-80, front
-0.07). A proposal at 5,000, alone: 45 ms, of which 18 record it (2 cores of an AMD EPYC, 2026-11-23).
+Measured (2 cores of an AMD EPYC, 2026-11-23): a trial at 5,000 costs 1.15 times one at 100 (ask 47 ms, tell 7, ledger
+0.7, mirror 53, front 0.07).
 
     python -m benchmarks.search_scaling
     python -m benchmarks.search_scaling --sampler nsga2 --no-mirror
@@ -107,7 +107,7 @@ def run(folder: Path, sampler: str, trials: int, *, mirrored: bool) -> Clock:
     clock.watch(parent_run.Progress, "count", "front")
     while proposal := session.propose():
         trial_id, config = proposal
-        session.complete(trial_id, simulated.outcome(config, affordable_space.costs[config.arch, config.split], 1.0))
+        session.complete(trial_id, simulated.outcome(config, affordable_space.cost(config), 1.0))
         if mirrored:
             mirror.sync(ledger.records)
     parent_run.Progress.count = count
