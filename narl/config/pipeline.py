@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
@@ -55,8 +55,28 @@ class TableSource(Strict):
     split_column: str | None = None
 
 
+class CelebASource(Strict):
+    """CelebA as officially released: `root/img_align_celeba/`, `list_attr_celeba.txt` and `list_eval_partition.txt`.
+
+    Each of the 40 attributes is a column of the classes no and yes. Brings its own three splits.
+    """
+
+    kind: Literal["celeba"]
+    root: str
+
+
+class FairFaceSource(Strict):
+    """FairFace as officially released: `root/train/`, `root/val/` and `fairface_label_train.csv`, `…_val.csv`.
+
+    Columns age, gender, race and service_test. Its validation set is the test set here.
+    """
+
+    kind: Literal["fairface"]
+    root: str
+
+
 Source = Annotated[
-    DigitsSource | Cifar10Source | ImageFolderSource | TableSource,
+    DigitsSource | Cifar10Source | ImageFolderSource | TableSource | CelebASource | FairFaceSource,
     Field(discriminator="kind"),
 ]
 
@@ -64,15 +84,22 @@ Source = Annotated[
 class LabelSpec(Strict):
     """A label: the source's classes as they are, or a map from each label value to the classes it gathers.
 
+    A plain string is short for the column of that name, under its name.
+
     Attributes:
         name: what the label means, for reports.
-        column: which column of a table holds it; other sources have one column, `class`.
+        column: which column of a table, of CelebA or of FairFace holds it; other sources have one column, `class`.
         map: label value -> list of classes; every class of the source must be in exactly one list.
     """
 
     name: str
     column: str = "class"
     map: dict[str, list[str]] | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _column_by_name(cls, content: Any) -> Any:
+        return {"name": content, "column": content} if isinstance(content, str) else content
 
     @model_validator(mode="after")
     def _disjoint(self):
@@ -94,7 +121,7 @@ class Splits(Strict):
     """Stratified split, by fractions of all images, drawn with `seed`.
 
     Attributes:
-        validation: fraction of the non-test images that chooses and compares.
+        validation: fraction of the non-test images that chooses and compares; ignored where the source brings its own.
         test: fraction held out from every choice; ignored where the source brings its own test set.
         train_limit, validation_limit, test_limit: keep at most so many images, stratified.
     """
@@ -115,10 +142,17 @@ class Image(Strict):
 
 
 class Augment(Strict):
-    """Random changes of training images: horizontal flip, and a crop after `pad_crop` pixels of zero padding."""
+    """Random changes of training images, drawn anew every epoch.
+
+    Attributes:
+        flip: mirror left to right, every other image.
+        pad_crop: crop after so many pixels of zero padding on each side.
+        color_jitter: factors of brightness and of contrast are uniform in 1 - color_jitter .. 1 + color_jitter.
+    """
 
     flip: bool = False
     pad_crop: int = Field(0, ge=0, le=64)
+    color_jitter: float = Field(0.0, ge=0, le=1)
 
 
 class Beton(Strict):

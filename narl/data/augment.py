@@ -1,4 +1,4 @@
-"""Random flips and shifts of uint8 images, drawn once an epoch from an explicit generator."""
+"""Random flips, shifts and colours of uint8 images, drawn once an epoch from an explicit generator."""
 
 from __future__ import annotations
 
@@ -9,6 +9,10 @@ from torch import Tensor
 
 from narl.config.pipeline import Augment
 
+# Colours are changed in whole numbers, 65536ths, so that every loader makes exactly the same pixels.
+ONE = 65536
+GREY = (19589, 38470, 7471)  # of red, green, blue: the 0.2989, 0.587 and 0.114 of torchvision
+
 
 @dataclass(frozen=True)
 class Augmentation:
@@ -18,25 +22,32 @@ class Augmentation:
         pad: pixels of zero padding on each side before the crop.
         flip: bool [N], mirrored left to right after the crop.
         top, left: int64 [N], corner of the crop in the padded image, 0..2*pad.
+        brightness, contrast: int64 [N], factors in 65536ths, or [0] if colours stay; after the crop.
     """
 
     pad: int
     flip: Tensor
     top: Tensor
     left: Tensor
+    brightness: Tensor
+    contrast: Tensor
 
     @classmethod
     def none(cls, count: int) -> Augmentation:
         """`count` images stay as they are."""
         nowhere = torch.zeros(count, dtype=torch.int64)
-        return cls(0, nowhere.bool(), nowhere, nowhere)
+        return cls(0, nowhere.bool(), nowhere, nowhere, nowhere[:0], nowhere[:0])
 
     @classmethod
     def draw(cls, config: Augment, count: int, generator: torch.Generator) -> Augmentation:
         """One draw for `count` images."""
         flip = torch.rand(count, generator=generator) < (0.5 if config.flip else 0.0)
         top, left = torch.randint(0, 2 * config.pad_crop + 1, (2, count), generator=generator)
-        return cls(config.pad_crop, flip, top, left)
+        # Last, and only if asked for: colours change nothing about the draws before them.
+        coloured = count if config.color_jitter else 0
+        factors = 1 + config.color_jitter * (2 * torch.rand(2, coloured, generator=generator, dtype=torch.float64) - 1)
+        brightness, contrast = (ONE * factors).round().long()
+        return cls(config.pad_crop, flip, top, left, brightness, contrast)
 
     def __call__(self, stored: Tensor, index: Tensor) -> Tensor:
         """Those of the images `stored`, uint8 [N, H, W, 3], at positions `index`, int64 [B], changed."""
@@ -46,6 +57,8 @@ class Augmentation:
         mirrored = self.flip[index].nonzero().flatten()
         if len(mirrored):
             images[mirrored] = images[mirrored].flip(2)
+        if len(self.brightness):
+            images = recoloured(images, self.brightness[index], self.contrast[index])
         return images
 
     def _cropped(self, images: Tensor, index: Tensor) -> Tensor:
@@ -57,3 +70,19 @@ class Augmentation:
         row = rows * torch.arange(count)[:, None] + self.top[index, None] + torch.arange(height)
         start = columns * row + self.left[index, None]
         return runs.index_select(0, start.flatten()).view_as(images)
+
+
+def recoloured(images: Tensor, brightness: Tensor, contrast: Tensor) -> Tensor:
+    """`images`, uint8 [B, H, W, 3], with other brightness and then contrast; factors int64 [B] in 65536ths, 0..2.
+
+    As torchvision's `adjust_brightness` and `adjust_contrast`, which blend with black and with the mean of the grey
+    image, and round down.
+    """
+    count, height, width, _ = images.shape
+    values = images.int()
+    values.mul_(brightness.int().view(-1, 1, 1, 1)).bitwise_right_shift_(16).clamp_(max=255)
+    red, green, blue = (weight * values[..., channel] for channel, weight in enumerate(GREY))
+    total = (red + green + blue).bitwise_right_shift_(16).sum((1, 2))
+    offset = torch.div((ONE - contrast) * total, height * width, rounding_mode="floor")
+    values.mul_(contrast.int().view(-1, 1, 1, 1)).add_(offset.int().view(-1, 1, 1, 1))
+    return values.bitwise_right_shift_(16).clamp_(0, 255).to(torch.uint8)

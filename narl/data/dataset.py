@@ -15,6 +15,7 @@ from narl.config.pipeline import Loader, Pipeline
 from narl.data.beton import ensure_betons
 from narl.data.ffcv_support import require_ffcv
 from narl.data.labelled import Labelled, label
+from narl.data.labels import number_classes
 from narl.data.loaders import BatchLoader, FFCVLoader, TensorLoader
 from narl.data.preprocess import read_squares
 from narl.data.splits import SPLITS
@@ -50,6 +51,21 @@ class Dataset:
         self._check_opened(split)
         utility, private = self._labelled.labels(split)
         return torch.from_numpy(utility), torch.from_numpy(private)
+
+    def column(self, split: str, column: str) -> tuple[Tensor, tuple[str, ...]]:
+        """Any label column of the source: int64 [N] in the order of the split, and the classes that it counts.
+
+        Classes are those of the whole source, so that one may be without an image in the split.
+
+        Raises:
+            DataError: the split was not opened, or an unknown column.
+        """
+        self._check_opened(split)
+        columns = self._labelled.source.columns
+        if column not in columns:
+            raise DataError(unknown_name("column", column, columns))
+        classes, labels = number_classes(columns[column])
+        return torch.from_numpy(labels[self._labelled.indices[split]]), classes
 
     def loader(
         self, split: str, *, batch_size: int, seed: int = 0, shuffle: bool = False, augment: bool = False

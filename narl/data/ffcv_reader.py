@@ -72,6 +72,7 @@ class FFCVReader:
             block = torch.from_numpy(np.empty(shape, np.uint8))  # numpy asks for huge pages, torch does not
         part = -(-len(index) // threads)
         changes = (change.flip.numpy(), change.top.numpy(), change.left.numpy(), change.pad)
+        changes += (change.brightness.numpy(), change.contrast.numpy())
         work = [
             pool.submit(
                 assemble, self._bytes, self._starts, self._sizes, self._jpeg, into.numpy(), *changes, images.numpy()

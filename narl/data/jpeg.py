@@ -34,6 +34,6 @@ def jpeg_file_of(path: Path | None, image: np.ndarray) -> np.ndarray | None:
     if bytes(content[:2]) != b"\xff\xd8" or len(content) > image.nbytes:
         return None
     decoded, first, unmoved = np.zeros((1, *image.shape), np.uint8), np.zeros(1, np.int64), np.zeros(1, bool)
-    sizes = np.array([len(content)])
-    fault = assemble(content, first, sizes, True, first, unmoved, first, first, 0, decoded)
+    sizes, uncoloured = np.array([len(content)]), np.zeros(0, np.int64)
+    fault = assemble(content, first, sizes, True, first, unmoved, first, first, 0, uncoloured, uncoloured, decoded)
     return content if fault < 0 and np.array_equal(decoded[0], image) else None

@@ -25,23 +25,28 @@ def encode_labels(spec: LabelSpec, columns: Mapping[str, Sequence[str]]) -> tupl
     if spec.column not in columns:
         raise DataError(f"label {spec.name!r}: {unknown_name('column', spec.column, columns)}")
     names = columns[spec.column]
-    present = sorted(set(names), key=natural_order)
     if spec.map is None:
-        values = tuple(present)
-        value_of = {name: name for name in present}
+        values, labels = number_classes(names)
     else:
         values = tuple(spec.map)
         value_of = {name: value for value, classes in spec.map.items() for name in classes}
-        _check_map(spec, value_of, present)
+        _check_map(spec, value_of, sorted(set(names), key=natural_order))
+        number = {value: i for i, value in enumerate(values)}
+        labels = np.array([number[value_of[name]] for name in names], dtype=np.int64)
     if len(values) < 2:
         raise DataError(f"label {spec.name!r} has the one value {', '.join(values)}; there is nothing to tell apart")
-    number = {value: i for i, value in enumerate(values)}
-    labels = np.array([number[value_of[name]] for name in names], dtype=np.int64)
     counts = Counter(labels.tolist())
     for i, value in enumerate(values):
         if counts[i] < FEWEST:
             raise DataError(f"label {spec.name!r}: value {value!r} has {counts[i]} images, needs at least {FEWEST}")
     return values, labels
+
+
+def number_classes(names: Sequence[str]) -> tuple[tuple[str, ...], np.ndarray]:
+    """The classes among the N `names` in natural order, and the int64 [N] position of every image's class."""
+    classes = tuple(sorted(set(names), key=natural_order))
+    number = {name: i for i, name in enumerate(classes)}
+    return classes, np.array([number[name] for name in names], dtype=np.int64)
 
 
 def natural_order(name: str) -> list[object]:

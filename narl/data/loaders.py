@@ -57,7 +57,7 @@ class BatchLoader(ABC):
         if batch_size < 1:
             raise DataError(f"batch size must be at least 1, got {batch_size}")
         self._utility, self._private = utility, private
-        self._augment = augment if augment is not None and (augment.flip or augment.pad_crop) else None
+        self._augment = None if augment == Augment() else augment
         self.batch_size, self.seed, self.shuffle = batch_size, seed, shuffle
 
     def __len__(self) -> int:

@@ -24,7 +24,7 @@ def test_search_space(path):
 
     space = load_search_space(path)
     assert space.name == path.stem
-    assert affordable(space).split_points
+    assert affordable(space).parts
 
 
 def test_cluster_file_is_one_that_the_ray_launcher_takes():

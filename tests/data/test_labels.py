@@ -31,6 +31,14 @@ def test_a_map_keeps_its_order():
     assert values == ("thing", "animal") and labels.tolist() == [1, 1, 0] * 3
 
 
+def test_a_plain_string_is_short_for_the_column_of_that_name():
+    spec = LabelSpec.model_validate("kind")
+    assert spec == LabelSpec(name="kind", column="kind")
+    assert encode_labels(spec, {"kind": NAMES, "age": NAMES[::-1]})[0] == ("cat", "dog", "ship")
+    with pytest.raises(DataError, match="label 'knid': unknown column 'knid': allowed are kind, age; did you mean"):
+        encode_labels(LabelSpec.model_validate("knid"), {"kind": NAMES, "age": NAMES})
+
+
 @pytest.mark.parametrize(
     "spec, message",
     [

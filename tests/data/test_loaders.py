@@ -21,10 +21,10 @@ from small_data import digits_pipeline, folder_pipeline, write_images
 from narl.config.load import build
 from narl.config.pipeline import Augment, Pipeline
 from narl.data import dataset as dataset_module
-from narl.data.augment import Augmentation
+from narl.data.augment import ONE, Augmentation, recoloured
 from narl.data.dataset import open_dataset
 from narl.data.labelled import label
-from narl.errors import DataError
+from narl.errors import ConfigError, DataError
 
 HAS_FFCV = importlib.util.find_spec("ffcv") is not None
 needs_ffcv = pytest.mark.skipif(not HAS_FFCV, reason="FFCV is not installed")
@@ -140,6 +140,80 @@ def test_augmentation_is_a_shift_of_the_flipped_image():
     assert 5 < change.flip.sum() < 35 and set(change.top.tolist()) == {0, 1, 2, 3, 4}
 
 
+def pictures(seed, count=5, height=7, width=6):
+    """uint8 [count, height, width, 3], each of its own range of values."""
+    generator = torch.Generator().manual_seed(seed)
+    top = torch.randint(1, 257, (count, 1, 1, 1), generator=generator)
+    return (torch.rand(count, height, width, 3, generator=generator) * top).to(torch.uint8)
+
+
+def factors(least=0.0, most=2.0, count=5):
+    values = st.lists(st.floats(least, most), min_size=count, max_size=count)
+    return values.map(lambda given: (ONE * torch.tensor(given, dtype=torch.float64)).round().long())
+
+
+@settings(max_examples=60, deadline=None)
+@given(seed=st.integers(0, 999), brightness=factors(), contrast=factors())
+def test_colours_are_those_of_torchvision_within_one_level(seed, brightness, contrast):
+    from torchvision.transforms.functional import adjust_brightness, adjust_contrast
+
+    images = pictures(seed)
+    brighter = recoloured(images, brightness, torch.full_like(contrast, ONE))
+    ours = recoloured(images, brightness, contrast)
+    for i in range(len(images)):
+        theirs = adjust_brightness(images[i].permute(2, 0, 1), brightness[i].item() / ONE)
+        assert (brighter[i].permute(2, 0, 1).int() - theirs.int()).abs().max() <= 1
+        # Each step by itself: a level of the first is up to two after the second.
+        theirs = adjust_contrast(brighter[i].permute(2, 0, 1), contrast[i].item() / ONE)
+        assert (ours[i].permute(2, 0, 1).int() - theirs.int()).abs().max() <= 1
+
+
+@settings(max_examples=30, deadline=None)
+@given(seed=st.integers(0, 999), brightness=factors(), contrast=factors())
+def test_colours_one_picture_at_a_time_and_factor_one(seed, brightness, contrast):
+    images, same = pictures(seed), torch.full((5,), ONE)
+    assert torch.equal(recoloured(images, same, same), images)
+    alone = [recoloured(images[i : i + 1], brightness[i : i + 1], contrast[i : i + 1]) for i in range(5)]
+    assert torch.equal(recoloured(images, brightness, contrast), torch.cat(alone))
+    assert not recoloured(images, 0 * same, same).any()  # black
+    flat = recoloured(images, same, 0 * same)
+    assert torch.equal(flat, flat[:, :1, :1, :1].expand_as(flat))  # grey
+
+
+@settings(max_examples=30, deadline=None)
+@given(seed=st.integers(0, 2**40), jitter=st.floats(0.01, 1), pad=st.integers(0, 4), flip=st.booleans())
+def test_colours_are_drawn_evenly_and_after_everything_else(seed, jitter, pad, flip):
+    def draw(**config):
+        return Augmentation.draw(Augment(flip=flip, pad_crop=pad, **config), 400, torch.Generator().manual_seed(seed))
+
+    change, again, plain = draw(color_jitter=jitter), draw(color_jitter=jitter), draw()
+    assert len(plain.brightness) == len(plain.contrast) == 0
+    for name in ("flip", "top", "left"):
+        assert torch.equal(getattr(change, name), getattr(plain, name))
+    for name in ("brightness", "contrast"):
+        drawn = getattr(change, name)
+        assert torch.equal(drawn, getattr(again, name)) and drawn.dtype == torch.int64
+        moved = (drawn / ONE - 1) / jitter
+        assert moved.abs().max() <= 1 + 1e-3 and moved.min() < -0.9 and moved.max() > 0.9 and moved.mean().abs() < 0.2
+    assert not torch.equal(change.brightness, change.contrast)
+
+
+def test_colours_change_after_the_crop():
+    images = pictures(3, count=40)
+    config = Augment(flip=True, pad_crop=2)
+    change = Augmentation.draw(config.model_copy(update={"color_jitter": 0.5}), 40, torch.Generator().manual_seed(1))
+    moved = Augmentation.draw(config, 40, torch.Generator().manual_seed(1))
+    index = torch.randperm(40, generator=torch.Generator().manual_seed(2))
+    expected = recoloured(moved(images, index), change.brightness[index], change.contrast[index])
+    assert torch.equal(change(images, index), expected)
+
+
+@pytest.mark.parametrize("jitter", [-0.1, 1.5, True])
+def test_illegal_jitter_is_refused(jitter):
+    with pytest.raises(ConfigError, match="color_jitter"):
+        digits_pipeline(augment={"color_jitter": jitter})
+
+
 def test_no_augmentation_unless_the_pipeline_asks():
     dataset = open_dataset(digits_pipeline(augment={}), loader="tensor")
     plain, changed = (
@@ -234,9 +308,10 @@ def test_an_abandoned_epoch_leaves_no_thread_behind(datasets, taken):
 @needs_ffcv
 @pytest.mark.parametrize("pad", [0, 1, 7, 64])  # images are 12 pixels wide
 @pytest.mark.parametrize("flip", [False, True])
+@pytest.mark.parametrize("jitter", [0, 0.1, 1])
 @pytest.mark.parametrize("batch_size", [50, 167])
-def test_ffcv_equals_tensor_for_every_kind_of_augmentation(datasets, pad, flip, batch_size):
-    pipeline = digits_pipeline(augment={"flip": flip, "pad_crop": pad})
+def test_ffcv_equals_tensor_for_every_kind_of_augmentation(datasets, pad, flip, jitter, batch_size):
+    pipeline = digits_pipeline(augment={"flip": flip, "pad_crop": pad, "color_jitter": jitter})
     cache = datasets["ffcv"]._betons["train"].parents[1]
     plain, tensor, ffcv = (
         whole_epoch(
@@ -248,7 +323,7 @@ def test_ffcv_equals_tensor_for_every_kind_of_augmentation(datasets, pad, flip, 
         for name, augment in (("tensor", False), ("tensor", True), ("ffcv", True))
     )
     assert torch.equal(tensor[0], ffcv[0]) and torch.equal(tensor[1], ffcv[1])
-    assert torch.equal(plain[0], ffcv[0]) == (not flip and pad == 0)
+    assert torch.equal(plain[0], ffcv[0]) == (not flip and pad == 0 and jitter == 0)
 
 
 @needs_ffcv
@@ -375,7 +450,8 @@ def photos(tmp_path):
 
 
 @needs_ffcv
-def test_jpeg_files_of_the_right_size_are_stored_as_they_are(photos, tmp_path):
+@pytest.mark.parametrize("pad, jitter", [(3, 0), (0, 0.3), (3, 1)])
+def test_jpeg_files_of_the_right_size_are_stored_as_they_are(photos, tmp_path, pad, jitter):
     pipeline = jpeg_pipeline(photos, 40)
     stored, exact = (first_batch(pipeline, name, tmp_path / "cache") for name in ("ffcv", "tensor"))
     assert torch.equal(stored.images, exact.images)
@@ -385,7 +461,7 @@ def test_jpeg_files_of_the_right_size_are_stored_as_they_are(photos, tmp_path):
     stored, exact = (
         whole_epoch(
             open_dataset(
-                pipeline.model_copy(update={"augment": Augment(flip=True, pad_crop=3)}),
+                pipeline.model_copy(update={"augment": Augment(flip=True, pad_crop=pad, color_jitter=jitter)}),
                 loader=name,
                 cache_dir=tmp_path / "cache",
             ).loader("train", batch_size=5, shuffle=True, augment=True),

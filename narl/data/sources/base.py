@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +19,8 @@ class Source(Protocol):
     """A finite, ordered collection of images with class names.
 
     Attributes:
-        columns: label column -> class name of every image; sources other than a table have the one column `class`.
+        columns: label column -> class name of every image; sources whose columns have
+            no names have the one column `class`.
         subsets: `train`, `validation` or `test` where the source decides that itself, else None; one an image.
     """
 
@@ -83,7 +85,7 @@ def read_image(path: Path) -> np.ndarray:
         raise DataError(f"cannot read the image {path}: {error}") from error
 
 
-def existing_folder(path: Path | str, what: str) -> Path:
+def existing_folder(path: Path | str, what: str, how_to_get_it: str = "") -> Path:
     """`path` as an absolute path.
 
     Raises:
@@ -91,8 +93,59 @@ def existing_folder(path: Path | str, what: str) -> Path:
     """
     path = Path(path).expanduser().absolute()
     if not path.is_dir():
-        raise DataError(f"{what} {str(path)!r} is not a folder")
+        advice = f"; {how_to_get_it}" if how_to_get_it else ""
+        raise DataError(f"{what} {str(path)!r} is not a folder{advice}")
     return path
+
+
+def read_list(path: Path, how_to_get_it: str) -> list[str]:
+    """The lines of a text file that a data set came with; the last ones have text.
+
+    Raises:
+        DataError: it cannot be read; ends with `how_to_get_it`.
+    """
+    try:
+        return path.read_text(encoding="utf-8-sig").rstrip().split("\n")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = "no such file" if isinstance(error, FileNotFoundError) else str(error)
+        raise DataError(f"cannot read {path}: {reason}; {how_to_get_it}") from error
+
+
+class Listed:
+    """The image files that lie directly in `root/name`, looked up without asking the disk for each.
+
+    Raises:
+        DataError: no such folder, or it or a file in it is a link that leads out of `root`.
+    """
+
+    def __init__(self, root: Path, name: str, how_to_get_it: str) -> None:
+        self._folder = root / name
+        if not self._folder.is_dir():
+            raise DataError(f"{self._folder} is not a folder; {how_to_get_it}")
+        refuse_outside(root, [self._folder])
+        self._how_to_get_it = how_to_get_it
+        self._unseen = set()
+        with os.scandir(self._folder) as entries:
+            for entry in entries:
+                if entry.is_symlink():
+                    refuse_outside(root, [Path(entry.path)])
+                if entry.is_file():
+                    self._unseen.add(entry.name)
+
+    def take(self, name: str, where: str) -> None:
+        """Check the file of a list's row.
+
+        Raises:
+            DataError: beginning with `where`: not a plain file name, no such file, or one that was taken before.
+        """
+        if name in self._unseen:
+            self._unseen.remove(name)
+        elif not name or "/" in name or "\\" in name or "\0" in name or name in (".", ".."):
+            raise DataError(f"{where}: {name!r} must be the name of a file directly in {self._folder}")
+        elif (self._folder / name).is_file():
+            raise DataError(f"{where}: {name!r} is listed twice; {self._how_to_get_it}")
+        else:
+            raise DataError(f"{where}: no such image {str(self._folder / name)!r}; {self._how_to_get_it}")
 
 
 def refuse_outside(root: Path, paths: Iterable[Path]) -> None:

@@ -1,0 +1,61 @@
+"""FairFace: 97,698 faces with age, gender and race, from the user's copy of the official release."""
+
+from __future__ import annotations
+
+import csv
+
+from narl.config.pipeline import FairFaceSource
+from narl.data.sources.base import Files, Listed, existing_folder, read_list
+from narl.errors import DataError, unknown_name
+
+SUBSETS = {"train": "train", "val": "test"}  # by folder; no test set was published
+CLASSES = {
+    "age": ("0-2", "3-9", "10-19", "20-29", "30-39", "40-49", "50-59", "60-69", "more than 70"),
+    "gender": ("Female", "Male"),
+    "race": ("Black", "East Asian", "Indian", "Latino_Hispanic", "Middle Eastern", "Southeast Asian", "White"),
+    "service_test": ("False", "True"),
+}
+HEADER = ["file", *CLASSES]
+GET_IT = (
+    "`root` must hold train/, val/, fairface_label_train.csv and fairface_label_val.csv unchanged, "
+    "as https://github.com/joojs/fairface offers them (the images with padding 0.25)"
+)
+
+
+def fairface(config: FairFaceSource) -> Files:
+    """Columns age, gender, race and service_test; the official validation set is the subset `test`.
+
+    Raises:
+        DataError: naming file and line: something missing, a list that is not as released, or an image without a file.
+    """
+    root = existing_folder(config.root, "FairFace folder", GET_IT)
+    rows: list[list[str]] = []
+    subsets: list[str] = []
+    for folder, subset in SUBSETS.items():
+        path = root / f"fairface_label_{folder}.csv"
+        lines = read_list(path, GET_IT)
+        there = Listed(root, folder, GET_IT)
+        for number, row in enumerate(csv.reader(lines), start=1):
+            where = f"{path}, line {number}"
+            if number == 1:
+                if row != HEADER:
+                    raise DataError(f"{where}: expected {','.join(HEADER)}, got {','.join(row)}; {GET_IT}")
+                continue
+            _check(row, folder, there, where)
+            rows.append(row)
+        if len(lines) == 1:
+            raise DataError(f"{path} lists no images; {GET_IT}")
+        subsets += [subset] * (len(rows) - len(subsets))
+    paths, *columns = zip(*rows, strict=True)
+    return Files(root, paths, dict(zip(CLASSES, columns, strict=True)), tuple(subsets))
+
+
+def _check(row: list[str], folder: str, there: Listed, where: str) -> None:
+    if len(row) != len(HEADER):
+        raise DataError(f"{where}: {len(row)} values for {len(HEADER)} columns; {GET_IT}")
+    for column, value in zip(CLASSES, row[1:], strict=True):
+        if value not in CLASSES[column]:
+            raise DataError(f"{where}: {unknown_name(column, value, CLASSES[column])}; {GET_IT}")
+    if not row[0].startswith(f"{folder}/"):
+        raise DataError(f"{where}: path {row[0]!r} must be {folder}/<image>; {GET_IT}")
+    there.take(row[0].removeprefix(f"{folder}/"), where)
