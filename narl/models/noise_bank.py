@@ -1,0 +1,95 @@
+"""Noise drawn from a finite bank of learned tensors (Shredder): each image gets one member, whichever it is.
+
+    z = M1(x) + n_k,  k uniform over the K members, fresh for every image and every call
+
+Letters: B batch, K members, C, h, w shape of the features.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Generator, Tensor, nn
+
+from narl.errors import ConfigError
+
+
+class NoiseBank(nn.Module):
+    """Adds a random member to each image's features, in eval mode too.
+
+    Args:
+        members: [K, C, h, w] in units of z, K >= 1. A parameter, so that the client's state holds it.
+        queries: the noise is the mean of so many independent draws; infinity is the bank's mean tensor.
+
+    Raises:
+        ConfigError: no member, or `queries` is neither a whole number >= 1 nor infinity.
+    """
+
+    def __init__(self, members: nn.Parameter, queries: float = 1) -> None:
+        super().__init__()
+        if len(members) == 0:
+            raise ConfigError("a noise bank needs at least one member")
+        if not queries >= 1 or (math.isfinite(queries) and queries != int(queries)):
+            raise ConfigError(f"queries must be a whole number >= 1 or infinity, got {queries}")
+        self.members = members
+        self.queries = queries
+
+    @property
+    def is_random(self) -> bool:
+        """Whether two answers to one image differ."""
+        return len(self.members) > 1 and math.isfinite(self.queries)
+
+    @property
+    def sigma(self) -> float:
+        """Root mean square of what is added about its mean: what all members share hides nothing."""
+        members = self.members.detach().double()
+        deviation = (members - members.mean(0)).square().mean().sqrt()
+        return deviation.item() / math.sqrt(self.queries)
+
+    def averaged(self, queries: float) -> nn.Module:
+        """The noise of the mean of `queries` answers (>= 1, or infinity), from the same members."""
+        return NoiseBank(self.members, queries)
+
+    def for_images(self, images: Tensor) -> NoiseBank:
+        """The noise of answers about `images` [B, 3, H, W]: whatever they show, the same."""
+        return self
+
+    def forward(self, z: Tensor, generator: Generator | None = None) -> Tensor:
+        """z with noise of its dtype added.
+
+        Args:
+            z: [B, C, h, w].
+            generator: picks the members, on z's device; None draws from torch's global one.
+        """
+        if not self.is_random:
+            return z + self.members.mean(0).to(z.dtype)
+        weights = self._weights(len(z), generator)
+        # A bfloat16 product would blur the members.
+        with torch.autocast(z.device.type, enabled=False):
+            noise = weights @ self.members.flatten(1)
+        return z + noise.view(z.shape).to(z.dtype)
+
+    def _weights(self, count: int, generator: Generator | None) -> Tensor:
+        """[B, K], each row the shares of `queries` draws with replacement: Multinomial(queries, 1/K) / queries."""
+        queries, device = int(self.queries), self.members.device
+        draws = torch.randint(len(self.members), (count, queries), generator=generator, device=device)
+        weights = torch.zeros(count, len(self.members), device=device, dtype=self.members.dtype)
+        return weights.scatter_add_(1, draws, weights.new_ones(draws.shape)) / queries
+
+    def extra_repr(self) -> str:
+        return f"members={len(self.members)}, queries={self.queries:g}"
+
+
+def laplace_bank(bank_size: int, feature_shape: tuple[int, int, int], *, scale: float, seed: int) -> NoiseBank:
+    """A bank whose entries start as independent Laplace(0, scale).
+
+    Args:
+        bank_size: K.
+        feature_shape: (C, h, w).
+        scale: b of the Laplace distribution, in units of z; its standard deviation is b·√2.
+    """
+    generator = Generator().manual_seed(seed)
+    # The difference of two exponentials is Laplace.
+    plus, minus = (torch.empty(bank_size, *feature_shape).exponential_(generator=generator) for _ in range(2))
+    return NoiseBank(nn.Parameter(scale * (plus - minus)))
