@@ -71,13 +71,15 @@ def record_search(runs: Path, trials: int) -> SearchFolder:
     space = simulated.space(trials)
     folder = SearchFolder(runs / space.name)
     folder.save_space(space)
-    costs = affordable(space).costs
+    within_budgets = affordable(space)
+    splits = within_budgets.parts["narl"].split_points
+    clients = sorted((arch, split) for arch, points in splits.items() for split in points)
     rng = random.Random(0)
     ledger = Ledger(folder.ledger_path)
     for trial_id in range(trials):
-        arch, split = rng.choice(sorted(costs))
+        arch, split = rng.choice(clients)
         config = TrialConfig(arch, split, 10 ** rng.uniform(-1, 1), 10 ** rng.uniform(-3, 0), seed=space.seed)
-        row = {**simulated.outcome(config, costs[arch, split], float(trial_id)), "trial_id": trial_id}
+        row = {**simulated.outcome(config, within_budgets.cost(config), float(trial_id)), "trial_id": trial_id}
         row["curves"] = {name: [1.0 / (epoch + 1) for epoch in range(10)] for name in ("train_task_loss", "utility")}
         row |= {"config": config.to_json(), "status": "complete", "finished_at": trial_id + 1.0}
         ledger.append(TrialRecord.from_json(row))

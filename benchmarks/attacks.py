@@ -16,10 +16,10 @@ Row 6: `--seeds` adversaries of each kind on one obfuscator. The peer is narl, o
 the other side two Python threads with a torch thread each, or one stack of networks under vmap that share batches and
 noise (benchmarks/grouped_attackers.py).
 
-Measured, row 5, on 2 cores of an AMD EPYC (AVX2), 2026-11-23: 5.6x at split 2, 11x at 3, 15.6x at 4 (the adversaries
-still near chance). Row 6 there, only two seeds of a kind, two repeats and
-`--epochs 2 --train 640 --validation 256`: threads 0.99x (split 4, rest), 1.06x (4, mlp), 1.01x (3, rest),
-1.24x (3, mlp); vmap 1.41x, 0.91x, 0.99x, 0.98x. Neither reaches 2x. Not measured yet: row 6 at split 2.
+Measured on 2 cores of an AMD EPYC (AVX2), 2026-11-23. Row 5: 5.6x at split 2, 11x at 3, 15.6x at 4 (the adversaries
+still near chance). Row 6, `--seeds 5 --epochs 2 --repeats 2`, threads and vmap: 1.09x and 0.85x (split 2, rest), 1.12x
+and 1.38x (2, mlp), 0.91x and 0.86x (3, rest), 1.10x and 1.13x (3, mlp), 1.63x and 2.26x (4, rest), 1.16x and 1.43x
+(4, mlp).
 """
 
 from __future__ import annotations
@@ -213,7 +213,10 @@ def narl_attack(path: Path, seed: int, epochs: int | None = None) -> tuple[float
     import torch
 
     from narl.attacks.leakage import attack
+    from narl.attacks.target import Target
     from narl.config.trial import Attack
+    from narl.methods.halves import Halves
+    from narl.records import TrialConfig
     from narl.steps import drained
     from narl.training.memory import keep_freed_memory
     from narl.training.precision import Precision
@@ -224,10 +227,9 @@ def narl_attack(path: Path, seed: int, epochs: int | None = None) -> tuple[float
     settings = Attack(min_epochs=epochs, max_epochs=epochs, batch_size=BATCH)
     precision = Precision(torch.device("cpu"), torch.float32)
     started = time.perf_counter()
-    steps = attack(
-        obfuscator, dataset, arch=ARCH, split=task["split"], settings=settings, precision=precision, seed=seed
-    )
-    leakage = drained(steps, lambda epoch: None)
+    halves = Halves(TrialConfig(ARCH, task["split"], 1.0, 0.0), dataset.image_size)
+    target = Target(obfuscator, dataset, halves=halves, settings=settings, precision=precision, seed=seed)
+    leakage = drained(attack(target), lambda epoch: None)
     seconds = time.perf_counter() - started
     assert all(len(curve) == epochs for curve in leakage.curves.values())
     return seconds, {"utility": leakage.utility} | leakage.adversaries
@@ -235,15 +237,15 @@ def narl_attack(path: Path, seed: int, epochs: int | None = None) -> tuple[float
 
 def fresh_networks(dataset, split: int, seed: int) -> dict[str, tuple]:
     """(label, network) by name, with the initial weights that `narl.attacks.leakage.attack` gives them."""
-    from narl.models.heads import ADVERSARIES, build_adversary
-    from narl.models.split import build_rest, feature_shape
+    from narl.attacks.adversaries import ADVERSARIES, build_adversary
+    from narl.methods.halves import Halves
+    from narl.records import TrialConfig
     from narl.seeds import derive_seed
 
-    shape = feature_shape(ARCH, split, dataset.image_size)
-    common = {"arch": ARCH, "split": split}
-    networks = {"utility": (0, build_rest(**common, num_outputs=1, seed=derive_seed(seed, "utility")))}
+    halves = Halves(TrialConfig(ARCH, split, 1.0, 0.0), dataset.image_size)
+    networks = {"utility": (0, halves.rest(num_outputs=1, seed=derive_seed(seed, "utility")))}
     for name in ADVERSARIES:
-        network = build_adversary(name, **common, feature_shape=shape, num_outputs=10, seed=derive_seed(seed, name))
+        network = build_adversary(name, halves, num_outputs=10, seed=derive_seed(seed, name))
         networks[name] = (1, network)
     return networks
 

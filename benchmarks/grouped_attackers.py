@@ -16,11 +16,12 @@ from torch.func import functional_call, stack_module_state
 from torch.nn import functional as F
 
 from benchmarks.attacks import ARCH, BATCH, opened
-from narl.attacks.features import Features, features_of
-from narl.attacks.fit import fit
+from narl.attacks.adversaries import build_adversary
+from narl.attacks.features import features_of
+from narl.attacks.fit import LabelledFeatures, fit
 from narl.config.trial import Attack
-from narl.models.heads import build_adversary
-from narl.models.split import feature_shape
+from narl.methods.halves import Halves
+from narl.records import TrialConfig
 from narl.steps import drained
 from narl.training.memory import keep_freed_memory
 from narl.training.precision import Precision
@@ -33,11 +34,8 @@ def measure(path: Path, kind: str, way: str, count: int) -> tuple[float, list[fl
     keep_freed_memory()
     task, dataset, obfuscator = opened(path)
     train, validation = (cached(path, split) for split in ("train", "validation"))
-    shape = feature_shape(ARCH, task["split"], dataset.image_size)
-    networks = [
-        build_adversary(kind, arch=ARCH, split=task["split"], feature_shape=shape, num_outputs=10, seed=seed)
-        for seed in range(count)
-    ]
+    halves = Halves(TrialConfig(ARCH, task["split"], 1.0, 0.0), dataset.image_size)
+    networks = [build_adversary(kind, halves, num_outputs=10, seed=seed) for seed in range(count)]
     epochs = task["epochs"]
     settings = Attack(min_epochs=epochs, max_epochs=epochs, batch_size=BATCH)
 
@@ -46,7 +44,6 @@ def measure(path: Path, kind: str, way: str, count: int) -> tuple[float, list[fl
             networks[seed],
             train,
             validation,
-            label="private",
             noise=obfuscator.noise,
             settings=settings,
             precision=CPU,
@@ -65,10 +62,11 @@ def measure(path: Path, kind: str, way: str, count: int) -> tuple[float, list[fl
 
 
 @cache
-def cached(path: Path, split: str) -> Features:
+def cached(path: Path, split: str) -> LabelledFeatures:
     task, dataset, obfuscator = opened(path)
-    shape = feature_shape(ARCH, task["split"], dataset.image_size)
-    return features_of(obfuscator, dataset, split, device=CPU.device, feature_shape=shape, seed=0)
+    shape = Halves(TrialConfig(ARCH, task["split"], 1.0, 0.0), dataset.image_size).feature_shape
+    features = features_of(obfuscator, dataset, split, device=CPU.device, feature_shape=shape, seed=0)
+    return LabelledFeatures(features, dataset.labels(split)[1])
 
 
 def in_two_threads(one, count: int) -> list[float]:
@@ -80,7 +78,9 @@ def in_two_threads(one, count: int) -> list[float]:
     return accuracies
 
 
-def stacked(networks: list[nn.Module], train: Features, validation: Features, noise, epochs: int) -> list[float]:
+def stacked(
+    networks: list[nn.Module], train: LabelledFeatures, validation: LabelledFeatures, noise, epochs: int
+) -> list[float]:
     """All networks as one under vmap: the same batches, order and noise for all."""
     parameters, statistics = stack_module_state(networks)
     network = networks[0]
@@ -90,17 +90,17 @@ def stacked(networks: list[nn.Module], train: Features, validation: Features, no
     best = torch.zeros(len(networks))
     for epoch in range(epochs):
         network.train()
-        for clean, _, private in train.batches(BATCH, shuffle=generator, epoch=epoch):
+        for clean, rows in train.features.batches(BATCH, shuffle=generator, epoch=epoch):
             logits = forward(parameters, statistics, noise(clean, generator))
-            loss = F.cross_entropy(logits.flatten(0, 1), private.repeat(len(networks))) * len(networks)
+            loss = F.cross_entropy(logits.flatten(0, 1), train.labels[rows].repeat(len(networks))) * len(networks)
             optimiser.zero_grad()
             loss.backward()
             optimiser.step()
         network.eval()
         correct = torch.zeros(len(networks))
         with torch.no_grad():
-            for clean, _, private in validation.batches(512):
+            for clean, rows in validation.features.batches(512):
                 logits = forward(parameters, statistics, noise(clean, generator))
-                correct += (logits.argmax(2) == private).sum(1)
-        best = torch.maximum(best, 100 * correct / validation.num_samples)
+                correct += (logits.argmax(2) == validation.labels[rows]).sum(1)
+        best = torch.maximum(best, 100 * correct / len(validation.labels))
     return best.tolist()

@@ -7,8 +7,8 @@ is in MLflow, on SQLite; the clock starts when Ray is up.
 - peer: `Tuner` with a function trial, `OptunaSearch` (its study in memory, not resumable) and `MLflowLoggerCallback`,
   as Ray documents them. Also with `reuse_actors=True`, which Ray offers and does not do by itself.
 
-Measured: narl 0.157 s a trial (500), peer 3.4 s (30), with `reuse_actors=True` 0.38 s (100), one by one (2 cores
-of an AMD EPYC, 2026-11-23).
+Measured: narl 0.171 s a trial (500), peer 2.69 s (30), with `reuse_actors=True` 0.53 s (30), one command (2 cores of
+an AMD EPYC, 2026-11-23).
 
     python -m benchmarks.search_overhead
 """
@@ -19,11 +19,14 @@ import json
 import tempfile
 import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from benchmarks import own_process, simulated
 from benchmarks.measure import Comparison, alternate, arguments, report
 from benchmarks.stock_ray import stock_ray
+
+if TYPE_CHECKING:
+    from narl.search.space import AffordableSpace
 
 SIDES = ("narl", "stock", "stock-reuse")
 
@@ -99,7 +102,7 @@ def narl_side(folder: Path, uri: str, trials: int) -> float:
             MLflowMirror(space.name, space.objectives, search_params(space), tracking_uri=uri), lambda: ledger.records
         )
         session = SearchSession(study, ledger, trials=trials, observers=(NotifyMirror(mirror),))
-        run_session(session, space, trial_resources(space.resources), no_op_actor(affordable_space.costs))
+        run_session(session, space, trial_resources(space.resources), no_op_actor(affordable_space))
         mirror.close(timeout=600)
         seconds = time.perf_counter() - begin
     assert mirror.last_error is None, mirror.last_error
@@ -107,7 +110,7 @@ def narl_side(folder: Path, uri: str, trials: int) -> float:
     return seconds
 
 
-def no_op_actor(costs: dict) -> type:
+def no_op_actor(space: AffordableSpace) -> type:
     """Reports as `TrialActor` does, at once."""
     from ray import tune
 
@@ -123,7 +126,7 @@ def no_op_actor(costs: dict) -> type:
 
         def step(self) -> dict[str, Any]:
             config = self._config
-            outcome = simulated.outcome(config, costs[config.arch, config.split], time.time())
+            outcome = simulated.outcome(config, space.cost(config), time.time())
             return {"done": True, "outcome": json.dumps(outcome)}
 
         def save_checkpoint(self, checkpoint_dir: str) -> None: ...
@@ -145,12 +148,12 @@ def stock_side(folder: Path, uri: str, trials: int, side: str) -> float:
 
     space = simulated.space(trials)
     define = simulated.DefineByRun(space)
-    costs = define.space.costs
+    cost = define.space.cost
 
     def trial(config: dict[str, Any]) -> None:
         arch = config["arch"]
         point = TrialConfig(arch, config[f"split.{arch}"], config["sigma"], config["lambda"])
-        tune.report(simulated.scalars(simulated.metrics(point, costs[arch, point.split])))
+        tune.report(simulated.scalars(simulated.metrics(point, cost(point))))
 
     modes = {"delta": "max", "client_gflops": "min", "client_memory_mib": "min"}
     with stock_ray():

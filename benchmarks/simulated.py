@@ -108,7 +108,7 @@ def check_runs(uri: str) -> int:
     from narl.records import TrialConfig
     from narl.search.space import affordable
 
-    costs = affordable(space(1)).costs
+    cost = affordable(space(1)).cost
     client = MlflowClient(uri)
     experiments = [e.experiment_id for e in client.search_experiments()]
     good = 0
@@ -119,7 +119,7 @@ def check_runs(uri: str) -> int:
         arch = params["arch"]
         split = int(params["split"] if "split" in params else params[f"split.{arch}"])
         config = TrialConfig(arch, split, float(params["sigma"]), float(params["lambda"]))
-        expected = scalars(metrics(config, costs[arch, split]))
+        expected = scalars(metrics(config, cost(config)))
         found = {name: run.data.metrics[name] for name in expected}
         good += run.info.status == "FINISHED" and found == expected
     return good

@@ -12,6 +12,7 @@ enlarged beforehand where an architecture needs more than 32 pixels, flipped at 
 from __future__ import annotations
 
 import argparse
+import copy
 import tempfile
 import time
 from collections.abc import Callable
@@ -98,10 +99,9 @@ def narl_side(case: Case, images: Path) -> Callable[[], float]:
 
     from narl.config.pipeline import Pipeline
     from narl.data.dataset import open_dataset
-    from narl.methods.narl import Narl
     from narl.training.classification import to_unit_range
     from narl.training.memory import keep_freed_memory
-    from narl.training.precision import choose_precision, default_device
+    from narl.training.precision import default_device
 
     device = default_device()
     if device.type == "cpu":
@@ -120,18 +120,7 @@ def narl_side(case: Case, images: Path) -> Callable[[], float]:
         }
     )
     dataset = open_dataset(pipeline, cache_dir=images / "cache")
-    networks = _networks(case)
-    precision = choose_precision("auto", torch.nn.ModuleList(networks), device)
-    m1, m2, adversary = (precision.place(network.train()) for network in networks)
-    method = Narl(
-        obfuscator=m1,
-        task=m2,
-        adversary=adversary,
-        lambda_=LAMBDA,
-        learning_rate=1e-3,
-        precision=precision,
-        noise=torch.Generator(device).manual_seed(0),
-    )
+    method = _method(case, sigma=SIGMA, precision="auto", device=device)
     loader = dataset.loader("train", batch_size=case.batch, shuffle=True, augment=True)
 
     def endless():
@@ -194,6 +183,19 @@ def _networks(case: Case, noise: bool = True):
     return (m1 if noise else m1.body, *heads)
 
 
+def _method(case: Case, *, sigma: float, precision: str, device):
+    """narl's side: the three networks and their Adams, in training mode."""
+    from narl.methods.base import Ingredients
+    from narl.methods.catalogue import halves_of
+    from narl.methods.narl import Narl
+    from narl.records import TrialConfig
+
+    point = TrialConfig(case.arch, case.split, sigma, LAMBDA)
+    method = Narl(Ingredients(point, halves_of(point, case.size), 1, 10, 1e-3, precision, device))
+    method.begin_epoch(0, 1)
+    return method
+
+
 def same_gradients(case: Case, batch: int = 4) -> str:
     """Gradients of the three networks on one batch in float64, without noise and dropout.
 
@@ -204,29 +206,18 @@ def same_gradients(case: Case, batch: int = 4) -> str:
     from torchvision.ops import StochasticDepth
 
     from benchmarks.plain_loop import PlainLoop
-    from narl.methods.narl import Narl
-    from narl.training.precision import Precision
 
-    ours, peer = _networks(case), _networks(case, noise=False)
-    ours[0].noise.sigma = 0.0
-    for network in (*ours, *peer):
-        network.train().double()
+    method = _method(case, sigma=0.0, precision="float32", device=torch.device("cpu"))  # no autocast: float64 stays
+    for network in method.networks:
+        network.double()
         for module in network.modules():
             if isinstance(module, torch.nn.Dropout | StochasticDepth):
                 module.p = 0.0
+    ours = method.networks
+    peer = copy.deepcopy((ours[0].body, *ours[1:]))
     random = torch.Generator().manual_seed(0)
     images = torch.rand(batch, 3, case.size, case.size, generator=random, dtype=torch.double)
     utility, private = (torch.randint(0, k, (batch,), generator=random) for k in (2, 10))
-    precision = Precision(torch.device("cpu"), torch.float32)  # no autocast: float64 stays
-    method = Narl(
-        obfuscator=precision.place(ours[0]),
-        task=precision.place(ours[1]),
-        adversary=precision.place(ours[2]),
-        lambda_=LAMBDA,
-        learning_rate=1e-3,
-        precision=precision,
-        noise=torch.Generator().manual_seed(0),
-    )
     method.accumulate_gradients(images.contiguous(memory_format=torch.channels_last), utility, private)
     loop = PlainLoop(*peer, sigma=0.0, lambda_=LAMBDA)
     loop.backward(images, utility, private)
