@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import functools
-import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from scipy import stats
-
 from narl.config.trial import TrainConfig
 from narl.data.dataset import open_dataset
+from narl.evaluation import with_seed
 from narl.export.bundle import write_bundle
-from narl.models.zoo import check_size, check_split
+from narl.intervals import mean_interval, wilson_interval
+from narl.methods.catalogue import halves_of
 from narl.steps import drained
 from narl.training.classification import num_outputs
 from narl.trial import Progress, TrialOutcome, run_trial
@@ -45,12 +44,11 @@ def train_final(
         ConfigError, DataError: the configuration or its images cannot be used.
         TrialFailure: training blew up.
     """
-    check_split(config.trial.arch, config.trial.split)
-    check_size(config.trial.arch, config.pipeline.image.size)
+    halves_of(config.trial.to_record(), config.pipeline.image.size)  # refused before the images are opened
     dataset = open_dataset(config.pipeline, splits=("train", "validation", "test"))
     outcomes = {}
     for seed in range(config.trial.seed, config.trial.seed + num_seeds):
-        steps = run_trial(_with_seed(config, seed), dataset, report_on="test")
+        steps = run_trial(with_seed(config, seed), dataset, report_on="test")
         outcomes[seed] = drained(steps, functools.partial(on_progress, seed))
     return FinalResult(outcomes, _report(outcomes), dataset.utility_classes)
 
@@ -71,13 +69,9 @@ def save_final(folder: Path, config: TrainConfig, result: FinalResult) -> None:
         folder,
         client_state=outcome.obfuscator.state_dict(),
         server_state=outcome.leakage.utility_network.state_dict(),
-        config={**_with_seed(config, seed).model_dump(mode="json", by_alias=True), **facts},
+        config={**with_seed(config, seed).model_dump(mode="json", by_alias=True), **facts},
         metrics=result.report,
     )
-
-
-def _with_seed(config: TrainConfig, seed: int) -> TrainConfig:
-    return config.model_copy(update={"trial": config.trial.model_copy(update={"seed": seed})})
 
 
 def _report(outcomes: dict[int, TrialOutcome]) -> dict[str, Any]:
@@ -100,23 +94,3 @@ def _report(outcomes: dict[int, TrialOutcome]) -> dict[str, Any]:
         "interval95_over_seeds": {name: mean_interval(v) for name, v in values.items()},
         "by_seed": by_seed,
     }
-
-
-def wilson_interval(percent: float, count: int, confidence: float = 0.95) -> tuple[float, float]:
-    """Wilson's score interval of an accuracy of `percent` over `count` images, in percent."""
-    z = stats.norm.ppf(0.5 + confidence / 2)
-    p = percent / 100
-    centre = (p + z * z / (2 * count)) / (1 + z * z / count)
-    half = z / (1 + z * z / count) * math.sqrt(p * (1 - p) / count + z * z / (4 * count * count))
-    return 100 * (centre - half), 100 * (centre + half)
-
-
-def mean_interval(values: Sequence[float], confidence: float = 0.95) -> tuple[float, float] | None:
-    """Student's t interval of the mean over seeds; None for a single seed, which has none."""
-    count = len(values)
-    if count < 2:
-        return None
-    mean = sum(values) / count
-    deviation = math.sqrt(sum((v - mean) ** 2 for v in values) / (count - 1))
-    half = stats.t.ppf(0.5 + confidence / 2, count - 1) * deviation / math.sqrt(count)
-    return mean - half, mean + half

@@ -38,11 +38,15 @@ class TrialConfig:
 
     Attributes:
         arch: name of a network of the zoo.
-        split: split point; the client runs the first `split` stages.
+        split: split point; the client runs the first `split` stages. 0: none of them.
         sigma: standard deviation of the noise added to M1's output, >= 0.
         lambda_: weight of the leakage loss in M1's objective, >= 0 (JSON key: `lambda`).
         seed: seed of everything random in the trial.
         method: name of the training method.
+        settings: the method's own numbers, sorted by name (JSON: a mapping, left out if empty).
+        bound: what M1 ends with: `none`, `sigmoid` or `l2-clip` (JSON: left out if `none`).
+        clip_rms: of `l2-clip`, > 0, in units of z; else 0 (JSON: left out if 0).
+        noise: `fresh` for each answer, or `keyed` by the image (JSON: left out if `fresh`).
     """
 
     arch: str
@@ -51,22 +55,40 @@ class TrialConfig:
     lambda_: float
     seed: int = 0
     method: str = "narl"
+    settings: tuple[tuple[str, float], ...] = ()
+    bound: str = "none"
+    clip_rms: float = 0.0
+    noise: str = "fresh"
 
     def to_json(self) -> dict[str, Any]:
         row = asdict(self)
         row["lambda"] = row.pop("lambda_")
-        return row
+        row["settings"] = dict(row["settings"])
+        absent = {"settings": {}, "bound": "none", "clip_rms": 0.0, "noise": "fresh"}
+        return {key: value for key, value in row.items() if key not in absent or value != absent[key]}
 
     @classmethod
     def from_json(cls, row: Mapping[str, Any]) -> TrialConfig:
         row = dict(row)
         row["lambda_"] = row.pop("lambda")
+        row["settings"] = tuple(sorted(row.get("settings", {}).items()))
         return cls(**row)
 
     @property
     def client(self) -> str:
-        """What the client runs, in short: `resnet18/3`."""
-        return f"{self.arch}/{self.split}"
+        """What the client runs, in short: `resnet18/3`; with its method unless that is narl, `disco:resnet18/3`;
+        with what its features and noise have of their own, `resnet18/3+l2-clip+keyed`."""
+        client = f"{self.arch}/{self.split}" if self.split else self.arch
+        client = "+".join([client, *(word for word in (self.bound, self.noise) if word not in ("none", "fresh"))])
+        return client if self.method == "narl" else f"{self.method}:{client}"
+
+    @property
+    def numbers(self) -> str:
+        """What is searched besides the client, in short: `σ 3 λ 0.01`, and the method's settings."""
+        named = {"σ": self.sigma, "λ": self.lambda_, **dict(self.settings)}
+        if self.clip_rms:
+            named["clip_rms"] = self.clip_rms
+        return " ".join(f"{name} {value:.3g}" for name, value in named.items())
 
     @property
     def content_hash(self) -> str:

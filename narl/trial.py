@@ -1,4 +1,4 @@
-"""One configuration from start to metrics: train by Algorithm 1, freeze M1, attack it.
+"""One configuration from start to metrics: train it by its method, freeze the client, attack it.
 
 The only file that joins training and attacks. It is a generator, so whoever runs it (a Ray actor, the command
 line, a test) sees each epoch and may stop between two.
@@ -9,24 +9,25 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Generator as Steps
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
-from torch import nn
 
-from narl.attacks.leakage import AttackEpoch, Leakage, attack
+from narl.attacks.leakage import Leakage, attack
+from narl.attacks.target import AttackEpoch, Target
 from narl.config.trial import TrainConfig
 from narl.data.dataset import Dataset
-from narl.methods.narl import Narl
-from narl.models.cost import client_cost
-from narl.models.split import Obfuscator, build_obfuscator, build_rest
+from narl.methods.base import Ingredients
+from narl.methods.catalogue import METHODS, halves_of
+from narl.methods.halves import Halves
+from narl.models.split import Obfuscator
 from narl.records import ClientCost, TrialMetrics
 from narl.seeds import derive_seed
 from narl.steps import mapped
 from narl.training.classification import num_outputs
 from narl.training.loop import train
 from narl.training.memory import keep_freed_memory
-from narl.training.precision import Precision, choose_precision, default_device
+from narl.training.precision import Precision, default_device
 
 
 @dataclass(frozen=True)
@@ -40,13 +41,17 @@ class Progress:
 
 @dataclass(frozen=True)
 class TrialOutcome:
-    """What a trial leaves: numbers, learning curves, and both halves with the weights that were measured."""
+    """What a trial leaves: numbers, learning curves, and the client as it was attacked, for further attacks."""
 
     metrics: TrialMetrics
     leakage: Leakage
+    target: Target
     curves: dict[str, list[float]]
     tags: dict[str, str]
-    obfuscator: Obfuscator
+
+    @property
+    def obfuscator(self) -> Obfuscator:
+        return self.target.client
 
 
 def run_trial(
@@ -65,66 +70,77 @@ def run_trial(
     device = device or default_device()
     if device.type == "cpu":
         keep_freed_memory()
-    point = config.trial
-    cost = client_cost(arch=point.arch, split=point.split, size=dataset.image_size, uplink_dtype=config.uplink_dtype)
+    halves = halves_of(config.trial.to_record(), dataset.image_size)
     started = time.monotonic()
-    obfuscator, precision, curves = yield from _train(config, dataset, device)
-    trained = time.monotonic()
-    steps = attack(
-        obfuscator,
+    client, precision, curves = yield from _train(config, halves, dataset, device)
+    outcome = yield from attack_client(config, client, dataset, precision=precision, report_on=report_on)
+    seconds = time.monotonic() - started - outcome.metrics.attack_seconds
+    metrics = replace(outcome.metrics, train_seconds=seconds)
+    return replace(outcome, metrics=metrics, curves={**curves, **outcome.curves})
+
+
+def attack_client(
+    config: TrainConfig,
+    client: Obfuscator,
+    dataset: Dataset,
+    *,
+    precision: Precision,
+    report_on: str = "validation",
+) -> Steps[Progress, None, TrialOutcome]:
+    """Attack a trained `client` of `config` and measure it; the second half of `run_trial`.
+
+    Raises:
+        DivergedTraining: an attacker's loss blew up.
+    """
+    point = config.trial.to_record()
+    halves = halves_of(point, dataset.image_size)
+    started = time.monotonic()
+    target = Target(
+        client,
         dataset,
-        arch=point.arch,
-        split=point.split,
+        halves=halves,
         settings=config.attack,
         precision=precision,
         seed=derive_seed(point.seed, "attack"),
         report_on=report_on,
     )
-    leakage = yield from mapped(steps, _attack_progress)
-    finished = time.monotonic()
+    leakage = yield from mapped(attack(target), attack_progress)
+    seconds = time.monotonic() - started
     return TrialOutcome(
-        metrics=_metrics(leakage, cost, point.sigma, trained - started, finished - trained),
+        metrics=_metrics(leakage, halves.cost(config.uplink_dtype), client.noise.sigma, seconds),
         leakage=leakage,
-        curves={**curves, **leakage.curves},
+        target=target,
+        curves=leakage.curves,
         tags={
-            "device": device.type,
+            "device": precision.device.type,
             "precision": precision.name,
             "loader": dataset.loader_name,
             "torch_threads": str(torch.get_num_threads()),
             "reported_on": report_on,
             **({"unconverged": ",".join(leakage.unconverged)} if leakage.unconverged else {}),
         },
-        obfuscator=obfuscator,
     )
+
+
+def attack_progress(done: AttackEpoch) -> Progress:
+    """An epoch of an attack as progress of the trial."""
+    return Progress("attack", done.epoch, f"{done.network} {done.accuracy:.1f} %")
 
 
 def _train(
-    config: TrainConfig, dataset: Dataset, device: torch.device
+    config: TrainConfig, halves: Halves, dataset: Dataset, device: torch.device
 ) -> Steps[Progress, None, tuple[Obfuscator, Precision, dict[str, list[float]]]]:
-    point, settings = config.trial, config.training
-    outputs = {"task": len(dataset.utility_classes), "adversary": len(dataset.private_classes)}
-    obfuscator = build_obfuscator(
-        arch=point.arch, split=point.split, sigma=point.sigma, seed=derive_seed(point.seed, "obfuscator")
-    )
-    heads = {
-        name: build_rest(
-            arch=point.arch,
-            split=point.split,
-            num_outputs=num_outputs(classes),
-            seed=derive_seed(point.seed, name),
-        )
-        for name, classes in outputs.items()
-    }
-    precision = choose_precision(settings.precision, nn.ModuleList([obfuscator, heads["task"]]), device)
-    method = Narl(
-        obfuscator=precision.place(obfuscator),
-        task=precision.place(heads["task"]),
-        adversary=precision.place(heads["adversary"]),
-        lambda_=point.lambda_,
+    point, settings = halves.point, config.training
+    parts = Ingredients(
+        point=point,
+        halves=halves,
+        utility_outputs=num_outputs(len(dataset.utility_classes)),
+        private_outputs=num_outputs(len(dataset.private_classes)),
         learning_rate=settings.learning_rate,
-        precision=precision,
-        noise=torch.Generator(device).manual_seed(derive_seed(point.seed, "noise")),
+        precision_setting=settings.precision,
+        device=device,
     )
+    method = METHODS[point.method](parts)
     loader = dataset.loader(
         "train",
         batch_size=settings.batch_size,
@@ -142,16 +158,10 @@ def _train(
         curves["train_task_loss"].append(losses.task)
         curves["train_leak_loss"].append(losses.leak)
         yield Progress("train", losses.epoch, f"task loss {losses.task:.3f}, leakage loss {losses.leak:.3f}")
-    return obfuscator, precision, curves
+    return method.client, method.precision, curves
 
 
-def _attack_progress(done: AttackEpoch) -> Progress:
-    return Progress("attack", done.epoch, f"{done.network} {done.accuracy:.1f} %")
-
-
-def _metrics(
-    leakage: Leakage, cost: ClientCost, sigma: float, train_seconds: float, attack_seconds: float
-) -> TrialMetrics:
+def _metrics(leakage: Leakage, cost: ClientCost, sigma: float, attack_seconds: float) -> TrialMetrics:
     rms = leakage.feature_rms
     return TrialMetrics(
         utility=leakage.utility,
@@ -164,6 +174,6 @@ def _metrics(
         snr_db=20 * math.log10(rms / sigma) if sigma > 0 and rms > 0 else None,
         cost=cost,
         adversaries=leakage.adversaries,
-        train_seconds=train_seconds,
+        train_seconds=0.0,
         attack_seconds=attack_seconds,
     )

@@ -13,7 +13,7 @@ PACKAGE = Path(__file__).parents[1] / "narl"
 
 # Lowest first. A module may import from its own entry and from those above it in this list.
 FLOORS = [
-    ["errors", "seeds", "steps", "__init__"],
+    ["errors", "seeds", "steps", "intervals", "published", "__init__"],
     ["records"],
     ["objectives"],
     ["pareto", "ledger"],
@@ -22,11 +22,13 @@ FLOORS = [
     ["models"],
     ["data"],
     ["training"],
-    ["methods", "attacks"],
+    ["methods"],
+    ["attacks"],
     ["trial"],
     ["tracking", "export"],
     ["search"],
-    ["experiment", "final"],
+    ["evaluation"],
+    ["experiment", "final", "comparison"],
     ["cli"],
     ["__main__"],
 ]

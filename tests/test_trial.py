@@ -12,7 +12,7 @@ from narl.config.load import build
 from narl.config.trial import TrainConfig
 from narl.data.dataset import open_dataset
 from narl.errors import ConfigError, DivergedTraining
-from narl.final import mean_interval, train_final, wilson_interval
+from narl.final import train_final
 from narl.steps import drained
 from narl.trial import run_trial
 
@@ -109,15 +109,6 @@ def test_final_results_are_of_the_test_split_over_seeds():
     low, high = report["interval95_over_seeds"]["delta"]
     # Student's t for one degree of freedom at 97.5 % is 12.706.
     assert (high - low) / 2 == pytest.approx(12.706 * abs(deltas[0] - deltas[1]) / 2, rel=1e-3)
-
-
-def test_intervals_with_known_ends():
-    low, high = wilson_interval(50.0, 100)  # Wilson (1927), z = 1.96: 0.4038 to 0.5962
-    assert (low, high) == (pytest.approx(40.38, abs=0.01), pytest.approx(59.62, abs=0.01))
-    assert wilson_interval(0.0, 10)[0] == pytest.approx(0) and wilson_interval(100.0, 10)[1] == pytest.approx(100)
-    assert mean_interval([3.0]) is None
-    # Student's t for two degrees of freedom at 97.5 % is 4.303.
-    assert mean_interval([1.0, 2.0, 3.0])[1] == pytest.approx(2 + 4.303 / 3**0.5, abs=1e-3)
 
 
 @pytest.mark.gpu

@@ -21,19 +21,16 @@ from narl.training.classification import to_unit_range
 CACHE_LIMIT_BYTES = 1 << 30
 
 Label = Literal["utility", "private"]
-FeatureBatch = tuple[Tensor, Tensor, Tensor]  # M1(x) [B, C, H, W], utility [B], private [B]
+FeatureBatch = tuple[Tensor, Tensor]  # M1(x) [B, C, H, W], int64 positions in the split [B]
 
 
 class Features(Protocol):
-    """Noise-free features of one split with both labels, on the attack's device."""
+    """Noise-free features of one split, on the attack's device."""
 
     num_samples: int
 
     def batches(self, batch_size: int, *, shuffle: Generator | None = None, epoch: int = 0) -> Iterator[FeatureBatch]:
         """Every sample once; in an order drawn from `shuffle` if given."""
-
-    def labels(self, label: Label) -> Tensor:
-        """int64 [N], in the order of the split, without computing a feature."""
 
 
 class CachedFeatures:
@@ -44,31 +41,26 @@ class CachedFeatures:
         device: where batches go.
     """
 
-    def __init__(self, clean: Tensor, utility: Tensor, private: Tensor, device: torch.device | None = None):
+    def __init__(self, clean: Tensor, device: torch.device | None = None):
         self.clean = clean.contiguous(memory_format=torch.channels_last)
-        self.utility, self.private = utility, private
-        self.num_samples = len(utility)
+        self.num_samples = len(clean)
         self._device = device or clean.device
 
     def batches(self, batch_size: int, *, shuffle: Generator | None = None, epoch: int = 0) -> Iterator[FeatureBatch]:
         if shuffle is None:
-            batches = zip(*(part.split(batch_size) for part in (self.clean, self.utility, self.private)), strict=True)
+            order = torch.arange(self.num_samples, device=self._device)
+            batches = zip(self.clean.split(batch_size), order.split(batch_size), strict=True)
         else:
             order = torch.randperm(self.num_samples, generator=shuffle, device=shuffle.device)
-            batches = map(self._rows, order.to(self.clean.device).split(batch_size))
-        for batch in batches:
-            clean, utility, private = (part.to(self._device) for part in batch)
-            yield clean, utility, private
+            batches = ((self._rows(rows), rows) for rows in order.to(self.clean.device).split(batch_size))
+        for clean, rows in batches:
+            yield clean.to(self._device), rows.to(self._device)
 
-    def labels(self, label: Label) -> Tensor:
-        return (self.utility if label == "utility" else self.private).to(self._device)
-
-    def _rows(self, rows: Tensor) -> FeatureBatch:
+    def _rows(self, rows: Tensor) -> Tensor:
         channels, height, width = self.clean.shape[1:]
         # Image after image: indexing four dimensions copies element by element.
         images = self.clean.permute(0, 2, 3, 1).reshape(self.num_samples, -1).index_select(0, rows)
-        clean = images.view(-1, height, width, channels).permute(0, 3, 1, 2)
-        return clean, self.utility[rows], self.private[rows]
+        return images.view(-1, height, width, channels).permute(0, 3, 1, 2)
 
 
 class StreamedFeatures:
@@ -89,10 +81,6 @@ class StreamedFeatures:
             self._split, batch_size=batch_size, seed=self._seed, shuffle=shuffle is not None, augment=False
         )
         yield from _compute(self._obfuscator, loader, self._device, epoch)
-
-    def labels(self, label: Label) -> Tensor:
-        utility, private = self._dataset.labels(self._split)
-        return (utility if label == "utility" else private).to(self._device)
 
 
 def features_of(
@@ -124,20 +112,23 @@ def features_of(
         if clean is None:
             return StreamedFeatures(obfuscator, dataset, split, device, seed)
     clean = clean.permute(0, 3, 1, 2)
-    utility = torch.empty(count, dtype=torch.int64, device=clean.device)
-    private = torch.empty(count, dtype=torch.int64, device=clean.device)
     start = 0
     loader = dataset.loader(split, batch_size=batch_size, shuffle=False, augment=False)
-    for features, utility_batch, private_batch in _compute(obfuscator, loader, device, 0):
-        stop = start + len(utility_batch)
-        clean[start:stop], utility[start:stop], private[start:stop] = features, utility_batch, private_batch
-        start = stop
-    return CachedFeatures(clean, utility, private, device)
+    for features, rows in _compute(obfuscator, loader, device, 0):
+        clean[start : start + len(rows)] = features
+        start += len(rows)
+    return CachedFeatures(clean, device)
 
 
-def _mapped(shape: tuple[int, ...], folder: Path) -> Tensor | None:
-    """float32 in a file of `folder`, or None if the disk has no room. The file has no name: it goes with the tensor."""
-    size = 4 * int(np.prod(shape))
+def byte_store(shape: tuple[int, ...]) -> Tensor:
+    """Room for uint8 of `shape`: in memory or, beyond `CACHE_LIMIT_BYTES`, in a file as features are."""
+    mapped = _mapped(shape, cache_root(), np.uint8) if np.prod(shape) > CACHE_LIMIT_BYTES else None
+    return torch.empty(shape, dtype=torch.uint8) if mapped is None else mapped
+
+
+def _mapped(shape: tuple[int, ...], folder: Path, dtype: type[np.generic] = np.float32) -> Tensor | None:
+    """In a file of `folder`, or None if the disk has no room. The file has no name: it goes with the tensor."""
+    size = np.dtype(dtype).itemsize * int(np.prod(shape))
     try:
         folder.mkdir(parents=True, exist_ok=True)
         if shutil.disk_usage(folder).free < 2 * size:
@@ -145,7 +136,7 @@ def _mapped(shape: tuple[int, ...], folder: Path) -> Tensor | None:
         with tempfile.TemporaryFile(dir=folder) as file:
             if hasattr(os, "posix_fallocate"):
                 os.posix_fallocate(file.fileno(), 0, size)  # a full disk shows here, not as a signal at some write
-            return torch.from_numpy(np.memmap(file, dtype=np.float32, mode="r+", shape=shape))
+            return torch.from_numpy(np.memmap(file, dtype=dtype, mode="r+", shape=shape))
     except OSError:
         return None
 
@@ -153,7 +144,7 @@ def _mapped(shape: tuple[int, ...], folder: Path) -> Tensor | None:
 def root_mean_square(features: Features) -> float:
     """RMS of M1(x) over a split: the scale that σ is to be compared with."""
     total, count = 0.0, 0
-    for clean, _, _ in features.batches(1024):
+    for clean, _ in features.batches(1024):
         total += clean.double().square().sum().item()
         count += clean.numel()
     return (total / count) ** 0.5
@@ -164,4 +155,4 @@ def _compute(obfuscator: nn.Module, loader: BatchLoader, device: torch.device, e
         # Not a decorator: grad mode would stay switched off in the caller between two yields.
         with torch.no_grad():
             features = obfuscator.features(to_unit_range(batch.images, device))
-        yield features, batch.utility.to(device), batch.private.to(device)
+        yield features, batch.index.to(device)

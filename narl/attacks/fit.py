@@ -9,15 +9,28 @@ from dataclasses import dataclass
 import torch
 from torch import Generator, Tensor, nn
 
-from narl.attacks.features import Features, Label
+from narl.attacks.features import Features
+from narl.attacks.scores import Scores, count_hits
 from narl.config.trial import Attack
 from narl.errors import DivergedTraining
-from narl.models.noise import GaussianNoise
 from narl.training.classification import classification_loss, predictions
 from narl.training.precision import Precision
 
 # Accuracy is averaged over this many draws of the noise once a network is chosen.
 EVALUATION_DRAWS = 4
+
+
+@dataclass(frozen=True)
+class LabelledFeatures:
+    """Features of a split and the label to read from them, int64 [N] in the order of the split, on their device."""
+
+    features: Features
+    labels: Tensor
+
+    @property
+    def largest_share(self) -> float:
+        """Percent of the label's largest class: what a constant guess scores."""
+        return 100.0 * self.labels.bincount().max().item() / len(self.labels)
 
 
 @dataclass(frozen=True)
@@ -36,16 +49,15 @@ class Fit:
 
 def fit(
     network: nn.Module,
-    train: Features,
-    validation: Features,
+    train: LabelledFeatures,
+    validation: LabelledFeatures,
     *,
-    label: Label,
-    noise: GaussianNoise,
+    noise: nn.Module,
     settings: Attack,
     precision: Precision,
     seed: int,
 ) -> Steps[float, None, Fit]:
-    """Train `network` to read `label` from z = M1(x) + η; yields validation accuracy (percent) after each epoch.
+    """Train `network` to read the label from z = M1(x) + η; yields validation accuracy (percent) after each epoch.
 
     Convergence: `settings.patience` epochs without a better validation accuracy, at `settings.min_epochs` or later, by
     a network that has beaten the constant guess at least once: one that still guesses may only be slow to start.
@@ -57,19 +69,17 @@ def fit(
     generator = Generator(precision.device).manual_seed(seed)
     network = precision.place(network)
     optimiser = torch.optim.Adam(network.parameters(), lr=settings.learning_rate, fused=True)
-    guess = _constant_guess(validation, label)
     best, best_state, curve, since, converged = -1.0, None, [], 0, False
     for epoch in range(settings.max_epochs):
-        _train_epoch(network, optimiser, train, epoch, label, noise, settings.batch_size, precision, generator)
-        accuracy = evaluate(
-            network, validation, label=label, noise=noise, precision=precision, generator=generator, draws=1
-        )
+        _train_epoch(network, optimiser, train, epoch, noise, settings.batch_size, precision, generator)
+        scores = evaluate(network, validation, noise=noise, precision=precision, generator=generator, draws=1)
+        accuracy = scores.accuracy
         curve.append(accuracy)
         since += 1
         if accuracy > best:
             best, best_state, since = accuracy, _kept(network, best_state), 0
         yield accuracy
-        converged = since >= settings.patience and len(curve) >= settings.min_epochs and best > guess
+        converged = since >= settings.patience and len(curve) >= settings.min_epochs and best > validation.largest_share
         if converged:
             break
     network.load_state_dict(best_state)
@@ -78,26 +88,24 @@ def fit(
 
 def evaluate(
     network: nn.Module,
-    features: Features,
+    target: LabelledFeatures,
     *,
-    label: Label,
-    noise: GaussianNoise,
+    noise: nn.Module,
     precision: Precision,
     generator: Generator,
     draws: int = EVALUATION_DRAWS,
-) -> float:
-    """Accuracy in percent over every sample of `features`, averaged over fresh draws of the noise."""
+) -> Scores:
+    """What `network` reads of every sample, each of `draws` times under fresh noise."""
     network.eval()
-    draws = draws if noise.sigma > 0 else 1
-    correct = torch.zeros((), dtype=torch.int64, device=precision.device)
+    predicted = []
     with torch.no_grad():
-        for _ in range(draws):
-            for clean, utility, private in features.batches(512):
-                labels = utility if label == "utility" else private
+        for _ in range(draws if noise.is_random else 1):
+            answers = torch.empty_like(target.labels)
+            for clean, rows in target.features.batches(512):
                 with precision.autocast():
-                    logits = network(noise(clean, generator))
-                correct += (predictions(logits) == labels).sum()
-    return 100.0 * correct.item() / (features.num_samples * draws)
+                    answers[rows] = predictions(network(noise(clean, generator)))
+            predicted.append(answers)
+    return count_hits(predicted, target.labels)
 
 
 def _kept(network: nn.Module, state: dict[str, Tensor] | None) -> dict[str, Tensor]:
@@ -109,34 +117,27 @@ def _kept(network: nn.Module, state: dict[str, Tensor] | None) -> dict[str, Tens
     return state
 
 
-def _constant_guess(features: Features, label: Label) -> float:
-    """Share of the label's largest class, in percent."""
-    labels = features.labels(label)
-    return 100.0 * labels.bincount().max().item() / len(labels)
-
-
 def _train_epoch(
     network: nn.Module,
     optimiser: torch.optim.Optimizer,
-    features: Features,
+    target: LabelledFeatures,
     epoch: int,
-    label: Label,
-    noise: GaussianNoise,
+    noise: nn.Module,
     batch_size: int,
     precision: Precision,
     generator: Generator,
 ) -> None:
     network.train()
     loss_sum = torch.zeros((), device=precision.device)
-    for clean, utility, private in features.batches(batch_size, shuffle=generator, epoch=epoch):
-        if len(utility) < 2:
+    for clean, rows in target.features.batches(batch_size, shuffle=generator, epoch=epoch):
+        if len(rows) < 2:
             continue  # batch normalisation has no variance to learn from a single image
         with precision.autocast():
             logits = network(noise(clean, generator))
-        loss = classification_loss(logits, utility if label == "utility" else private)
+        loss = classification_loss(logits, target.labels[rows])
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
         optimiser.step()
         loss_sum += loss.detach()
     if not math.isfinite(loss_sum.item()):
-        raise DivergedTraining(f"attack on the {label} label, epoch {epoch + 1}: the loss is not finite")
+        raise DivergedTraining(f"attack, epoch {epoch + 1}: the loss is not finite")

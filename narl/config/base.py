@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, get_origin
 
 from pydantic import BaseModel, ConfigDict, model_validator
 
@@ -18,6 +18,13 @@ class Strict(BaseModel):
         if isinstance(content, dict):
             for name, info in cls.model_fields.items():
                 value = content.get(info.alias or name, content.get(name))
-                if isinstance(value, bool) and info.annotation is not bool:
+                if info.annotation is not bool and (isinstance(value, bool) or _holds_boolean(value, info.annotation)):
                     raise ValueError(f"{info.alias or name}: true and false are not legal here")
         return content
+
+
+def _holds_boolean(value: Any, annotation: Any) -> bool:
+    """Whether a list, or a mapping that is no model of its own, has true or false in it."""
+    if isinstance(value, dict) and get_origin(annotation) is dict:
+        value = list(value.values())
+    return isinstance(value, (list, tuple)) and any(isinstance(item, bool) for item in value)

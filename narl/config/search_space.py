@@ -1,18 +1,19 @@
-"""What to search: architectures, split points, σ, λ, objectives, budgets and the means to search with."""
+"""What to search: methods, architectures, split points, σ, λ, objectives, budgets and the means to search with."""
 
 from __future__ import annotations
 
-import math
-from contextlib import suppress
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Literal
 
-from pydantic import Discriminator, Field, Tag, field_validator, model_validator
+from pydantic import Field, field_serializer, field_validator, model_validator
 
 from narl.config.base import Strict
 from narl.config.load import build, read_yaml
+from narl.config.method_space import Architectures, MethodSpace, check_options, options_by_name
+from narl.config.methods import METHODS
 from narl.config.pipeline import Pipeline
 from narl.config.trial import Attack, Training, with_pipeline
+from narl.config.values import Choices, Values
 from narl.errors import unknown_name
 from narl.objectives import OBJECTIVES
 from narl.records import COST_NAMES, stable_hash
@@ -21,68 +22,6 @@ from narl.records import COST_NAMES, stable_hash
 FREE_KEYS = ("name", "trials", "time_budget_minutes", "resources", "sampler")
 
 SamplerName = Literal["tpe", "nsga2", "nsga3", "gp", "random", "qmc"]
-
-
-class Range(Strict):
-    """Values from `low` to `high`, both included; on a logarithmic scale if `log`."""
-
-    low: float = Field(ge=0)
-    high: float = Field(ge=0)
-    log: bool = False
-
-    @model_validator(mode="after")
-    def _ordered(self):
-        if self.low >= self.high:
-            raise ValueError(f"low {self.low:g} must be below high {self.high:g}")
-        if self.log and self.low == 0:
-            raise ValueError("a logarithmic range must start above 0")
-        return self
-
-
-class Choices(Strict):
-    """One of the listed values."""
-
-    choices: tuple[float, ...] = Field(min_length=1)
-
-    @field_validator("choices")
-    @classmethod
-    def _legal(cls, value):
-        if any(v < 0 for v in value):
-            raise ValueError(f"values must be >= 0, got {min(value):g}")
-        if len(set(value)) != len(value):
-            raise ValueError("values must be distinct")
-        return value
-
-
-def _range_or_choices(value: Any) -> str:
-    chosen = isinstance(value, Choices) or (isinstance(value, dict) and "choices" in value)
-    return "choices" if chosen else "range"
-
-
-# Told apart by their keys, so that a mistake in one is not explained by the rules of the other.
-Values = Annotated[
-    Annotated[Range, Tag("range")] | Annotated[Choices, Tag("choices")], Discriminator(_range_or_choices)
-]
-
-
-class Architecture(Strict):
-    """Split points to search: `all`, or a list of them."""
-
-    split_points: Literal["all"] | tuple[int, ...] = "all"
-
-    @field_validator("split_points", mode="before")
-    @classmethod
-    def _list_or_all(cls, value):
-        if value != "all" and not isinstance(value, (list, tuple)):
-            raise ValueError("expected all, or a list of split points")
-        return value
-
-    @field_validator("split_points")
-    @classmethod
-    def _distinct(cls, value):
-        if value != "all" and (not value or len(set(value)) != len(value)):
-            raise ValueError("list at least one split point, each once")
-        return value
 
 
 class Resources(Strict):
@@ -98,15 +37,17 @@ class Resources(Strict):
 class SearchSpace(Strict):
     """One search. Budgets bound costs, which are known before training: what exceeds one is never trained.
 
-    `uplink_dtype` is what a value of z is counted as when sent; accuracies are measured on unrounded features.
+    `method` is a name, a list of names, or names with options; `architectures`, `sigma` and `lambda` are for every
+    method that has no own. `uplink_dtype` is what a value of z is counted as when sent; accuracies are measured on
+    unrounded features.
     """
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")
     pipeline: Pipeline
-    method: Literal["narl"] = "narl"
-    architectures: dict[str, Architecture] = Field(min_length=1)
-    sigma: Values
-    lambda_: Values = Field(alias="lambda")
+    method: dict[str, MethodSpace] = Field({"narl": MethodSpace()}, min_length=1)
+    architectures: Architectures | None = None
+    sigma: Values | None = None
+    lambda_: Values | None = Field(None, alias="lambda")
     objectives: tuple[str, ...] = ("delta", "client_gflops", "client_memory_mib")
     budgets: dict[str, float] = {}
     uplink_dtype: Literal["float32", "float16", "int8"] = "float32"
@@ -118,30 +59,41 @@ class SearchSpace(Strict):
     attack: Attack = Attack()
     resources: Resources = Resources()
 
-    @field_validator("sigma", "lambda_", mode="before")
+    @field_validator("method", mode="before")
     @classmethod
-    def _shorthand(cls, value):
-        """A number is one choice; a list is choices."""
-        if isinstance(value, str):
-            with suppress(ValueError):
-                value = float(value)  # YAML takes 1e-3, without a dot, for a string
-        if isinstance(value, (int, float)):
-            if not math.isfinite(value) or value < 0:
-                raise ValueError(f"must be a finite number >= 0, got {value}")
-            return {"choices": [value]}
-        if isinstance(value, (list, tuple)):
-            return {"choices": value}
-        if not isinstance(value, (dict, Range, Choices)):
-            raise ValueError("expected a number, a list of numbers or {low, high}")
+    def _by_name(cls, value):
+        return options_by_name(value)
+
+    @field_validator("method")
+    @classmethod
+    def _legal_options(cls, value):
+        for method, chosen in value.items():
+            check_options(method, chosen)
         return value
 
-    @field_validator("architectures", mode="before")
-    @classmethod
-    def _bare_name_means_all(cls, value):
-        """`resnet18:` with nothing after it searches every split point."""
-        if not isinstance(value, dict):
-            return value
-        return {name: {} if chosen is None else chosen for name, chosen in value.items()}
+    @model_validator(mode="after")
+    def _given_where_used(self):
+        """What is given at the top level must be searched by some method, and what a method searches must be given."""
+        uses_by_key = {
+            "architectures": set(self.method),
+            "sigma": {method for method in self.method if METHODS[method].uses_sigma},
+            "lambda": {method for method in self.method if METHODS[method].uses_lambda},
+        }
+        for key, users in uses_by_key.items():
+            field = key.replace("lambda", "lambda_")
+            without = [method for method in self.method if method in users and not getattr(self.method[method], field)]
+            if without and getattr(self, field) is None:
+                raise ValueError(f"missing key {key!r}, which method {without[0]} searches")
+            if not without and getattr(self, field) is not None:
+                reason = "each has its own" if users else f"{', '.join(self.method)} has none"
+                raise ValueError(f"{key}: no method would search it ({reason}); leave it out")
+        return self
+
+    @field_serializer("method", mode="wrap")
+    def _one_method_by_its_name(self, value, handler):
+        content = handler(value)
+        (first, options), *others = content.items()
+        return content if options or others else first
 
     @field_validator("objectives")
     @classmethod
@@ -163,12 +115,26 @@ class SearchSpace(Strict):
                 raise ValueError(f"budget {name} must be above 0, got {bound:g}")
         return value
 
+    def of_method(self, name: str) -> MethodSpace:
+        """All that one method searches: settings that were not given have their default, what it does not use is 0."""
+        options, chosen = METHODS[name], self.method[name]
+        nothing = Choices(choices=(0,))
+        defaults = {key: Choices(choices=(setting.default,)) for key, setting in options.settings.items()}
+        return MethodSpace(
+            architectures=chosen.architectures or self.architectures,
+            sigma=(chosen.sigma or self.sigma) if options.uses_sigma else nothing,
+            lambda_=(chosen.lambda_ or self.lambda_) if options.uses_lambda else nothing,
+            **{**defaults, **chosen.settings},
+        )
+
     @property
     def content_hash(self) -> str:
         """Changes with anything that would make trials incomparable; not with how many run, how long or where."""
         content = self.model_dump(exclude=set(FREE_KEYS), by_alias=True)
         content["pipeline"]["loader"] = None
         content["pipeline"]["source"].pop("download", None)
+        if content["pipeline"]["augment"]["color_jitter"] == 0:  # searches from before there was one can be resumed
+            del content["pipeline"]["augment"]["color_jitter"]
         return stable_hash(content)
 
 

@@ -111,25 +111,40 @@ def verify_bundle(folder: Path | str) -> dict[str, Any]:
     return manifest
 
 
-def load_bundle(folder: Path | str) -> tuple[Obfuscator, nn.Module, dict[str, Any]]:
+def load_bundle(folder: Path | str, noise_key: bytes | None = None) -> tuple[Obfuscator, nn.Module, dict[str, Any]]:
     """The client's obfuscator and the server's network, in evaluation mode on the CPU, and the configuration.
+
+    Args:
+        noise_key: at least 32 secret bytes that decide keyed noise, never stored; None: random ones, the same for the
+            life of the process, after which an image gets other noise. Other bundles get other noise from one key.
 
     Raises:
         NarlError: the bundle fails `verify_bundle`, or its weights do not fit its configuration.
+        ConfigError: a key that is too short, or a key for noise that is not keyed.
     """
-    from narl.models.split import build_obfuscator, build_rest
+    from narl.methods.catalogue import halves_of
+    from narl.models.keyed_noise import noise_of_client
 
     folder = Path(folder)
-    verify_bundle(folder)
+    manifest = verify_bundle(folder)
     config = read_yaml(folder / CONFIG)
     point = build(Point, config.get("trial"), f"{folder / CONFIG}: trial")
     outputs = config.get("utility_outputs")
     if not isinstance(outputs, int) or isinstance(outputs, bool) or outputs < 1:
         raise ConfigError(f"{folder / CONFIG}: utility_outputs must be a whole number above 0, got {outputs!r}")
-    client = build_obfuscator(arch=point.arch, split=point.split, sigma=point.sigma, seed=point.seed)
-    server = build_rest(arch=point.arch, split=point.split, num_outputs=outputs, seed=point.seed)
+    size = config.get("image_size")
+    if not isinstance(size, int) or isinstance(size, bool) or size < 1:
+        raise ConfigError(f"{folder / CONFIG}: image_size must be a whole number above 0, got {size!r}")
+    halves = halves_of(point.to_record(), size)
+    client = halves.client(seed=point.seed)
+    server = halves.rest(num_outputs=outputs, seed=point.seed)
     for module, name in ((client, CLIENT), (server, SERVER)):
         _load_tensors(module, folder / name)
+    if point.noise == "keyed":
+        identity = (manifest["files"][name]["sha256"] for name in (CLIENT, CONFIG))
+        client.noise = noise_of_client(client.noise.sigma, noise_key, *identity)
+    elif noise_key is not None:
+        raise ConfigError(f"{folder} adds fresh noise, which takes no key: leave noise_key out")
     return client.eval(), server.eval(), config
 
 

@@ -38,7 +38,7 @@ class Obfuscator(nn.Module):
 
     def forward(self, x: Tensor, generator: torch.Generator | None = None) -> Tensor:
         """z = M1(x) + eta: [B, 3, H, W] in [0, 1] -> [B, C, h, w], eta drawn from `generator` (on x's device)."""
-        return self.noise(self.features(x), generator)
+        return self.noise.for_images(x)(self.features(x), generator)
 
 
 def build_obfuscator(*, arch: str, split: int, sigma: float, seed: int) -> Obfuscator:

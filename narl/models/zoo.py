@@ -141,6 +141,12 @@ def _vgg11_bn(num_outputs: int) -> Stages:
     return _cut(net, ends=[3, 7, 11, 14, 18, 21, 25, 28])
 
 
+def _vgg16_bn(num_outputs: int) -> Stages:
+    """Cut as VGG11 is: split 4 is `features[:13]`, the first two blocks (the paper's DeepObfuscator)."""
+    net = models.vgg16_bn(weights=None, num_classes=num_outputs)
+    return _cut(net, ends=[3, 6, 10, 13, 17, 20, 23, 27, 30, 33, 37, 40, 43])
+
+
 def _cut(net: models.AlexNet | models.VGG, ends: Sequence[int]) -> Stages:
     """Stage k is `net.features` from the (k-1)-th to the k-th end; what is left belongs to the head."""
     starts = [0, *ends[:-1]]
@@ -180,5 +186,6 @@ ZOO: dict[str, Architecture] = {
     "efficientnet_b0": Architecture("efficientnet_b0", _efficientnet_b0),
     "alexnet": Architecture("alexnet", _alexnet, min_size=63),
     "vgg11_bn": Architecture("vgg11_bn", _vgg11_bn, min_size=32),
+    "vgg16_bn": Architecture("vgg16_bn", _vgg16_bn, min_size=32),
     "shufflenet_v2_x1_0": Architecture("shufflenet_v2_x1_0", _shufflenet_v2_x1_0),
 }

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from narl.data.dataset import BatchLoader
 from narl.errors import DivergedTraining
@@ -21,7 +21,9 @@ DIVERGED_ABOVE_CHANCE = 100
 class Method(Protocol):
     """What the loop needs of a training method."""
 
-    networks: tuple[nn.Module, ...]
+    def num_epochs(self, configured: int) -> int: ...
+
+    def begin_epoch(self, epoch: int, configured: int) -> None: ...
 
     def step(self, images: Tensor, utility: Tensor, private: Tensor): ...
 
@@ -38,14 +40,13 @@ class EpochLosses:
 def train(
     method: Method, loader: BatchLoader, *, epochs: int, num_utility_classes: int, device: torch.device
 ) -> Iterator[EpochLosses]:
-    """Train for `epochs`, yielding after each.
+    """Train for as many epochs as the method makes of `epochs`, yielding after each.
 
     Raises:
         DivergedTraining: a loss is not finite, or the task loss is beyond `DIVERGED_ABOVE_CHANCE`.
     """
-    for network in method.networks:
-        network.train()
-    for epoch in range(epochs):
+    for epoch in range(method.num_epochs(epochs)):
+        method.begin_epoch(epoch, epochs)
         task_sum = torch.zeros((), device=device)
         leak_sum = torch.zeros((), device=device)
         seen = 0

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from narl.attacks.features import CachedFeatures, StreamedFeatures, features_of
-from narl.attacks.fit import evaluate, fit
+from narl.attacks.fit import LabelledFeatures, evaluate, fit
 from narl.attacks.floor import label_floor
 from narl.config.load import build
 from narl.config.pipeline import Pipeline
@@ -47,7 +47,7 @@ def test_floor_is_what_the_best_rule_from_the_utility_label_scores(pairs):
     assert label_floor(utility, private) >= 100 * np.bincount(private).max() / len(private) - 1e-9
 
 
-def toy_features(count: int, seed: int) -> CachedFeatures:
+def toy_features(count: int, seed: int, label: str) -> LabelledFeatures:
     """Private label 0..2 in the mean of one channel each; utility label independent of it in the fourth."""
     generator = torch.Generator().manual_seed(seed)
     private = torch.randint(3, (count,), generator=generator)
@@ -55,7 +55,7 @@ def toy_features(count: int, seed: int) -> CachedFeatures:
     clean = torch.zeros(count, 4, 2, 2)
     clean[torch.arange(count), private] = 3.0
     clean[:, 3] = 3.0 * utility[:, None, None]
-    return CachedFeatures(clean, utility, private)
+    return LabelledFeatures(CachedFeatures(clean), utility if label == "utility" else private)
 
 
 def head(outputs: int) -> nn.Module:
@@ -66,9 +66,8 @@ def head(outputs: int) -> nn.Module:
 def run_fit(label, sigma, *, settings=Attack(max_epochs=12, patience=3, batch_size=32), seed=0, network=None):
     steps = fit(
         network or head(1 if label == "utility" else 3),
-        toy_features(600, 1),
-        toy_features(200, 2),
-        label=label,
+        toy_features(600, 1, label),
+        toy_features(200, 2, label),
         noise=GaussianNoise(sigma),
         settings=settings,
         precision=CPU,
@@ -80,13 +79,12 @@ def run_fit(label, sigma, *, settings=Attack(max_epochs=12, patience=3, batch_si
 def score(result, label, sigma, draws=4):
     return evaluate(
         result.network,
-        toy_features(500, 3),
-        label=label,
+        toy_features(500, 3, label),
         noise=GaussianNoise(sigma),
         precision=CPU,
         generator=torch.Generator().manual_seed(9),
         draws=draws,
-    )
+    ).accuracy
 
 
 def test_an_attacker_reads_what_is_there_and_only_noise_stops_it():
@@ -130,14 +128,14 @@ def test_same_seed_same_attack_other_seed_other_noise():
 
 
 def test_every_sample_is_seen_once_in_an_order_of_the_generators():
-    features = toy_features(50, 0)
+    features = CachedFeatures(torch.zeros(50, 1, 1, 1))
     orders = []
     for seed in (0, 0, 1):
-        seen = [b[2] for b in features.batches(16, shuffle=torch.Generator().manual_seed(seed))]
+        seen = [rows for _, rows in features.batches(16, shuffle=torch.Generator().manual_seed(seed))]
         assert [len(b) for b in seen] == [16, 16, 16, 2]
         orders.append(torch.cat(seen).tolist())
     assert orders[0] == orders[1] != orders[2]
-    assert sorted(orders[0]) == sorted(features.private.tolist())
+    assert sorted(orders[0]) == list(range(50))
 
 
 class CountingObfuscator(Obfuscator):
@@ -176,24 +174,16 @@ def full_disk(monkeypatch):
     monkeypatch.setattr(shutil, "disk_usage", lambda folder: SimpleNamespace(free=0))
 
 
-def test_labels_are_those_of_the_batches_and_cost_no_features(cache):
-    check_labels(1 << 30, CachedFeatures)
-
-
-def test_labels_of_streamed_features_too(cache, full_disk):
-    check_labels(0, StreamedFeatures)
-
-
-def check_labels(limit, kind):
+@pytest.mark.parametrize("shuffled", [False, True])
+def test_streamed_features_are_those_of_the_cache_row_by_row(cache, full_disk, shuffled):
     obfuscator = CountingObfuscator()
-    features = digits_features("validation", obfuscator, limit)
-    assert isinstance(features, kind)
-    before = obfuscator.calls
-    labels = features.labels("utility"), features.labels("private")
-    assert obfuscator.calls == before
-    _, utility, private = zip(*features.batches(32), strict=True)
-    assert torch.equal(labels[0], torch.cat(utility)) and torch.equal(labels[1], torch.cat(private))
-    assert [set(label.tolist()) for label in labels] == [{0, 1}, set(range(10))]
+    memory, streamed = (digits_features("validation", obfuscator, limit) for limit in (1 << 30, 0))
+    assert isinstance(memory, CachedFeatures) and isinstance(streamed, StreamedFeatures)
+    seen = []
+    for clean, rows in streamed.batches(32, shuffle=torch.Generator().manual_seed(3) if shuffled else None):
+        assert torch.equal(clean, memory.clean[rows])
+        seen += rows.tolist()
+    assert sorted(seen) == list(range(70)) and (seen != sorted(seen)) == shuffled
 
 
 @pytest.mark.parametrize("shuffled", [False, True])
@@ -216,9 +206,8 @@ def test_a_mapped_file_gives_the_batches_that_memory_gives_and_leaves_nothing(ca
 def test_a_batch_holds_the_rows_of_its_order_whatever_the_memory_layout():
     generator = torch.Generator().manual_seed(0)
     clean = torch.randn(10, 4, 3, 2, generator=generator)
-    labels = torch.arange(10)
     for layout in (torch.contiguous_format, torch.channels_last):
-        features = CachedFeatures(clean.to(memory_format=layout), labels, labels)
-        for batch, rows, _ in features.batches(4, shuffle=torch.Generator().manual_seed(1)):
+        features = CachedFeatures(clean.to(memory_format=layout))
+        for batch, rows in features.batches(4, shuffle=torch.Generator().manual_seed(1)):
             assert torch.equal(batch, clean[rows])
             assert batch.is_contiguous(memory_format=torch.channels_last)

@@ -16,6 +16,7 @@ from narl.models.split import build_obfuscator, build_rest
 CONFIG = {
     "pipeline": {"name": "digits"},
     "trial": {"arch": "resnet18", "split": 2, "sigma": 0.5, "lambda": 0.01, "seed": 3, "method": "narl"},
+    "image_size": 32,
     "utility_outputs": 1,
 }
 
@@ -168,7 +169,7 @@ def test_unfinished_or_broken_manifest(bundle):
     ],
 )
 def test_configuration_that_does_not_fit_the_weights(halves, tmp_path, trial, outputs, message):
-    write(tmp_path / "b", halves, config={"trial": trial, "utility_outputs": outputs})
+    write(tmp_path / "b", halves, config={"trial": trial, "image_size": 32, "utility_outputs": outputs})
     with pytest.raises(NarlError, match=message):
         load_bundle(tmp_path / "b")
 

@@ -42,6 +42,7 @@ def stages(arch: str) -> list[nn.Module]:
         ("mobilenet_v2", 16, "0.3585", "3.97"),
         ("alexnet", 4, "0.6679", "7.17"),
         ("vgg11_bn", 5, "5.8864", "8.19"),
+        ("vgg16_bn", 4, "6.00", "1.00"),
     ],
 )
 def test_a_clients_cost_is_what_the_paper_prints(arch, split, gflops, mib):

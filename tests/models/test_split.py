@@ -7,7 +7,6 @@ from hypothesis import strategies as st
 from test_zoo import ARCHS, torchvision_network
 
 from narl.errors import ConfigError
-from narl.models.heads import ADVERSARIES, build_adversary
 from narl.models.split import build_obfuscator, build_rest, feature_shape, seeded, whole_network
 from narl.models.zoo import ZOO
 
@@ -98,47 +97,3 @@ def test_builders_refuse_what_is_not_there(build):
         build(arch="resnet18", split=0, seed=0, **extra)
     with pytest.raises(ConfigError, match="unknown architecture"):
         build(arch="resnet19", split=1, seed=0, **extra)
-
-
-@pytest.mark.parametrize("name", ADVERSARIES)
-@pytest.mark.parametrize(("split", "size"), [(1, 64), (5, 64), (5, 8)])
-def test_adversaries_map_features_to_logits_reproducibly(name, split, size):
-    shape = feature_shape("shufflenet_v2_x1_0", split, size)
-    z = torch.randn(4, *shape, generator=torch.Generator().manual_seed(0))
-    build = {"arch": "shufflenet_v2_x1_0", "split": split, "feature_shape": shape, "num_outputs": 7}
-    first, again = (build_adversary(name, seed=3, **build).eval() for _ in range(2))
-    other = build_adversary(name, seed=4, **build).eval()
-    assert first(z).shape == (4, 7)
-    assert torch.equal(first(z), again(z))
-    assert not torch.equal(first(z), other(z))
-
-
-def test_the_rest_as_adversary_is_m2():
-    adversary = build_adversary(
-        "rest", arch="shufflenet_v2_x1_0", split=3, feature_shape=(232, 2, 2), num_outputs=2, seed=5
-    )
-    m2 = build_rest(arch="shufflenet_v2_x1_0", split=3, num_outputs=2, seed=5)
-    assert all(
-        torch.equal(a, b) for a, b in zip(adversary.state_dict().values(), m2.state_dict().values(), strict=True)
-    )
-
-
-def test_an_unknown_adversary_is_named():
-    with pytest.raises(ConfigError, match="unknown adversary 'mpl'.*did you mean 'mlp'"):
-        build_adversary("mpl", arch="resnet18", split=1, feature_shape=(64, 8, 8), num_outputs=2, seed=0)
-
-
-def test_the_mlp_learns_what_no_linear_head_can_at_any_scale():
-    """Label = sign of a product of two features: a linear head stays near 50 %."""
-    generator = torch.Generator().manual_seed(0)
-    z = 1000 * torch.randn(512, 2, 1, 1, generator=generator)
-    label = (z.prod(dim=1).flatten() > 0).float()
-    mlp = build_adversary("mlp", arch="resnet18", split=4, feature_shape=(2, 1, 1), num_outputs=1, seed=0)
-    optimizer = torch.optim.Adam(mlp.parameters(), lr=1e-2)
-    for _ in range(60):
-        optimizer.zero_grad()
-        torch.nn.functional.binary_cross_entropy_with_logits(mlp(z).flatten(), label).backward()
-        optimizer.step()
-    with torch.no_grad():
-        accuracy = ((mlp.eval()(z).flatten() > 0) == label.bool()).float().mean().item()
-    assert accuracy > 0.9

@@ -10,7 +10,14 @@ from narl.models.split import seeded, whole_network
 from narl.models.zoo import ZOO, architecture, check_size, check_split, skeleton
 
 ARCHS = sorted(ZOO)
-PAPER_SPLITS = [("resnet18", 1), ("resnet18", 4), ("mobilenet_v2", 16), ("alexnet", 4), ("vgg11_bn", 5)]
+PAPER_SPLITS = [
+    ("resnet18", 1),
+    ("resnet18", 4),
+    ("mobilenet_v2", 16),
+    ("alexnet", 4),
+    ("vgg11_bn", 5),
+    ("vgg16_bn", 4),
+]
 
 
 def torchvision_network(arch: str, num_outputs: int = 1) -> nn.Module:

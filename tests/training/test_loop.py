@@ -13,9 +13,15 @@ class Fixed:
     """A method whose losses are given, one a step."""
 
     def __init__(self, task, leak):
-        self.networks = ()
+        self.begun = []
         self._losses = iter(zip(task, leak, strict=True))
         self.counts = []
+
+    def num_epochs(self, configured):
+        return configured
+
+    def begin_epoch(self, epoch, configured):
+        self.begun.append((epoch, configured))
 
     def step(self, images, utility, private):
         assert images.dtype == torch.float32 and images.max() <= 1
@@ -43,6 +49,7 @@ def test_epoch_losses_are_means_over_images_and_a_lone_image_is_left_out():
     method = Fixed([1.0, 4.0], [2.0, 5.0])
     (losses,) = run(method, [4, 2, 1])
     assert method.counts == [4, 2]
+    assert method.begun == [(0, 1)]
     assert losses.task == pytest.approx((4 * 1 + 2 * 4) / 6) and losses.leak == pytest.approx(3.0)
 
 

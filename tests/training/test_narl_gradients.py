@@ -6,24 +6,17 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from narl.methods.base import Ingredients
+from narl.methods.catalogue import halves_of
 from narl.methods.narl import Narl
-from narl.models.split import build_obfuscator, build_rest
+from narl.records import TrialConfig
 from narl.training.classification import classification_loss, predictions
 from narl.training.precision import Precision
 
-CPU = Precision(torch.device("cpu"), torch.float32)
-
 
 def method(lambda_: float, sigma: float, arch: str = "resnet18", split: int = 2) -> Narl:
-    return Narl(
-        obfuscator=build_obfuscator(arch=arch, split=split, sigma=sigma, seed=0),
-        task=build_rest(arch=arch, split=split, num_outputs=1, seed=1),
-        adversary=build_rest(arch=arch, split=split, num_outputs=5, seed=2),
-        lambda_=lambda_,
-        learning_rate=1e-3,
-        precision=CPU,
-        noise=torch.Generator().manual_seed(3),
-    )
+    point = TrialConfig(arch, split, sigma, lambda_)
+    return Narl(Ingredients(point, halves_of(point, 32), 1, 5, 1e-3, "float32", torch.device("cpu")))
 
 
 def batch(count: int = 6):
@@ -43,7 +36,7 @@ def test_gradients_are_those_of_the_three_objectives(lambda_, sigma):
     images = images.double()
     ours.accumulate_gradients(images, utility, private)
 
-    z = plain.obfuscator(images, plain.noise)
+    z = plain.client(images, plain.noise)
     task = classification_loss(plain.task(z), utility)
     leak = classification_loss(plain.adversary(z), private)
     objectives = (task - lambda_ * leak, task, leak)
@@ -59,7 +52,7 @@ def test_without_lambda_the_adversary_learns_and_the_obfuscator_does_not_hear_it
     for labels in (private, private.flip(0)):
         ours = method(0.0, 1.0)
         ours.accumulate_gradients(images, utility, labels)
-        gradients.append([p.grad for p in ours.obfuscator.parameters()])
+        gradients.append([p.grad for p in ours.client.parameters()])
         assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in list(ours.adversary.parameters())[-1:])
     assert all(torch.equal(a, b) for a, b in zip(*gradients))
 

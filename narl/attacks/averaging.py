@@ -1,0 +1,77 @@
+"""The averaging attack: an attacker who sees n answers to one image averages them.
+
+Fresh noise falls as it is averaged: the mean of n answers is M1(x) plus noise of σ/√n exactly, so the attacker is
+trained and tested at that noise and nothing is simulated. n = ∞ is the client without its noise, which is also the
+positive control: what it does not find there, it could not have found at any n.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Generator as Steps
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from narl.attacks.target import AttackEpoch, Reading, Target, strongest
+
+QUERIES = (1, 4, 16, 64, 256, math.inf)
+# The query budget: leakage may rise by so many points over that of one query.
+TOLERANCE_POINTS = 5.0
+
+
+@dataclass(frozen=True)
+class Averaging:
+    """What the strongest adversary reads from the mean of n answers.
+
+    Attributes:
+        readings: by n, the strongest adversary's.
+        label_floor: percent; leakage is never below it.
+    """
+
+    readings: dict[float, Reading]
+    label_floor: float
+
+    @property
+    def leakage(self) -> dict[float, float]:
+        """Percent by n. An attacker with more answers can throw some away, so it never falls with n."""
+        highest, result = self.label_floor, {}
+        for queries, reading in sorted(self.readings.items()):
+            highest = result[queries] = max(highest, reading.scores.accuracy)
+        return result
+
+    @property
+    def query_budget(self) -> float:
+        """The largest n measured up to which leakage stays within `TOLERANCE_POINTS` of that of one query."""
+        leakage = self.leakage
+        first = leakage[min(leakage)]
+        return max(n for n, percent in leakage.items() if percent <= first + TOLERANCE_POINTS)
+
+
+def average(
+    target: Target, label_floor: float, queries: Sequence[float] = QUERIES, *, known: dict[float, Reading] | None = None
+) -> Steps[AttackEpoch, None, Averaging]:
+    """Read the private label from the mean of n answers, for each n of `queries`.
+
+    Args:
+        known: readings by n that need no second attack, say that of one query.
+
+    Raises:
+        DivergedTraining: an adversary's loss is not finite.
+    """
+    readings = dict(known or {})
+    labels, classes = target.labels("private"), len(target.dataset.private_classes)
+    for n in queries:
+        if n in readings:
+            continue
+        noise = target.client.noise.averaged(n)
+        if noise is target.client.noise and 1 in readings:
+            readings[n] = readings[1]  # keyed noise: the same answer each time
+            continue
+        each = yield from target.read_with_adversaries(labels, classes, noise=noise, prefix=f"{name_of(n)} queries, ")
+        readings[n] = strongest(each)
+    return Averaging(readings, label_floor)
+
+
+def name_of(queries: float) -> str:
+    """`16`, or `∞`."""
+    return "∞" if math.isinf(queries) else f"{queries:g}"

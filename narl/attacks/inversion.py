@@ -1,0 +1,121 @@
+"""White-box inversion: who knows M1 and σ searches the image that explains the answer.
+
+    min_x̂  ‖M1(x̂) − z‖² / 2s² + tv_weight · TV(x̂ − x̄),   s² = max(σ²/n, (rms(z)/20)²)
+
+x̂ is a sigmoid of free parameters, starts at the mean training image x̄, and is found by Adam through the frozen M1; n
+is the number of answers averaged. It is the most probable image under the noise's likelihood and a Laplace prior on
+differences of neighbouring pixels (Mahendran and Vedaldi 2015; against split networks He, Zhang and Lee 2019). Where
+we deviate: the prior is about x̄, so that noise which hides everything leaves x̄ and not a flat image. Without noise
+the likelihood would allow for no error at all, so features are then taken as exact to a twentieth of their root mean
+square. Noise that is not Gaussian (the clipped one of image noise, a bank) is treated as a Gaussian of the same
+deviation.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Generator as Steps
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Generator, Tensor, nn
+
+from narl.attacks.averaging import name_of
+from narl.attacks.image_metrics import ImageComparison, ImageMetrics, psnr
+from narl.attacks.pictures import KEPT, Images, RebuildStep, as_bytes
+from narl.attacks.target import Target
+from narl.models.noise_bank import NoiseBank
+from narl.seeds import derive_seed
+
+STEPS = 1000
+LEARNING_RATE = 0.1
+# Of a difference of 1 between neighbours: the inverse of the typical difference in a picture.
+TV_WEIGHT = 10.0
+EXACT_TO = 0.05
+_SHOWN_EVERY = 100
+
+
+@dataclass(frozen=True)
+class Inversion:
+    """What was found for the first images of the reported split.
+
+    Attributes:
+        metrics: of the images found.
+        mean_image: of the mean training image in place of each: the control, and where the search starts.
+        originals, pictures: the images, and what was found of them, uint8 [K, S, S, 3].
+    """
+
+    metrics: ImageMetrics
+    mean_image: ImageMetrics
+    originals: Tensor
+    pictures: Tensor
+
+    def to_json(self) -> dict[str, Any]:
+        """Metrics of the images found and of mean images, and how many there were."""
+        return {
+            "rebuilt": self.metrics.to_json(),
+            "mean_image": self.mean_image.to_json(),
+            "images": len(self.pictures),
+        }
+
+
+def invert(
+    target: Target,
+    *,
+    count: int = KEPT,
+    queries: float = 1,
+    steps: int = STEPS,
+    learning_rate: float = LEARNING_RATE,
+    tv_weight: float = TV_WEIGHT,
+) -> Steps[RebuildStep, None, Inversion]:
+    """Search the first `count` images of the reported split from their answers; yields now and then.
+
+    Args:
+        queries: answers to one image that the attacker averages, 1 to infinity.
+        learning_rate: of Adam on the sigmoid's argument; falls to 0 along a cosine.
+        tv_weight: 0 or more, per unit of difference between neighbouring pixels in [0, 1].
+
+    Raises:
+        ConfigError: images too small for MS-SSIM.
+    """
+    name = "inversion" if queries == 1 else f"{name_of(queries)} queries, inversion"
+    device = target.precision.device
+    noise = target.client.noise.averaged(queries)
+    generator = Generator(device).manual_seed(derive_seed(target.seed, name))
+    clean, rows = next(iter(target.features[target.report_on].batches(count)))
+    answers = noise(clean, generator) - _mean_of(noise)
+    originals = Images(target.dataset, target.report_on, device)[rows]
+    mean = Images(target.dataset, "train", device).mean().expand_as(originals)
+    # Noise that its own mean does not change is that of a key: repeated answers are equal.
+    averaging = 1.0 if noise is target.client.noise else math.sqrt(queries)
+    scale = max(target.client.noise.sigma / averaging, EXACT_TO * answers.square().mean().sqrt().item())
+
+    argument = mean.clamp(0.02, 0.98).logit().contiguous().requires_grad_()
+    optimiser = torch.optim.Adam([argument], lr=learning_rate)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, T_max=steps)
+    for step in range(steps):
+        found = argument.sigmoid()
+        misfit = (target.client.features(found) - answers).square().sum() / (2 * scale**2)
+        optimiser.zero_grad(set_to_none=True)
+        (misfit + tv_weight * total_variation(found - mean)).backward()
+        optimiser.step()
+        schedule.step()
+        if step % _SHOWN_EVERY == 0:
+            mse = (255 * (found.detach() - originals)).square().mean().item()
+            yield RebuildStep(name, step, psnr(mse))
+    found = argument.detach().sigmoid()
+    of_found, of_mean = (ImageComparison(target.halves.size, device) for _ in range(2))
+    of_found.add(originals, found)
+    of_mean.add(originals, mean)
+    return Inversion(of_found.result(), of_mean.result(), as_bytes(originals), as_bytes(found))
+
+
+def total_variation(images: Tensor) -> Tensor:
+    """Sum of absolute differences between vertical and horizontal neighbours of [B, 3, S, S]; a scalar."""
+    return images.diff(dim=2).abs().sum() + images.diff(dim=3).abs().sum()
+
+
+def _mean_of(noise: nn.Module) -> Tensor | float:
+    """What the noise adds on average, which the attacker knows."""
+    return noise.members.detach().mean(0) if isinstance(noise, NoiseBank) else 0.0

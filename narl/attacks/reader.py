@@ -1,0 +1,42 @@
+"""Who looks at rebuilt images: a network that reads the private label from clean images.
+
+A whole network of the client's architecture, trained on clean training images. A person's eye would do as well: what
+this network reads of an image, the image shows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator as Steps
+
+from narl.attacks.target import AttackEpoch, Reading, Target
+from narl.config.trial import Attack
+from narl.data.dataset import Dataset
+from narl.methods.catalogue import halves_of
+from narl.records import TrialConfig
+from narl.seeds import derive_seed
+from narl.training.classification import num_outputs
+from narl.training.precision import Precision
+
+
+def private_reader(
+    dataset: Dataset, arch: str, *, settings: Attack, precision: Precision, seed: int, report_on: str = "validation"
+) -> Steps[AttackEpoch, None, Reading]:
+    """Train the reader; its scores are those on the clean images of `report_on`. No client takes part.
+
+    Raises:
+        ConfigError: images too small for the architecture.
+        DivergedTraining: its loss is not finite.
+    """
+    halves = halves_of(TrialConfig(arch, 0, 0.0, 0.0, method="image_noise"), dataset.image_size)
+    images = Target(
+        halves.client(seed=0),
+        dataset,
+        halves=halves,
+        settings=settings,
+        precision=precision,
+        seed=seed,
+        report_on=report_on,
+    )
+    outputs = num_outputs(len(dataset.private_classes))
+    network = halves.rest(num_outputs=outputs, seed=derive_seed(seed, "reader"))
+    return (yield from images.read("reader of images", network, images.labels("private")))

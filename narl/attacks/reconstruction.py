@@ -1,0 +1,188 @@
+"""The reconstruction attack (paper §4.4, Table 3): a decoder trained to rebuild the image from what the client sends.
+
+    min_D  mean (D(M1(x) + η) − x)²
+
+The frozen client's training features meet fresh noise in every batch; the decoder's best epoch is chosen on validation
+images. Published: the decoder of `narl.models.decoders` and Adam. Where we deviate: it trains until it stops improving;
+the control is the mean training image, which needs no answer of the client at all; and a network that reads the
+private label from clean images is shown the rebuilt ones, since an image may be far off in every pixel and still show
+who it is.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Generator as Steps
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Generator, Tensor, nn
+from torch.nn import functional as F
+
+from narl.attacks.averaging import name_of
+from narl.attacks.image_metrics import ImageComparison, ImageMetrics, psnr
+from narl.attacks.pictures import KEPT, Images, RebuildStep, as_bytes
+from narl.attacks.scores import Scores, count_hits
+from narl.attacks.target import Reading, Target
+from narl.errors import DivergedTraining
+from narl.models.decoders import build_decoder
+from narl.seeds import derive_seed
+from narl.steps import mapped
+from narl.training.classification import predictions
+
+
+@dataclass(frozen=True)
+class Reconstruction:
+    """What the decoder makes of the reported split, one draw of the noise an image.
+
+    Attributes:
+        metrics: of the rebuilt images.
+        mean_image: of the mean training image in place of each: the control.
+        read_rebuilt, read_clean: what the reader reads of rebuilt images and of clean ones.
+        curve: MSE (0 to 255 scale) on validation images after each epoch.
+        converged: stopped by patience rather than by `max_epochs`.
+        pictures: the split's first images, rows by name, uint8 [K, S, S, 3] each.
+    """
+
+    metrics: ImageMetrics
+    mean_image: ImageMetrics
+    read_rebuilt: Scores
+    read_clean: Scores
+    curve: list[float]
+    converged: bool
+    pictures: dict[str, Tensor]
+
+    def to_json(self) -> dict[str, Any]:
+        """Metrics of rebuilt and of mean images, and the reader's accuracies in percent."""
+        return {
+            "rebuilt": self.metrics.to_json(),
+            "mean_image": self.mean_image.to_json(),
+            "read_rebuilt": self.read_rebuilt.accuracy,
+            "read_clean": self.read_clean.accuracy,
+            "validation_mse": self.curve,
+        }
+
+
+def reconstruct(target: Target, reader: Reading, *, queries: float = 1) -> Steps[RebuildStep, None, Reconstruction]:
+    """Train a decoder on the frozen client and measure what it rebuilds; yields after each epoch.
+
+    Args:
+        reader: see `narl.attacks.reader`; trained for the same reported split.
+        queries: answers to one image that the attacker averages, 1 to infinity.
+
+    Raises:
+        ConfigError: images too small for MS-SSIM.
+        DivergedTraining: the decoder's loss is not finite.
+    """
+    name = "decoder" if queries == 1 else f"{name_of(queries)} queries, decoder"
+    noise = target.client.noise.averaged(queries)
+    images = {split: Images(target.dataset, split, target.precision.device) for split in target.features}
+    decoder = build_decoder(target.halves.feature_shape, target.halves.size, derive_seed(target.seed, name))
+    decoder = target.precision.place(decoder)
+    steps = _fit(decoder, target, images, noise, seed=derive_seed(target.seed, name, "noise"))
+    numbers = iter(range(target.settings.max_epochs))
+    curve, converged = yield from mapped(steps, lambda mse: RebuildStep(name, next(numbers), psnr(mse)))
+    generator = Generator(target.precision.device).manual_seed(derive_seed(target.seed, name, "report"))
+    return _measured(decoder, target, images, noise, generator, reader, curve, converged)
+
+
+def _fit(
+    decoder: nn.Module, target: Target, images: Mapping[str, Images], noise: nn.Module, seed: int
+) -> Steps[float, None, tuple[list[float], bool]]:
+    """Leaves `decoder` with the weights of its best epoch; yields the MSE on validation images."""
+    settings, generator = target.settings, Generator(target.precision.device).manual_seed(seed)
+    optimiser = torch.optim.Adam(decoder.parameters(), lr=settings.learning_rate, fused=True)
+    best, best_state, curve, since, converged = math.inf, {}, [], 0, False
+    while len(curve) < settings.max_epochs and not converged:
+        _train_epoch(decoder, optimiser, target, images["train"], noise, generator, len(curve))
+        curve.append(_mse(decoder, target, images["validation"], noise, generator))
+        since += 1
+        if curve[-1] < best:
+            best, since = curve[-1], 0
+            best_state = {key: tensor.clone() for key, tensor in decoder.state_dict().items()}
+        yield curve[-1]
+        converged = since >= settings.patience and len(curve) >= settings.min_epochs
+    decoder.load_state_dict(best_state)
+    return curve, converged
+
+
+def _train_epoch(
+    decoder: nn.Module,
+    optimiser: torch.optim.Optimizer,
+    target: Target,
+    images: Images,
+    noise: nn.Module,
+    generator: Generator,
+    epoch: int,
+) -> None:
+    decoder.train()
+    loss_sum = torch.zeros((), device=target.precision.device)
+    for clean, rows in target.features["train"].batches(target.settings.batch_size, shuffle=generator, epoch=epoch):
+        if len(rows) < 2:
+            continue  # batch normalisation has no variance to learn from a vector's single image
+        with target.precision.autocast():
+            rebuilt = decoder(noise(clean, generator))
+        loss = F.mse_loss(rebuilt.float(), images[rows])
+        optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        optimiser.step()
+        loss_sum += loss.detach()
+    if not math.isfinite(loss_sum.item()):
+        raise DivergedTraining(f"decoder, epoch {epoch + 1}: the loss is not finite")
+
+
+def _rebuilt(
+    decoder: nn.Module, target: Target, split: str, noise: nn.Module, generator: Generator
+) -> Steps[tuple[Tensor, Tensor], None, None]:
+    """(rebuilt images, positions), batch by batch in the order of the split."""
+    decoder.eval()
+    for clean, rows in target.features[split].batches(256):
+        with torch.no_grad(), target.precision.autocast():
+            rebuilt = decoder(noise(clean, generator))
+        yield rebuilt.float(), rows
+
+
+def _mse(decoder: nn.Module, target: Target, images: Images, noise: nn.Module, generator: Generator) -> float:
+    total, count = 0.0, 0
+    for rebuilt, rows in _rebuilt(decoder, target, "validation", noise, generator):
+        total += (255 * (rebuilt - images[rows])).square().sum(dtype=torch.float64).item()
+        count += rebuilt.numel()
+    return total / count
+
+
+def _measured(
+    decoder: nn.Module,
+    target: Target,
+    images: Mapping[str, Images],
+    noise: nn.Module,
+    generator: Generator,
+    reader: Reading,
+    curve: list[float],
+    converged: bool,
+) -> Reconstruction:
+    device, labels = target.precision.device, target.labels("private")[target.report_on]
+    of_decoder, of_mean = (ImageComparison(target.halves.size, device) for _ in range(2))
+    mean = images["train"].mean()
+    read, pictures = torch.empty_like(labels), {}
+    reader.network.eval()
+    for rebuilt, rows in _rebuilt(decoder, target, target.report_on, noise, generator):
+        originals = images[target.report_on][rows]
+        constant = mean.expand_as(originals)
+        of_decoder.add(originals, rebuilt)
+        of_mean.add(originals, constant)
+        with torch.no_grad(), target.precision.autocast():
+            read[rows.cpu()] = predictions(reader.network(rebuilt)).cpu()
+        if not pictures:
+            rowed = {"original": originals, "mean image": constant, "decoder": rebuilt}
+            pictures = {row: as_bytes(shown[:KEPT]) for row, shown in rowed.items()}
+    return Reconstruction(
+        metrics=of_decoder.result(),
+        mean_image=of_mean.result(),
+        read_rebuilt=count_hits([read], labels),
+        read_clean=reader.scores,
+        curve=curve,
+        converged=converged,
+        pictures=pictures,
+    )

@@ -1,0 +1,49 @@
+"""How often a label was read right, image by image: what accuracies and their intervals are made of."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Scores:
+    """One network's answers on one split.
+
+    Attributes:
+        hits: [N] float32 in 0..1, the share of the noise's draws in which the image's label was read right.
+        labels: [N] int64, the labels.
+    """
+
+    hits: Tensor
+    labels: Tensor
+
+    @property
+    def accuracy(self) -> float:
+        """Percent of the images read right."""
+        return 100.0 * self.hits.double().mean().item()
+
+    @property
+    def by_class(self) -> list[float]:
+        """Percent read right of each class that occurs, in the order of the classes."""
+        hits = self.hits.double()
+        return [100.0 * hits[self.labels == label].mean().item() for label in self.labels.unique()]
+
+    @property
+    def balanced_accuracy(self) -> float:
+        """Mean over the classes of the percentage read right: a constant guess scores 100 / classes."""
+        each = self.by_class
+        return sum(each) / len(each)
+
+    @property
+    def worst_class(self) -> float:
+        """Percent read right of the class that is read worst."""
+        return min(self.by_class)
+
+
+def count_hits(predicted: list[Tensor], labels: Tensor) -> Scores:
+    """Scores of several draws' predictions, each [N], of the labels [N]."""
+    right = torch.stack([draw == labels for draw in predicted])
+    return Scores(right.float().mean(dim=0).cpu(), labels.cpu())

@@ -1,0 +1,161 @@
+"""A frozen client under attack: its clean features of each split, computed once and shared by every attack."""
+
+from __future__ import annotations
+
+import copy
+import itertools
+from collections.abc import Generator as Steps
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from narl.attacks.adversaries import build_adversary
+from narl.attacks.features import Features, Label, features_of
+from narl.attacks.fit import Fit, LabelledFeatures, evaluate, fit
+from narl.attacks.scores import Scores
+from narl.config.trial import Attack
+from narl.data.dataset import Dataset
+from narl.methods.halves import Halves
+from narl.models.split import Obfuscator
+from narl.seeds import derive_seed
+from narl.steps import mapped
+from narl.training.classification import num_outputs
+from narl.training.precision import Precision
+
+Labels = Mapping[str, Tensor]  # split -> int64 [N]
+
+
+@dataclass(frozen=True)
+class AttackEpoch:
+    """Validation accuracy (percent) of one network after one epoch."""
+
+    network: str
+    epoch: int
+    accuracy: float
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What one network reads of the reported split.
+
+    Attributes:
+        network: with the weights of its best epoch on the validation split.
+        curve: its validation accuracy (percent) after each epoch.
+        converged: see `narl.attacks.fit.Fit`.
+    """
+
+    scores: Scores
+    network: nn.Module
+    curve: list[float]
+    converged: bool
+
+
+class Target:
+    """Frozen here: eval mode, no gradients, noise on.
+
+    Args:
+        dataset: opened with train, validation and `report_on`.
+        report_on: the split whose scores are returned, `validation` or `test`.
+        seed: of everything that attacks draw; each network's depends on it and on the network's name alone.
+    """
+
+    def __init__(
+        self,
+        client: Obfuscator,
+        dataset: Dataset,
+        *,
+        halves: Halves,
+        settings: Attack,
+        precision: Precision,
+        seed: int,
+        report_on: str = "validation",
+    ) -> None:
+        self.client = client.eval().requires_grad_(False)
+        self.dataset, self.halves, self.settings, self.precision = dataset, halves, settings, precision
+        self.seed, self.report_on = seed, report_on
+        self.features: dict[str, Features] = {
+            name: features_of(
+                client,
+                dataset,
+                name,
+                device=precision.device,
+                feature_shape=halves.feature_shape,
+                seed=derive_seed(seed, "order"),
+            )
+            for name in {"train": None, "validation": None, report_on: None}
+        }
+
+    def with_settings(self, settings: Attack) -> Target:
+        """The same client and features under other settings."""
+        other = copy.copy(self)
+        other.settings = settings
+        return other
+
+    def labels(self, label: Label) -> dict[str, Tensor]:
+        """The utility or the private label of each split."""
+        return {name: self.dataset.labels(name)[label == "private"] for name in self.features}
+
+    def read(
+        self, name: str, network: nn.Module, labels: Labels, *, noise: nn.Module | None = None
+    ) -> Steps[AttackEpoch, None, Reading]:
+        """Train a fresh `network` to read `labels`, and what it then reads of the reported split.
+
+        Args:
+            name: for progress; decides the draws.
+            noise: the client's own by default.
+
+        Raises:
+            DivergedTraining: its loss is not finite.
+        """
+        noise = noise or self.client.noise
+        labelled = {
+            split: LabelledFeatures(features, labels[split].to(self.precision.device))
+            for split, features in self.features.items()
+        }
+        # Dropout has no generator of its own.
+        torch.manual_seed(derive_seed(self.seed, name, "dropout"))
+        steps = fit(
+            network,
+            labelled["train"],
+            labelled["validation"],
+            noise=noise,
+            settings=self.settings,
+            precision=self.precision,
+            seed=derive_seed(self.seed, name, "noise"),
+        )
+        result = yield from _named(name, steps)
+        scores = evaluate(
+            result.network,
+            labelled[self.report_on],
+            noise=noise,
+            precision=self.precision,
+            generator=torch.Generator(self.precision.device).manual_seed(derive_seed(self.seed, name, "report")),
+        )
+        return Reading(scores, result.network, result.curve, result.converged)
+
+    def read_with_adversaries(
+        self, labels: Labels, num_classes: int, *, noise: nn.Module | None = None, prefix: str = ""
+    ) -> Steps[AttackEpoch, None, dict[str, Reading]]:
+        """What each configured adversary, each with its seeds, reads of `labels`; names start with `prefix`."""
+        readings = {}
+        for number in range(self.settings.seeds):
+            for kind in self.settings.adversaries:
+                name = kind if self.settings.seeds == 1 else f"{kind}_{number}"
+                name = prefix + name
+                network = build_adversary(
+                    kind, self.halves, num_outputs=num_outputs(num_classes), seed=derive_seed(self.seed, name)
+                )
+                readings[name] = yield from self.read(name, network, labels, noise=noise)
+        return readings
+
+
+def strongest(readings: Mapping[str, Reading]) -> Reading:
+    """The adversary that reads most on the reported split."""
+    return max(readings.values(), key=lambda reading: reading.scores.accuracy)
+
+
+def _named(network: str, accuracies: Steps[float, None, Fit]) -> Steps[AttackEpoch, None, Fit]:
+    epochs = itertools.count()
+    return mapped(accuracies, lambda accuracy: AttackEpoch(network, next(epochs), accuracy))

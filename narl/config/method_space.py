@@ -1,0 +1,107 @@
+"""What a search varies of one method: its own settings, and what it searches in place of the top level's values."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, ConfigDict, Field, field_validator, model_serializer
+
+from narl.config.base import Strict
+from narl.config.methods import METHODS, check_method, check_setting
+from narl.config.values import Range, Values
+from narl.errors import unknown_name
+
+
+class Architecture(Strict):
+    """Split points to search: `all`, or a list of them."""
+
+    split_points: Literal["all"] | tuple[int, ...] = "all"
+
+    @field_validator("split_points", mode="before")
+    @classmethod
+    def _list_or_all(cls, value):
+        if value != "all" and not isinstance(value, (list, tuple)):
+            raise ValueError("expected all, or a list of split points")
+        return value
+
+    @field_validator("split_points")
+    @classmethod
+    def _distinct(cls, value):
+        if value != "all" and (not value or len(set(value)) != len(value)):
+            raise ValueError("list at least one split point, each once")
+        return value
+
+
+def _bare_name_means_all(value: Any) -> Any:
+    """`resnet18:` with nothing after it searches every split point."""
+    if not isinstance(value, dict):
+        return value
+    return {name: {} if chosen is None else chosen for name, chosen in value.items()}
+
+
+Architectures = Annotated[dict[str, Architecture], Field(min_length=1), BeforeValidator(_bare_name_means_all)]
+
+
+class MethodSpace(Strict):
+    """The options of one method. The names of its settings are keys beside these: `disco: {rho: 0.5}`.
+
+    Attributes:
+        architectures, sigma, lambda_: searched in place of the top level's; None means those.
+    """
+
+    model_config = ConfigDict(extra="allow")
+    __pydantic_extra__: dict[str, Values]
+
+    architectures: Architectures | None = None
+    sigma: Values | None = None
+    lambda_: Values | None = Field(None, alias="lambda")
+
+    @property
+    def settings(self) -> dict[str, Values]:
+        """The method's own settings by name."""
+        return dict(self.__pydantic_extra__)
+
+    @model_serializer(mode="wrap")
+    def _without_what_is_not_there(self, handler):
+        return {key: value for key, value in handler(self).items() if value is not None}
+
+
+def options_by_name(given: Any) -> dict[str, Any]:
+    """`disco`, `[disco]` and `{disco: {}}` alike as the last; options are checked by name alone.
+
+    Raises:
+        ValueError: no such method, or an option that the method lacks, with the nearest name.
+    """
+    if isinstance(given, str):
+        given = [given]
+    if isinstance(given, (list, tuple)) and all(isinstance(name, str) for name in given):
+        if len(set(given)) != len(given):
+            raise ValueError("name each method once")
+        given = dict.fromkeys(given)
+    if not isinstance(given, dict):
+        raise ValueError("expected a method, a list of methods, or a mapping of methods to their options")
+    for method, options in given.items():
+        check_method(method)
+        for option in options if isinstance(options, dict) else ():
+            _check_option(method, option)
+    return {method: {} if options is None else options for method, options in given.items()}
+
+
+def _check_option(method: str, option: str) -> None:
+    uses = {"sigma": METHODS[method].uses_sigma, "lambda": METHODS[method].uses_lambda}
+    if not uses.get(option, True):
+        raise ValueError(f"method {method} has no {option}: leave it out")
+    legal = [*METHODS[method].settings, "architectures", *(name for name, used in uses.items() if used)]
+    if option not in legal:
+        raise ValueError(f"method {method}: {unknown_name('option', option, legal)}")
+
+
+def check_options(method: str, chosen: MethodSpace) -> None:
+    """Raises ValueError if a value is outside of its setting's range, or a method without split points gets some."""
+    for name, values in chosen.settings.items():
+        for value in (values.low, values.high) if isinstance(values, Range) else values.choices:
+            check_setting(method, name, value)
+    if not METHODS[method].uses_split:
+        for arch, architecture in (chosen.architectures or {}).items():
+            if architecture.split_points != "all":
+                raise ValueError(f"method {method} has no split points: leave those of {arch} out")

@@ -1,0 +1,121 @@
+"""The training methods that a configuration can name, and what each of them lets it set.
+
+Names and ranges only, so that configurations are checked without torch; narl/methods/ has one file a method.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from narl.errors import unknown_name
+
+
+@dataclass(frozen=True)
+class Setting:
+    """A number of a method's own, from `low` to `high`, both included.
+
+    Attributes:
+        default: the published value, or ours where none was published.
+        whole: only whole numbers.
+        meaning: for error messages and documentation.
+    """
+
+    default: float
+    low: float
+    high: float
+    meaning: str
+    whole: bool = False
+
+
+@dataclass(frozen=True)
+class MethodOptions:
+    """What a configuration of one method may contain.
+
+    Attributes:
+        uses_split, uses_sigma, uses_lambda: whether the method has a split point, noise of standard deviation σ, a
+            weight λ of the leakage; one that it has not must be left out or be 0.
+        bounds_features: whether a bound (narl/models/bounds.py) may end M1.
+        settings: the method's own numbers by name.
+        client: what runs on the client, in words.
+    """
+
+    client: str
+    uses_split: bool = True
+    uses_sigma: bool = False
+    uses_lambda: bool = False
+    bounds_features: bool = False
+    settings: Mapping[str, Setting] = field(default_factory=dict)
+
+    @property
+    def noise_on_features(self) -> bool:
+        """Whether the client adds Gaussian noise to M1's features."""
+        return self.uses_split and self.uses_sigma
+
+
+METHODS: dict[str, MethodOptions] = {
+    "narl": MethodOptions("M1 + N(0, σ²)", uses_sigma=True, uses_lambda=True, bounds_features=True),
+    "no_noise": MethodOptions("M1", uses_lambda=True, bounds_features=True),
+    "image_noise": MethodOptions("image + N(0, σ²), clipped", uses_split=False, uses_sigma=True),
+    "gaussian_posthoc": MethodOptions(
+        "M1 of a network trained for utility alone + N(0, σ²)", uses_sigma=True, bounds_features=True
+    ),
+    "maxent": MethodOptions(
+        "M1, average pool, linear bottleneck",
+        settings={
+            "alpha": Setting(0.5, 0.0, 0.999, "weight of the adversary's entropy; the task has 1 − alpha"),
+            "dimension": Setting(128, 2, 4096, "width of the bottleneck", whole=True),
+        },
+    ),
+    "disco": MethodOptions(
+        "M1, channel pruning",
+        settings={
+            "pruning_ratio": Setting(0.99, 0.0, 0.9999, "share of the channels that is cut; one is always kept"),
+            "rho": Setting(0.5, 0.0, 1.0, "the pruner's weight of the leakage; the task has 1 − rho"),
+            "temperature": Setting(1 / 30, 1e-4, 10.0, "of the soft mask in training"),
+        },
+    ),
+    "deepobfuscator": MethodOptions(
+        "M1",
+        uses_lambda=True,
+        settings={"lambda_reconstruction": Setting(1.0, 0.0, 1e4, "weight of the decoder's MS-SSIM")},
+    ),
+    "shredder": MethodOptions(
+        "M1 of a network trained for utility alone + one of its learned noise tensors",
+        settings={
+            "alpha": Setting(0.01, 0.0, 1e3, "weight of the noise's growth"),
+            "bank_size": Setting(20, 1, 1000, "noise tensors to draw from", whole=True),
+        },
+    ),
+}
+
+
+def check_method(method: str) -> str:
+    """Raises ValueError, with the nearest name, unless `method` is one."""
+    if method not in METHODS:
+        raise ValueError(unknown_name("method", method, METHODS))
+    return method
+
+
+def check_setting(method: str, name: str, value: float) -> float:
+    """Raises ValueError unless `method` has a setting `name` that may be `value`."""
+    settings = METHODS[method].settings
+    if name not in settings:
+        known = unknown_name("setting", name, settings) if settings else f"unknown setting {name!r}: it has none"
+        raise ValueError(f"method {method}: {known}")
+    setting = settings[name]
+    if not setting.low <= value <= setting.high:
+        raise ValueError(
+            f"method {method}: {name} must be from {setting.low:g} to {setting.high:g}, got {value:g} "
+            f"({setting.meaning})"
+        )
+    if setting.whole and value != int(value):
+        raise ValueError(f"method {method}: {name} must be a whole number, got {value:g}")
+    return value
+
+
+def complete_settings(method: str, given: Mapping[str, float]) -> dict[str, float]:
+    """Every setting of `method`, checked, those not `given` at their defaults; sorted by name."""
+    for name, value in given.items():
+        check_setting(method, name, value)
+    return {name: float(given.get(name, s.default)) for name, s in sorted(METHODS[method].settings.items())}

@@ -1,0 +1,141 @@
+"""What every training method is made of: the networks it asks for, an update of one batch, and Adams that step.
+
+A method is its objective, its extra networks and its client. The loop over epochs is narl.training.loop's.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from torch import Generator, Tensor, nn
+
+from narl.methods.halves import Halves
+from narl.models.split import Obfuscator
+from narl.records import TrialConfig
+from narl.seeds import derive_seed
+from narl.training.precision import Precision, choose_precision
+
+
+@dataclass(frozen=True)
+class StepLosses:
+    """Scalars on the device, detached: reading them is left to the caller, once an epoch."""
+
+    task: Tensor
+    leak: Tensor
+
+
+@dataclass(frozen=True)
+class Ingredients:
+    """What a method is built from; each seed depends on the trial's seed and the thing's name alone.
+
+    Attributes:
+        utility_outputs, private_outputs: logits of the two labels.
+        precision_setting: as configured; `precision` is what it comes to for these networks.
+    """
+
+    point: TrialConfig
+    halves: Halves
+    utility_outputs: int
+    private_outputs: int
+    learning_rate: float
+    precision_setting: str
+    device: torch.device
+
+    @cached_property
+    def settings(self) -> dict[str, float]:
+        return dict(self.point.settings)
+
+    @cached_property
+    def precision(self) -> Precision:
+        whole = nn.ModuleList([self._client, self._task])
+        return choose_precision(self.precision_setting, whole, self.device)
+
+    @cached_property
+    def client(self) -> Obfuscator:
+        """The method's client, on the device: the same module each time."""
+        return self.precision.place(self._client)
+
+    @cached_property
+    def task(self) -> nn.Module:
+        """M2, on the device: the same module each time."""
+        return self.precision.place(self._task)
+
+    @cached_property
+    def adversary(self) -> nn.Module:
+        """A, on the device: the same module each time."""
+        rest = self.halves.rest(num_outputs=self.private_outputs, seed=self.seed("adversary"))
+        return self.precision.place(rest)
+
+    @cached_property
+    def noise(self) -> Generator:
+        """The source of the noise of training."""
+        return Generator(self.device).manual_seed(self.seed("noise"))
+
+    @cached_property
+    def _client(self) -> Obfuscator:
+        return self.halves.client(seed=self.seed("obfuscator"))
+
+    @cached_property
+    def _task(self) -> nn.Module:
+        return self.halves.rest(num_outputs=self.utility_outputs, seed=self.seed("task"))
+
+    def seed(self, name: str) -> int:
+        return derive_seed(self.point.seed, name)
+
+
+class Method(ABC):
+    """One way to train a client.
+
+    Class attributes:
+        halves: what the client and the server run.
+
+    Attributes:
+        client: what is frozen and attacked after training.
+        networks: those that are put in training mode.
+        optimisers: one a network, or a group of them; `step` steps and clears all.
+    """
+
+    halves: type[Halves] = Halves
+
+    def __init__(self, parts: Ingredients) -> None:
+        self.parts = parts
+        self.client = parts.client
+        self.precision = parts.precision
+        self.networks: tuple[nn.Module, ...] = ()
+        self.optimisers: list[torch.optim.Optimizer] = []
+
+    def adam(self, parameters: Iterable[nn.Parameter], **settings) -> torch.optim.Optimizer:
+        """A fused Adam at the trial's learning rate, stepped by `step`."""
+        optimiser = torch.optim.Adam(parameters, **{"lr": self.parts.learning_rate, "fused": True, **settings})
+        self.optimisers.append(optimiser)
+        return optimiser
+
+    def num_epochs(self, configured: int) -> int:
+        """How many epochs this method trains when `configured` are asked for."""
+        return configured
+
+    def begin_epoch(self, epoch: int, configured: int) -> None:
+        """Called before each epoch, `configured` being the epochs asked for; networks are in training mode."""
+        for network in self.networks:
+            network.train()
+
+    def step(self, images: Tensor, utility: Tensor, private: Tensor) -> StepLosses:
+        """Update every network on one batch.
+
+        Args:
+            images: [B, 3, H, W] float32 in [0, 1].
+            utility, private: [B] int64.
+        """
+        losses = self.accumulate_gradients(images, utility, private)
+        for optimiser in self.optimisers:
+            optimiser.step()
+            optimiser.zero_grad(set_to_none=True)
+        return losses
+
+    @abstractmethod
+    def accumulate_gradients(self, images: Tensor, utility: Tensor, private: Tensor) -> StepLosses:
+        """Add each network's gradient of its own objective to its parameters' `.grad`."""

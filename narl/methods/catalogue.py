@@ -1,0 +1,35 @@
+"""Every training method by name. A new one: a file here, a line below, and its options in narl/config/methods.py."""
+
+from __future__ import annotations
+
+from narl.methods.base import Method
+from narl.methods.deepobfuscator import DeepObfuscator
+from narl.methods.disco import Disco
+from narl.methods.gaussian_posthoc import GaussianPosthoc
+from narl.methods.halves import Halves
+from narl.methods.image_noise import ImageNoise
+from narl.methods.maxent import MaxEnt
+from narl.methods.narl import Narl
+from narl.methods.no_noise import NoNoise
+from narl.methods.shredder import Shredder
+from narl.records import TrialConfig
+
+METHODS: dict[str, type[Method]] = {
+    "narl": Narl,
+    "no_noise": NoNoise,
+    "image_noise": ImageNoise,
+    "gaussian_posthoc": GaussianPosthoc,
+    "maxent": MaxEnt,
+    "disco": Disco,
+    "deepobfuscator": DeepObfuscator,
+    "shredder": Shredder,
+}
+
+
+def halves_of(point: TrialConfig, size: int) -> Halves:
+    """Client and server of `point` for square images of `size` pixels.
+
+    Raises:
+        ConfigError: an illegal architecture, split point or size.
+    """
+    return METHODS[point.method].halves(point, size)

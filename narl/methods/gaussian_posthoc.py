@@ -1,0 +1,31 @@
+"""Post-hoc Gaussian noise, the control that NARL must beat: noise on a network that was never trained for privacy.
+
+    M1, M2 minimise L_task(M2(M1(x)));  then z = M1(x) + η,  η ~ N(0, σ²)
+
+Training sees neither noise nor adversary; the noise is on whenever the client is frozen and attacked.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from narl.methods.base import Ingredients, Method, StepLosses
+from narl.training.classification import classification_loss
+
+
+class GaussianPosthoc(Method):
+    """One network trained for utility."""
+
+    def __init__(self, parts: Ingredients) -> None:
+        super().__init__(parts)
+        self.task = parts.task
+        self.networks = (self.client, self.task)
+        for network in self.networks:
+            self.adam(network.parameters())
+
+    def accumulate_gradients(self, images: Tensor, utility: Tensor, private: Tensor) -> StepLosses:
+        with self.precision.autocast():
+            loss = classification_loss(self.task(self.client.features(images)), utility)
+        loss.backward()
+        return StepLosses(loss.detach(), torch.zeros_like(loss.detach()))

@@ -1,0 +1,76 @@
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from rebuilding import SIZE, digits, target
+from torch import nn
+
+from narl.attacks.inversion import invert, total_variation
+from narl.models.noise_bank import NoiseBank
+from narl.steps import drained
+
+
+@pytest.fixture(scope="module")
+def dataset():
+    return digits()
+
+
+def mixing() -> nn.Module:
+    """An invertible linear map of the three colours and of neighbouring pixels, with more channels than an image."""
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        return nn.Conv2d(3, 12, kernel_size=3, padding=1)
+
+
+def search(dataset, sigma, *, noise=None, seed=0, on_step=lambda step: None, **settings):
+    attacked = target(dataset, mixing(), sigma, seed=seed)
+    if noise is not None:
+        attacked.client.noise = noise
+    return drained(invert(attacked, count=4, **{"steps": 300} | settings), on_step)
+
+
+@pytest.fixture(scope="module")
+def bare(dataset):
+    return search(dataset, 0.0)
+
+
+def test_without_noise_the_image_is_found(bare, dataset):
+    assert bare.metrics.psnr > 25 and bare.metrics.mse < bare.mean_image.mse / 15
+    first = next(dataset.loader("test", batch_size=4).epoch(0)).images.permute(0, 2, 3, 1)
+    assert torch.equal(bare.originals, first)
+    assert (bare.pictures.double() - first.double()).square().mean().item() == pytest.approx(bare.metrics.mse, rel=0.1)
+
+
+def test_huge_noise_hides_it_and_repeated_answers_give_it_back(dataset, bare):
+    hidden = search(dataset, 100.0)
+    assert hidden.metrics.mse > 0.8 * hidden.mean_image.mse
+    assert search(dataset, 100.0, queries=math.inf).metrics.mse == pytest.approx(bare.metrics.mse, rel=1e-3)
+    few, many = (search(dataset, 1.0, queries=n).metrics.mse for n in (1, 64))
+    assert bare.metrics.mse < many < few
+
+
+def test_the_prior_helps_against_noise(dataset):
+    without, with_prior = (search(dataset, 0.5, tv_weight=weight).metrics.mse for weight in (0.0, 10.0))
+    assert with_prior < without
+
+
+def test_what_all_members_of_a_bank_share_hides_nothing(dataset, bare):
+    shared = nn.Parameter(torch.full((1, 12, SIZE, SIZE), 7.0))
+    assert search(dataset, 0.0, noise=NoiseBank(shared)).metrics.mse == pytest.approx(bare.metrics.mse, rel=0.05)
+
+
+def test_a_seed_decides_everything_and_progress_is_shown(dataset):
+    steps = []
+    first = search(dataset, 1.0, steps=20, on_step=steps.append)
+    again, other = (search(dataset, 1.0, steps=20, seed=seed) for seed in (0, 1))
+    assert torch.equal(first.pictures, again.pictures) and not torch.equal(first.pictures, other.pictures)
+    assert [step.network for step in steps] == ["inversion"]
+
+
+def test_total_variation_in_closed_form():
+    image = torch.zeros(1, 3, 5, 5)
+    image[0, 0, 2, 2] = 0.5  # four neighbours
+    assert total_variation(image).item() == pytest.approx(2.0)
+    assert total_variation(torch.full((2, 3, 5, 5), 0.3)).item() == 0
