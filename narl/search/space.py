@@ -1,89 +1,97 @@
 """The affordable, legal part of a search space, and a proposal of Optuna's as one point of it.
 
-A cost depends on architecture, split point and image size alone, so what exceeds a budget is cut out of the
-space before the first proposal and can never be trained.
+A cost depends on method, architecture, split point, image size and some of the method's settings alone, so what exceeds
+a budget at the largest values of those settings is cut out of the space before the first proposal and can never be
+trained. Each method is a space of its own; Optuna's names for its parameters begin with `METHOD.` if there are several.
 """
 
 from __future__ import annotations
 
 import functools
-import math
-from dataclasses import dataclass
+import itertools
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from typing import Any
 
 import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 
-from narl.config.search_space import Choices, Range, SearchSpace
+from narl.config.methods import METHODS
+from narl.config.search_space import SearchSpace
 from narl.errors import ConfigError
-from narl.models.cost import client_cost
+from narl.methods.catalogue import halves_of
 from narl.models.zoo import architecture
 from narl.records import ClientCost, TrialConfig
+from narl.search.distributions import distribution_of_values, first_value, largest_value
+from narl.search.method_part import MethodPart
 
 
 @dataclass(frozen=True)
 class AffordableSpace:
-    """Split points within every budget, by architecture, and their costs."""
+    """The methods that have a client within every budget."""
 
     space: SearchSpace
-    split_points: dict[str, tuple[int, ...]]
-    costs: dict[tuple[str, int], ClientCost]
+    parts: dict[str, MethodPart]
 
     @property
     def num_points(self) -> float:
-        """How many distinct configurations there are; infinite if σ or λ is continuous."""
-        clients = sum(len(points) for points in self.split_points.values())
-        return clients * _count(self.space.sigma) * _count(self.space.lambda_)
+        """How many distinct configurations there are; infinite if a value is continuous."""
+        return sum(part.num_points for part in self.parts.values())
+
+    def points(self) -> Iterator[TrialConfig]:
+        """Every configuration, if they are finitely many."""
+        return itertools.chain.from_iterable(part.points() for part in self.parts.values())
 
     @functools.cached_property
     def distributions(self) -> dict[str, BaseDistribution]:
-        """Of `arch`, `split.ARCH` of each architecture, `sigma` and `lambda`: those with more than one value."""
-        every = {
-            "arch": CategoricalDistribution(tuple(self.split_points)),
-            **{f"split.{arch}": _distribution_of_splits(points) for arch, points in self.split_points.items()},
-            "sigma": _distribution_of_values(self.space.sigma),
-            "lambda": _distribution_of_values(self.space.lambda_),
-        }
+        """Of `method` and of each method's own parameters: those with more than one value."""
+        every: dict[str, BaseDistribution] = {"method": CategoricalDistribution(tuple(self.parts))}
+        for method, part in self.parts.items():
+            every |= {self._named(method, name): distribution for name, distribution in part.distributions.items()}
         return {name: distribution for name, distribution in every.items() if not distribution.single()}
 
     def propose(self, trial: optuna.Trial, *, conditional: bool) -> TrialConfig:
         """Draw one configuration from `trial`.
 
         Args:
-            conditional: ask only for the chosen architecture's split point. Samplers that need one fixed set of
-                parameters get all of them asked for every time; those of the other architectures have no effect.
+            conditional: ask only for what the chosen method and architecture have. Samplers that need one fixed set of
+                parameters get all of them asked for every time; those of the others have no effect.
         """
-        arch = self._draw(trial, "arch", next(iter(self.split_points)))
-        drawn = {
-            name: self._draw(trial, f"split.{name}", points[0])
-            for name, points in self.split_points.items()
-            if name == arch or not conditional
+        chosen = self._draw(trial, "method", next(iter(self.parts)))
+        proposals = {
+            method: part.propose(self._drawing(trial, part), conditional=conditional)
+            for method, part in self.parts.items()
+            if method == chosen or not conditional
         }
-        return TrialConfig(
-            arch=arch,
-            split=drawn[arch],
-            sigma=self._draw(trial, "sigma", _first(self.space.sigma)),
-            lambda_=self._draw(trial, "lambda", _first(self.space.lambda_)),
-            seed=self.space.seed,
-            method=self.space.method,
-        )
+        return proposals[chosen]
 
     def parameters(self, config: TrialConfig, *, conditional: bool) -> dict[str, object]:
         """The Optuna parameters that make `propose` return `config`: what to enqueue to run it again."""
-        values: dict[str, object] = {"arch": config.arch}
-        for name, points in self.split_points.items():
-            if name == config.arch or not conditional:
-                values[f"split.{name}"] = config.split if name == config.arch else points[0]
-        values |= {"sigma": config.sigma, "lambda": config.lambda_}
+        values: dict[str, object] = {"method": config.method}
+        for method, part in self.parts.items():
+            if method == config.method or not conditional:
+                own = part.parameters(config if method == config.method else None, conditional=conditional)
+                values |= {self._named(method, name): value for name, value in own.items()}
         return {name: value for name, value in values.items() if name in self.distributions}
+
+    def cost(self, config: TrialConfig) -> ClientCost:
+        """What one image costs the client of `config`, which need not be within the budgets."""
+        return _cost(config, self.space)
+
+    def _named(self, method: str, name: str) -> str:
+        return f"{method}.{name}" if len(self.parts) > 1 else name
+
+    def _drawing(self, trial: optuna.Trial, part: MethodPart) -> Callable[[str], Any]:
+        """A value of `trial`'s for each parameter of one method, by the name that the method knows it by."""
+        return lambda name: self._draw(trial, self._named(part.method, name), first_value(part.distributions[name]))
 
     def _draw(self, trial: optuna.Trial, name: str, only: Any) -> Any:
         """A value of `trial`'s for a parameter, or the `only` one there is."""
         match self.distributions.get(name):
             case None:
                 return only
-            case IntDistribution(low=low, high=high):
-                return trial.suggest_int(name, low, high)
+            case IntDistribution(low=low, high=high, log=log):
+                return trial.suggest_int(name, low, high, log=log)
             case FloatDistribution(low=low, high=high, log=log):
                 return trial.suggest_float(name, low, high, log=log)
             case CategoricalDistribution(choices=choices):
@@ -97,46 +105,56 @@ def affordable(space: SearchSpace) -> AffordableSpace:
         ConfigError: an unknown architecture or split point, images too small for a network, or nothing left
             within the budgets (the cheapest client is named).
     """
-    size = space.pipeline.image.size
-    costs: dict[tuple[str, int], ClientCost] = {}
-    for name, chosen in space.architectures.items():
-        network = architecture(name)
-        points = network.split_points if chosen.split_points == "all" else chosen.split_points
-        for split in points:
-            costs[name, split] = client_cost(arch=name, split=split, size=size, uplink_dtype=space.uplink_dtype)
-    within = [
-        client
+    whole = [_part(space, method) for method in space.method]
+    costs = {client: _cost(client, space) for part in whole for client in _dearest(space, part)}
+    within = {
+        (client.method, client.arch, client.split)
         for client, cost in costs.items()
         if all(getattr(cost, budget) <= bound for budget, bound in space.budgets.items())
-    ]
+    }
     if not within:
-        budget = min(space.budgets, key=lambda b: space.budgets[b] / min(getattr(c, b) for c in costs.values()))
-        (arch, split), cost = min(costs.items(), key=lambda item: getattr(item[1], budget))
+        budget = max(space.budgets, key=lambda b: min(getattr(c, b) for c in costs.values()) / space.budgets[b])
+        client, cost = min(costs.items(), key=lambda item: getattr(item[1], budget))
         raise ConfigError(
             f"no client of the space is within its budgets {space.budgets}: the least {budget} is "
-            f"{getattr(cost, budget):.4g} ({arch} split {split})"
+            f"{getattr(cost, budget):.4g} ({client.method}, {client.arch} split {client.split})"
         )
+    parts = {}
+    for part in whole:
+        kept = {
+            arch: tuple(split for split in sorted(splits) if (part.method, arch, split) in within)
+            for arch, splits in part.split_points.items()
+        }
+        if any(kept.values()):
+            parts[part.method] = replace(part, split_points={arch: splits for arch, splits in kept.items() if splits})
+    return AffordableSpace(space, parts)
+
+
+def _part(space: SearchSpace, method: str) -> MethodPart:
+    """One method's part before any budget."""
+    searched, options = space.of_method(method), METHODS[method]
     split_points: dict[str, tuple[int, ...]] = {}
-    for arch, split in within:
-        split_points[arch] = tuple(sorted((*split_points.get(arch, ()), split)))
-    return AffordableSpace(space, split_points, {client: costs[client] for client in within})
+    for name, chosen in searched.architectures.items():
+        every = architecture(name).split_points if chosen.split_points == "all" else chosen.split_points
+        split_points[name] = every if options.uses_split else (0,)
+    values = {"sigma": distribution_of_values(searched.sigma), "lambda": distribution_of_values(searched.lambda_)}
+    for name, chosen in searched.settings.items():
+        values[name] = distribution_of_values(chosen, whole=options.settings[name].whole)
+    return MethodPart(method, split_points, values, space.seed)
 
 
-def _distribution_of_splits(points: tuple[int, ...]) -> BaseDistribution:
-    if points[-1] - points[0] == len(points) - 1:
-        return IntDistribution(points[0], points[-1])
-    return CategoricalDistribution(points)
+def _dearest(space: SearchSpace, part: MethodPart) -> list[TrialConfig]:
+    """Each client of a method, its settings at their largest values: no cost falls as a setting grows."""
+    largest = {name: largest_value(distribution) for name, distribution in part.values.items()}
+    return [part.config(arch, split, largest) for arch, splits in part.split_points.items() for split in splits]
 
 
-def _distribution_of_values(spec: Range | Choices) -> BaseDistribution:
-    if isinstance(spec, Range):
-        return FloatDistribution(spec.low, spec.high, log=spec.log)
-    return CategoricalDistribution(spec.choices)
+def _cost(config: TrialConfig, space: SearchSpace) -> ClientCost:
+    # Noise and weights of losses cost nothing, so that trials which differ in no more share an entry of the cache.
+    client = replace(config, sigma=0.0, lambda_=0.0, seed=0)
+    return _cost_of_client(client, space.pipeline.image.size, space.uplink_dtype)
 
 
-def _first(spec: Range | Choices) -> float:
-    return spec.low if isinstance(spec, Range) else spec.choices[0]
-
-
-def _count(spec: Range | Choices) -> float:
-    return math.inf if isinstance(spec, Range) else len(spec.choices)
+@functools.lru_cache(maxsize=4096)
+def _cost_of_client(client: TrialConfig, size: int, uplink_dtype: str) -> ClientCost:
+    return halves_of(client, size).cost(uplink_dtype)

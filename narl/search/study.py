@@ -7,7 +7,6 @@ from a copy in memory, and each trial is written to the database when it starts 
 
 from __future__ import annotations
 
-import itertools
 import warnings
 from collections.abc import Sequence
 
@@ -99,15 +98,10 @@ class SearchStudy:
         return len(self._finished) + len(self._running) >= self._space.num_points
 
     def _unseen_parameters(self) -> dict[str, object]:
-        space = self._space.space
         seen = set(self._finished) | {config.content_hash for _, config in self._running.values()}
-        points = [
-            TrialConfig(arch, split, sigma, lambda_, seed=space.seed, method=space.method)
-            for arch, splits in self._space.split_points.items()
-            for split, sigma, lambda_ in itertools.product(splits, space.sigma.choices, space.lambda_.choices)
-        ]
-        unseen = [point for point in points if point.content_hash not in seen]
-        chosen = np.random.default_rng(derive_seed(space.seed, "unseen", len(seen))).integers(len(unseen))
+        unseen = [point for point in self._space.points() if point.content_hash not in seen]
+        seed = derive_seed(self._space.space.seed, "unseen", len(seen))
+        chosen = np.random.default_rng(seed).integers(len(unseen))
         return self._space.parameters(unseen[chosen], conditional=self._conditional)
 
     def _tell(self, trial: optuna.Trial, record: TrialRecord) -> None:

@@ -26,7 +26,7 @@ def toy_space(**changes) -> SearchSpace:
 
 def measure(config: TrialConfig, space: AffordableSpace) -> dict:
     """What a worker would report: leakage falls and utility falls with σ, both smoothly."""
-    cost = space.costs[config.arch, config.split]
+    cost = space.cost(config)
     level = math.log1p(config.sigma) + 0.1 * config.split
     utility, strongest = 95 - 4 * level**2, 20 + 70 * math.exp(-level)
     leakage = max(strongest, 20.0)

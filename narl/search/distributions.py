@@ -1,0 +1,48 @@
+"""Optuna's distributions of what a search space lists, and what they hold."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
+
+from narl.config.values import Range, Values
+
+
+def distribution_of_splits(points: tuple[int, ...]) -> BaseDistribution:
+    """Neighbouring split points are an interval, others a set without order."""
+    if points[-1] - points[0] == len(points) - 1:
+        return IntDistribution(points[0], points[-1])
+    return CategoricalDistribution(points)
+
+
+def distribution_of_values(values: Values, *, whole: bool = False) -> BaseDistribution:
+    """Of σ, λ or a setting; a range of `whole` numbers has no others."""
+    if not isinstance(values, Range):
+        return CategoricalDistribution(values.choices)
+    if whole:
+        return IntDistribution(int(values.low), int(values.high), log=values.log)
+    return FloatDistribution(values.low, values.high, log=values.log)
+
+
+def first_value(distribution: BaseDistribution) -> Any:
+    """The least of a range, the first of a list."""
+    return distribution.choices[0] if isinstance(distribution, CategoricalDistribution) else distribution.low
+
+
+def largest_value(distribution: BaseDistribution) -> float:
+    """The largest of a range or of a list of numbers."""
+    return max(distribution.choices) if isinstance(distribution, CategoricalDistribution) else distribution.high
+
+
+def all_values(distribution: BaseDistribution) -> tuple[Any, ...]:
+    """Every value of a distribution that is not continuous."""
+    if isinstance(distribution, CategoricalDistribution):
+        return distribution.choices
+    return tuple(range(distribution.low, distribution.high + 1))
+
+
+def count(distribution: BaseDistribution) -> float:
+    """How many values there are; infinite if they are continuous."""
+    return math.inf if isinstance(distribution, FloatDistribution) else len(all_values(distribution))

@@ -1,0 +1,77 @@
+"""One method's part of the affordable space, a space of its own: names, distributions and what is drawn from them."""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import math
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from optuna.distributions import BaseDistribution, CategoricalDistribution, IntDistribution
+
+from narl.config.methods import complete_settings
+from narl.records import TrialConfig
+from narl.search.distributions import all_values, count, distribution_of_splits, first_value
+
+
+@dataclass(frozen=True)
+class MethodPart:
+    """What one method proposes.
+
+    Attributes:
+        split_points: those within every budget, by architecture; 0 alone where the method has none.
+        values: `sigma`, `lambda` and the method's settings.
+        seed: of every trial.
+    """
+
+    method: str
+    split_points: dict[str, tuple[int, ...]]
+    values: dict[str, BaseDistribution]
+    seed: int
+
+    @functools.cached_property
+    def distributions(self) -> dict[str, BaseDistribution]:
+        """Of `arch`, `split.ARCH` of each architecture and the `values`, those of a single value too."""
+        return {
+            "arch": CategoricalDistribution(tuple(self.split_points)),
+            **{f"split.{arch}": distribution_of_splits(points) for arch, points in self.split_points.items()},
+            **self.values,
+        }
+
+    @property
+    def num_points(self) -> float:
+        """How many distinct configurations there are; infinite if a value is continuous."""
+        clients = sum(len(points) for points in self.split_points.values())
+        return clients * math.prod(count(distribution) for distribution in self.values.values())
+
+    def points(self) -> Iterator[TrialConfig]:
+        """Every configuration, if they are finitely many."""
+        names = tuple(self.values)
+        for arch, splits in self.split_points.items():
+            for split, *drawn in itertools.product(splits, *(all_values(self.values[name]) for name in names)):
+                yield self.config(arch, split, dict(zip(names, drawn, strict=True)))
+
+    def propose(self, draw: Callable[[str], Any], *, conditional: bool) -> TrialConfig:
+        """One configuration of what `draw` gives for the names of `distributions`; see `AffordableSpace.propose`."""
+        arch = draw("arch")
+        splits = {name: draw(f"split.{name}") for name in self.split_points if name == arch or not conditional}
+        return self.config(arch, splits[arch], {name: draw(name) for name in self.values})
+
+    def parameters(self, config: TrialConfig | None, *, conditional: bool) -> dict[str, Any]:
+        """What `draw` must give for `propose` to return `config`; without one, anything legal."""
+        values = {name: first_value(distribution) for name, distribution in self.distributions.items()}
+        if config is None:
+            return values
+        values |= {"arch": config.arch, f"split.{config.arch}": config.split}
+        values |= {"sigma": config.sigma, "lambda": config.lambda_}
+        for name, value in config.settings:
+            values[name] = int(value) if isinstance(self.values[name], IntDistribution) else value
+        others = {f"split.{arch}" for arch in self.split_points if arch != config.arch and conditional}
+        return {name: value for name, value in values.items() if name not in others}
+
+    def config(self, arch: str, split: int, values: Mapping[str, float]) -> TrialConfig:
+        own = {name: value for name, value in values.items() if name not in ("sigma", "lambda")}
+        settings = tuple(complete_settings(self.method, own).items())
+        return TrialConfig(arch, split, values["sigma"], values["lambda"], self.seed, self.method, settings)

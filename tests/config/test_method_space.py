@@ -1,0 +1,122 @@
+"""`method:` of a search space: its short forms, its options and every way to get them wrong."""
+
+from __future__ import annotations
+
+import pytest
+import yaml
+from examples import DIGITS
+
+from narl.config.load import build
+from narl.config.methods import METHODS
+from narl.config.search_space import SearchSpace
+from narl.errors import ConfigError
+
+SPACE = {
+    "name": "s",
+    "pipeline": DIGITS,
+    "architectures": {"resnet18": {}},
+    "sigma": [1, 2],
+    "lambda": {"low": 0, "high": 1},
+}
+
+
+def space(method=None, **changes) -> SearchSpace:
+    content = SPACE | ({} if method is None else {"method": method}) | changes
+    return build(SearchSpace, {key: value for key, value in content.items() if value != "absent"}, "s.yaml")
+
+
+def test_a_name_a_list_and_a_mapping_are_alike():
+    assert space() == space("narl") == space(["narl"]) == space({"narl": {}}) == space({"narl": None})
+    assert space(["narl", "no_noise"]) == space({"narl": {}, "no_noise": {}})
+
+
+def test_narl_alone_hashes_as_it_did_before_there_were_other_methods():
+    content = {
+        "name": "toy",
+        "pipeline": DIGITS,
+        "architectures": {"resnet18": {}, "mobilenet_v2": {"split_points": [2, 5, 9]}},
+        "sigma": {"low": 0.1, "high": 10, "log": True},
+        "lambda": [0, 0.01, 1],
+    }
+    for method in ({}, {"method": "narl"}, {"method": ["narl"]}, {"method": {"narl": {}}}):
+        assert build(SearchSpace, content | method, "x").content_hash == "fd9a1a65c19a"
+    assert build(SearchSpace, content | {"method": ["narl", "disco"]}, "x").content_hash != "fd9a1a65c19a"
+
+
+def test_options_override_the_top_level_and_the_rest_has_its_default():
+    both = space({"narl": {}, "disco": {"rho": 0.25, "architectures": {"alexnet": None}}, "image_noise": {"sigma": 5}})
+    narl, disco, image = (both.of_method(name) for name in ("narl", "disco", "image_noise"))
+    assert (narl.architectures, narl.sigma, narl.lambda_, narl.settings) == (
+        both.architectures,
+        both.sigma,
+        both.lambda_,
+        {},
+    )
+    assert list(disco.architectures) == ["alexnet"]
+    assert disco.sigma.choices == disco.lambda_.choices == image.lambda_.choices == (0,)
+    assert {name: values.choices for name, values in disco.settings.items()} == {
+        name: (0.25 if name == "rho" else setting.default,) for name, setting in METHODS["disco"].settings.items()
+    }
+    assert image.sigma.choices == (5,)
+
+
+def test_sigma_and_lambda_are_needed_only_by_those_that_use_them():
+    assert space("disco", sigma="absent", **{"lambda": "absent"}).sigma is None
+    assert space({"image_noise": {"sigma": "1e-1"}}, sigma="absent", **{"lambda": "absent"}).sigma is None
+    with pytest.raises(ConfigError, match="missing key 'sigma', which method narl searches"):
+        space({"image_noise": {"sigma": 1}, "narl": {}}, sigma="absent")
+
+
+@pytest.mark.parametrize("method", [*METHODS, list(METHODS)])
+def test_what_is_written_to_the_searchs_folder_reads_the_same(method):
+    used = [METHODS[name] for name in ([method] if isinstance(method, str) else method)]
+    unused = {key: "absent" for key in ("sigma", "lambda") if not any(getattr(m, f"uses_{key}") for m in used)}
+    written = space(method, **unused)
+    text = yaml.safe_dump(written.model_dump(mode="json", by_alias=True))
+    read = build(SearchSpace, yaml.safe_load(text), "x")
+    assert read == written and read.content_hash == written.content_hash
+
+
+@pytest.mark.parametrize(
+    ("method", "message"),
+    [
+        ("nrl", "method: unknown method 'nrl': .*did you mean 'narl'"),
+        (["narl", "dicso"], "did you mean 'disco'"),
+        (["narl", "narl"], "name each method once"),
+        ([], "method: .*at least 1"),
+        (3, "expected a method, a list of methods, or a mapping"),
+        ([{"disco": {"rho": 1}}], "expected a method, a list of methods, or a mapping"),
+        ({"narl": {}, "disco": {"roh": 0.5}}, "method disco: unknown option 'roh': .*did you mean 'rho'"),
+        ({"narl": {"sgima": 1}}, "method narl: unknown option 'sgima': .*did you mean 'sigma'"),
+        ({"narl": {"architecture": {"resnet18": {}}}}, "did you mean 'architectures'"),
+        ({"narl": {}, "disco": {"sigma": 1}}, "method disco has no sigma: leave it out"),
+        ({"narl": {}, "image_noise": {"lambda": 1}}, "method image_noise has no lambda: leave it out"),
+        ({"narl": {}, "disco": {"rho": 1.5}}, "method disco: rho must be from 0 to 1, got 1.5"),
+        ({"narl": {}, "disco": {"rho": {"low": 0.5, "high": 2}}}, "method disco: rho must be from 0 to 1, got 2"),
+        ({"narl": {}, "disco": {"rho": {"low": 0.5, "hihg": 1}}}, "unknown key .*hihg'"),
+        ({"narl": {}, "disco": {"rho": True}}, "rho: expected a number"),
+        ({"narl": {}, "disco": {"rho": [True, 0]}}, "true and false are not legal here"),
+        ({"narl": {}, "maxent": {"dimension": [2, 2.5]}}, "dimension must be a whole number, got 2.5"),
+        ({"narl": {}, "maxent": {"dimension": {"low": 2.5, "high": 8}}}, "dimension must be a whole number, got 2.5"),
+        (
+            {"narl": {}, "image_noise": {"architectures": {"resnet18": {"split_points": [3]}}}},
+            "method image_noise has no split points: leave those of resnet18 out",
+        ),
+        ("disco", r"sigma: no method would search it \(disco has none\); leave it out"),
+        ({"narl": {"sigma": 1}}, r"sigma: no method would search it \(each has its own\); leave it out"),
+        ({"narl": {"architectures": {"resnet18": {"split_pints": [1]}}}}, "unknown key .*did you mean 'split_points'"),
+    ],
+)  # fmt: skip
+def test_each_mistake_gets_its_message(method, message):
+    with pytest.raises(ConfigError, match=message) as caught:
+        space(method)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"sigma": [True, 2]}, {"sigma": {"choices": [True, 2]}}, {"budgets": {"client_gflops": True}}],
+)
+def test_booleans_are_refused_inside_of_lists_and_mappings_too(changes):
+    with pytest.raises(ConfigError, match="true and false are not legal here"):
+        space(**changes)
