@@ -42,6 +42,12 @@ def positive_int(text: str) -> int:
     return value
 
 
+def query_counts(text: str) -> tuple[float, ...]:
+    """Whole numbers above 0 and `inf`, separated by commas, sorted; 1 is always among them."""
+    counts = {math.inf if part.strip() == "inf" else float(positive_int(part.strip())) for part in text.split(",")}
+    return tuple(sorted(counts | {1.0}))
+
+
 def non_negative_int(text: str) -> int:
     """A whole number, 0 included."""
     return 0 if text == "0" else positive_int(text)

@@ -35,7 +35,8 @@ def run(args: argparse.Namespace) -> int:
         print(f"# Δ {m.delta:.2f} = utility {m.utility:.2f} % − leakage {m.leakage:.2f} % ({floor})")
         if record.leakage_is_lower_bound:
             print(f"# Leakage is at least that: {record.tags['unconverged']} had not converged (attack.max_epochs).")
-        print(f"# client: {m.client_gflops:.4g} GFLOPs, {m.client_memory_mib:.4g} MiB, uplink {m.uplink_kib:.4g} KiB")
+        costs = f"{m.client_gflops:.4g} GFLOPs, {m.client_memory_mib:.4g} MiB, uplink {m.uplink_kib:.4g} KiB"
+        print(f"# client {record.config.client}: {costs}")
         yaml.safe_dump(content, sys.stdout, sort_keys=False, allow_unicode=True)
     return 0
 

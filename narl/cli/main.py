@@ -12,7 +12,7 @@ from narl import __version__
 from narl.errors import NarlError, did_you_mean
 
 # In the order a user meets them.
-SUBCOMMANDS = ("data", "profile", "search", "pareto", "best_config", "train", "export", "sync")
+SUBCOMMANDS = ("data", "profile", "search", "pareto", "best_config", "train", "evaluate", "compare", "export", "sync")
 
 
 class _Parser(argparse.ArgumentParser):

@@ -118,7 +118,9 @@ def _print_table(rows: list[dict[str, Any]], title: str) -> None:
 
 def _cell(key: str, row: dict[str, Any]) -> str:
     if key == "client":
-        return f"{row['arch']}/{row['split']}"
+        client = f"{row['arch']}/{row['split']}" if row["split"] else row["arch"]
+        above = [] if row["method"] == "narl" else [row["method"]]
+        return "\n".join([*above, client, *row.get("settings", "").split()])
     if key in ("delta", "utility", "leakage"):
         bound = "≥" if key == "leakage" and row["leakage_is_lower_bound"] else ""
         return f"{bound}{row[key]:.2f}"

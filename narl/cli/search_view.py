@@ -82,7 +82,7 @@ class SearchView:
         )
         running = [
             Text(
-                f"  trial {trial_id} {config.client} σ {config.sigma:.2f} λ {config.lambda_:.2g}: {state}",
+                f"  trial {trial_id} {config.client} {config.numbers}: {state}",
                 no_wrap=True,
                 overflow="ellipsis",
             )
@@ -93,12 +93,12 @@ class SearchView:
     def front_table(self, *, limit: int | None = CELLS_SHOWN) -> Table:
         """Best Δ of each client tried, cheapest first; a star marks the front."""
         on_front = {r.trial_id for r in front_of(self._records, self._space.objectives)}
-        best: dict[tuple[str, int], TrialRecord] = {}
-        tried: dict[tuple[str, int], int] = {}
+        best: dict[str, TrialRecord] = {}
+        tried: dict[str, int] = {}
         for record in self._records:
             if record.metrics is None:
                 continue
-            cell = (record.config.arch, record.config.split)
+            cell = record.config.client
             tried[cell] = tried.get(cell, 0) + 1
             if cell not in best or record.metrics.delta > best[cell].metrics.delta:
                 best[cell] = record
@@ -116,7 +116,7 @@ class SearchView:
             table.add_row(
                 "★" if star else "",
                 c.client,
-                str(tried[c.arch, c.split]),
+                str(tried[c.client]),
                 f"{m.client_gflops:.4f}",
                 f"{m.client_memory_mib:.2f}",
                 f"{m.delta:.2f}",
@@ -180,7 +180,7 @@ def _clock(seconds: float) -> str:
 
 def _line(record: TrialRecord, count: int, total: int) -> str:
     c = record.config
-    head = f"{count}/{total} trial {record.trial_id} {c.client} σ {c.sigma:.3g} λ {c.lambda_:.3g}: "
+    head = f"{count}/{total} trial {record.trial_id} {c.client} {c.numbers}: "
     if record.metrics is None:
         return f"{head}failed, {record.error}"
     m = record.metrics

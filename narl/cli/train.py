@@ -40,25 +40,11 @@ def run(args: argparse.Namespace) -> int:
 
 def train_with_progress(config, *, num_seeds: int):
     """`narl.final.train_final` with a line of progress an epoch, rewritten in place on a terminal."""
-    from rich.console import Console
-
-    from narl.errors import NarlError, TrialFailure
+    from narl.cli.progress import seed_progress
     from narl.final import train_final
 
-    console = Console(stderr=True)
-    with console.status("opening the images") as status:
-
-        def show(seed, step) -> None:
-            text = f"seed {seed}, {step.phase} epoch {step.epoch + 1}: {step.detail}"
-            if console.is_terminal:
-                status.update(text)
-            else:
-                console.print(text, highlight=False, soft_wrap=True)
-
-        try:
-            return train_final(config, num_seeds=num_seeds, on_progress=show)
-        except TrialFailure as error:
-            raise NarlError(f"{type(error).__name__}: {error}") from error
+    with seed_progress() as show:
+        return train_final(config, num_seeds=num_seeds, on_progress=show)
 
 
 def print_report(report: dict) -> None:

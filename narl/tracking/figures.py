@@ -48,10 +48,12 @@ def front_table(records: Sequence[TrialRecord], objectives: Sequence[str]) -> li
         rows.append(
             {
                 "trial": record.trial_id,
+                "method": config.method,
                 "arch": config.arch,
                 "split": config.split,
                 "sigma": _significant(config.sigma),
                 "lambda": _significant(config.lambda_),
+                "settings": " ".join(f"{name}={value:.4g}" for name, value in config.settings),
                 "delta": round(m.delta, 2),
                 "utility": round(m.utility, 2),
                 "leakage": round(m.leakage, 2),
@@ -63,11 +65,14 @@ def front_table(records: Sequence[TrialRecord], objectives: Sequence[str]) -> li
                 "peak_activation_mib": m.peak_activation_mib,
             }
         )
+    if not any(row["settings"] for row in rows):
+        for row in rows:
+            del row["settings"]
     return rows
 
 
 def front_figure(records: Sequence[TrialRecord], objectives: Sequence[str], title: str) -> Figure:
-    """Δ against client GFLOPs, one point a finished trial; colour and shape tell the architecture, size the memory."""
+    """Δ against client GFLOPs, one point a finished trial; colour and shape tell the client, size the memory."""
     import plotly.graph_objects as go
 
     view = _view(records, objectives)
@@ -83,15 +88,15 @@ def front_figure(records: Sequence[TrialRecord], objectives: Sequence[str], titl
             hoverinfo="skip",
         )
     )
-    for arch, (colour, (_, symbol)) in view.styles.items():
-        group = [r for r in view.complete if r.config.arch == arch]
+    for series, (colour, (_, symbol)) in view.styles.items():
+        group = [r for r in view.complete if view.series(r) == series]
         on_front = [r.trial_id in view.front_ids for r in group]
         figure.add_trace(
             go.Scatter(
                 x=[r.metrics.client_gflops for r in group],
                 y=[r.metrics.delta for r in group],
                 mode="markers",
-                name=arch,
+                name=series,
                 text=[_hover(r, front) for r, front in zip(group, on_front, strict=True)],
                 hovertemplate="%{text}<extra></extra>",
                 marker={
@@ -171,6 +176,11 @@ class _View:
     styles: dict[str, tuple[str, tuple[str, str]]]
     limit: float | None
     caption: str
+    several_methods: bool
+
+    def series(self, record: TrialRecord) -> str:
+        """Which entry of the legend a trial belongs to."""
+        return _series(record, self.several_methods)
 
     @property
     def front_ids(self) -> set[int]:
@@ -205,24 +215,34 @@ class _View:
 
 def _view(records: Sequence[TrialRecord], objectives: Sequence[str]) -> _View:
     complete = [r for r in records if r.metrics is not None]
-    archs = dict.fromkeys(r.config.arch for r in sorted(complete, key=lambda r: r.trial_id))
+    several_methods = len({r.config.method for r in complete}) > 1
+    series = dict.fromkeys(_series(r, several_methods) for r in sorted(complete, key=lambda r: r.trial_id))
     front = front_of(records, objectives)
     counts = f"{len(complete)} finished trials, {len(front)} on the front of {', '.join(objectives)}"
     return _View(
         complete=complete,
         front=front,
-        styles={a: (PALETTE[i % len(PALETTE)], SHAPES[i % len(SHAPES)]) for i, a in enumerate(archs)},
+        styles={name: (PALETTE[i % len(PALETTE)], SHAPES[i % len(SHAPES)]) for i, name in enumerate(series)},
         limit=100 - min(r.metrics.label_floor for r in complete) if complete else None,
         caption=f"{counts}; validation data",
+        several_methods=several_methods,
     )
+
+
+def _series(record: TrialRecord, several_methods: bool) -> str:
+    return f"{record.config.method}, {record.config.arch}" if several_methods else record.config.arch
 
 
 def _hover(record: TrialRecord, on_front: bool) -> str:
     config, m = record.config, record.metrics
+    client = f"{config.arch} split {config.split}" if config.split else config.arch
+    if config.method != "narl":
+        client = f"{config.method}, {client}"
+    numbers = {"σ": config.sigma, "λ": config.lambda_, **dict(config.settings), "seed": config.seed}
     return "<br>".join(
         (
-            f"<b>trial {record.trial_id}: {config.arch} split {config.split}</b>{' (front)' if on_front else ''}",
-            f"σ {config.sigma:.4g}, λ {config.lambda_:.4g}, seed {config.seed}",
+            f"<b>trial {record.trial_id}: {client}</b>{' (front)' if on_front else ''}",
+            ", ".join(f"{name} {value:.4g}" for name, value in numbers.items()),
             f"Δ {m.delta:.2f} pp = utility {m.utility:.2f} % − leakage {m.leakage:.2f} %",
             f"label floor {m.label_floor:.2f} %",
             f"{m.client_gflops:.4g} GFLOPs, {m.client_memory_mib:.4g} MiB",
@@ -251,8 +271,8 @@ def _draw_panel(axes: Axes, view: _View, cost: str) -> None:
     line = view.step_line(cost)
     if line:
         axes.plot(*zip(*line), drawstyle="steps-post", color=RIM, linewidth=1.4, label="best Δ within a cost")
-    for arch, (colour, (marker, _)) in view.styles.items():
-        group = [r for r in view.complete if r.config.arch == arch]
+    for series, (colour, (marker, _)) in view.styles.items():
+        group = [r for r in view.complete if view.series(r) == series]
         for on_front in (False, True):
             some = [r for r in group if (r.trial_id in view.front_ids) == on_front]
             axes.scatter(
@@ -265,7 +285,7 @@ def _draw_panel(axes: Axes, view: _View, cost: str) -> None:
                 edgecolors=RIM if on_front else "white",
                 linewidths=1.3 if on_front else 0.4,
                 zorder=4 if on_front else 3,
-                label=arch if on_front else None,
+                label=series if on_front else None,
             )
     axes.margins(x=0.08, y=0.1)
 

@@ -27,6 +27,7 @@ from narl.tracking.figures import front_figure, front_png, front_table, write_ht
 from narl.tracking.parent_run import Progress, finish_order
 
 if TYPE_CHECKING:
+    from mlflow import MlflowClient
     from mlflow.entities import Run
 
 PAGE = 1000  # runs a query
@@ -60,8 +61,8 @@ class MLflowMirror:
     ):
         self.name = name
         self.objectives = tuple(objectives)
-        self.uri = tracking_uri or os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{Path('mlflow.db').absolute()}"
-        self._search_params = dict(_flat(search_params))
+        self.uri = tracking_uri or default_uri()
+        self._search_params = dict(flat(search_params))
         self._parent: Run | None = None
         self._sent: set[int] = set()
         self._reported = 0  # the last step of the parent's metrics
@@ -119,15 +120,7 @@ class MLflowMirror:
 
     def _connect(self, records: Sequence[TrialRecord]) -> None:
         """Find or create the experiment and the parent, and learn which trials it has."""
-        for key, value in {**PATIENCE, "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true"}.items():
-            os.environ.setdefault(key, value)
-        from mlflow import MlflowClient
-
-        # A new database announces its making, which would break into the live view.
-        for noisy in ("alembic", "mlflow.store.db.utils"):
-            logging.getLogger(noisy).setLevel(logging.WARNING)
-        _create_database(self.uri)
-        self._client = MlflowClient(tracking_uri=self.uri, registry_uri=self.uri)
+        self._client, _ = connected(self.uri)
         title = os.environ.get("MLFLOW_EXPERIMENT_NAME") or f"narl/{self.name}"
         experiment = self._client.get_experiment_by_name(title)
         if experiment is None:
@@ -213,7 +206,7 @@ class MLflowMirror:
         for name, curve in record.curves.items():
             metrics += [Metric(f"curve/{name}", value, finished, step) for step, value in enumerate(curve)]
         first, *rest = list(_batches(metrics, BATCH["metrics"])) or [[]]
-        self._client.log_batch(run_id, metrics=first, params=[Param(k, str(v)) for k, v in config.to_json().items()])
+        self._client.log_batch(run_id, metrics=first, params=[Param(k, v) for k, v in flat(config.to_json())])
         for batch in rest:
             self._client.log_batch(run_id, metrics=batch)
         self._client.set_terminated(run_id, "FINISHED" if record.status == "complete" else "FAILED", finished)
@@ -252,8 +245,8 @@ def search_params(space: SearchSpace) -> dict[str, str]:
     """What the parent run of a search shows as parameters."""
     return {
         "pipeline": space.pipeline.name,
-        "method": space.method,
-        "architectures": ", ".join(space.architectures),
+        "method": ", ".join(space.method),
+        "architectures": ", ".join(dict.fromkeys(a for m in space.method for a in space.of_method(m).architectures)),
         "objectives": ", ".join(space.objectives),
         "budgets": ", ".join(f"{name} <= {bound:g}" for name, bound in space.budgets.items()) or "none",
         "sampler": space.sampler,
@@ -316,6 +309,25 @@ class BackgroundMirror:
                 return
 
 
+def default_uri() -> str:
+    """`$MLFLOW_TRACKING_URI`, else `mlflow.db` (SQLite) in the working folder of now."""
+    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{Path('mlflow.db').absolute()}"
+
+
+def connected(uri: str | None = None) -> tuple[MlflowClient, str]:
+    """A client of the MLflow at `uri` (see `default_uri`), and that address. A dead server is given up on soon."""
+    for key, value in {**PATIENCE, "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true"}.items():
+        os.environ.setdefault(key, value)
+    from mlflow import MlflowClient
+
+    # A new database announces its making, which would break into the live view.
+    for noisy in ("alembic", "mlflow.store.db.utils"):
+        logging.getLogger(noisy).setLevel(logging.WARNING)
+    uri = uri or default_uri()
+    _create_database(uri)
+    return MlflowClient(tracking_uri=uri, registry_uri=uri), uri
+
+
 def _create_database(uri: str) -> None:
     """Make a new SQLite database under another name first: a driver killed meanwhile leaves none that is half made."""
     path = Path(uri.removeprefix("sqlite:///"))
@@ -353,10 +365,10 @@ def _batches(items: Sequence[Any], size: int) -> Iterable[Sequence[Any]]:
     return (items[i : i + size] for i in range(0, len(items), size))
 
 
-def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterable[tuple[str, str]]:
+def flat(values: Mapping[str, Any], prefix: str = "") -> Iterable[tuple[str, str]]:
     """Nested mappings as dotted names; everything else as text."""
     for key, value in values.items():
         if isinstance(value, Mapping) and value:
-            yield from _flat(value, f"{prefix}{key}.")
+            yield from flat(value, f"{prefix}{key}.")
         else:
             yield f"{prefix}{key}", str(value)[:TEXT]

@@ -1,0 +1,194 @@
+"""`narl evaluate WHAT`: every attack on one configuration, over seeds, with intervals, on test images.
+
+WHAT is a folder that `narl train` wrote (its client is attacked as it is), a configuration file (a client is trained
+with each seed), a trial of a search as NAME/TRIAL, or the MLflow run of a trial.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+from pathlib import Path
+
+from narl.cli.arguments import positive_int, query_counts
+from narl.cli.rebuilt_table import print_rebuilt
+from narl.errors import ConfigError
+
+
+def register(subparsers) -> None:
+    parser = subparsers.add_parser("evaluate", help="attack one configuration thoroughly", description=__doc__)
+    parser.add_argument("what", metavar="RUN|CONFIG|DIR", help="what to evaluate")
+    parser.add_argument("--attacks", help="some of leakage,averaging,reconstruction,inversion (default: all)")
+    parser.add_argument("--split", choices=("validation", "test"), default="test", help="images to report on")
+    parser.add_argument(
+        "--queries", type=query_counts, metavar="N,N,…", help="answers averaged (default: 1,4,16,64,256,inf)"
+    )
+    parser.add_argument("--seeds", type=positive_int, default=3, help="how many seeds (default: 3)")
+    parser.add_argument("--out", type=Path, help="folder to write (default: evaluations/…)")
+    parser.add_argument("--runs", type=Path, help="folder of searches (default: $NARL_RUNS or narl-runs)")
+    parser.add_argument("--no-mlflow", action="store_true", help="do not record the result in MLflow")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    from narl.evaluation import ATTACKS
+
+    attacks = chosen_attacks(args.attacks, ATTACKS, default=ATTACKS)
+    config, client, name = _subject(args)
+    out = args.out or Path("evaluations") / name
+
+    from narl.export.bundle import refuse_occupied
+
+    refuse_occupied(out)
+
+    from narl.attacks.averaging import QUERIES
+    from narl.cli.progress import seed_progress
+    from narl.data.dataset import open_dataset
+    from narl.evaluation import evaluate_seed, summarise, with_seed
+    from narl.methods.catalogue import halves_of
+    from narl.tracking.evaluation_run import log_evaluation, write_evaluation
+
+    halves_of(config.trial.to_record(), config.pipeline.image.size)  # refused before the images are opened
+    by_seed, readers, pictures = {}, {}, []
+    with seed_progress() as show:
+        dataset = open_dataset(config.pipeline, splits=tuple(dict.fromkeys(("train", "validation", args.split))))
+        for seed in range(config.trial.seed, config.trial.seed + args.seeds):
+            by_seed[seed] = evaluate_seed(
+                with_seed(config, seed),
+                dataset,
+                attacks=attacks,
+                queries=args.queries or QUERIES,
+                report_on=args.split,
+                client=client,
+                readers=readers,
+                on_pictures=pictures.append,
+                on_progress=lambda step, seed=seed: show(seed, step),
+            )
+    report = summarise(by_seed, report_on=args.split, one_client=client is not None)
+    write_evaluation(out, config, report, pictures[0] if pictures else None)
+    print_evaluation(name, report)
+    print(f"wrote {out}/")
+    if not args.no_mlflow:
+        print(f"MLflow: {log_evaluation(out, name, config, report)}")
+    return 0
+
+
+def chosen_attacks(given: str | None, allowed: tuple[str, ...], default: tuple[str, ...]) -> tuple[str, ...]:
+    """The attacks named in `given`, or the default.
+
+    Raises:
+        ConfigError: one that is not there.
+    """
+    from narl.errors import unknown_name
+
+    if given is None:
+        return default
+    names = tuple(name.strip() for name in given.split(",") if name.strip())
+    for name in names:
+        if name not in allowed:
+            raise ConfigError(unknown_name("attack", name, allowed))
+    if not names:
+        raise ConfigError(f"--attacks names no attack: allowed are {', '.join(allowed)}")
+    return names
+
+
+def _subject(args: argparse.Namespace):
+    """(configuration, trained client or None, a name for what is written)."""
+    from narl.config.trial import load_train_config
+
+    path = Path(args.what)
+    if path.is_dir():
+        from narl.config.load import build
+        from narl.config.trial import TrainConfig
+        from narl.export.bundle import load_bundle
+
+        client, _, content = load_bundle(path)
+        known = {key: content[key] for key in TrainConfig.model_fields if key in content}
+        return build(TrainConfig, known, str(path / "config.yaml")), client, path.resolve().name
+    if path.is_file() or path.suffix in (".yaml", ".yml"):
+        return load_train_config(path), None, path.stem
+    search, trial = _trial_named(args.what)
+    return _config_of(args.runs, search, trial), None, f"{search}-{trial}"
+
+
+def _trial_named(what: str) -> tuple[str, int]:
+    """Search and trial of NAME/TRIAL or of an MLflow run."""
+    if match := re.fullmatch(r"([A-Za-z0-9][A-Za-z0-9_.-]*)/(\d+)", what):
+        return match[1], int(match[2])
+    if re.fullmatch(r"[0-9a-f]{32}", what):
+        from narl.tracking.evaluation_run import search_and_trial
+
+        return search_and_trial(what)
+    raise ConfigError(
+        f"{what!r} is no folder, no YAML file, no trial (NAME/TRIAL, say digits/12) and no MLflow run (32 hex digits)"
+    )
+
+
+def _config_of(runs: Path | None, search: str, trial: int):
+    from narl.cli.best_config import train_config
+    from narl.ledger import read_ledger
+    from narl.search_folder import find_search
+
+    folder = find_search(runs, search)
+    records = {record.trial_id: record for record in read_ledger(folder.ledger_path)}
+    if trial not in records:
+        raise ConfigError(f"search {search!r} has no finished trial {trial}: it has {len(records)}")
+    if records[trial].metrics is None:
+        raise ConfigError(f"trial {trial} of search {search!r} failed: {records[trial].error}")
+    return train_config(folder, records[trial])
+
+
+def print_evaluation(name: str, report: dict) -> None:
+    """Means with 95 % intervals, leakage by number of queries, and every reason for doubt."""
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console()
+    mean, interval = report["mean"], report["interval95"]
+    table = Table(box=None, header_style="bold", padding=(0, 1))
+    for column in ("", "mean", "95 %"):
+        table.add_column(column, justify="left" if not column else "right")
+    rows = {
+        "Δ (utility − leakage), points": "delta",
+        "utility, %": "utility",
+        "leakage, %": "leakage",
+        "leakage, balanced over classes, %": "balanced_leakage",
+        "leakage of the class that leaks most, %": "worst_class_leakage",
+        "leakage above the label floor, points": "advantage",
+    }
+    for label, key in rows.items():
+        bounds = f"[{interval[key][0]:.2f}, {interval[key][1]:.2f}]" if key in interval else ""
+        table.add_row(label, f"{mean[key]:.2f}", bounds)
+    console.print(table)
+    if "leakage_at_queries" in report:
+        queries = Table(box=None, header_style="bold", padding=(0, 1))
+        queries.add_column("answers averaged")
+        for n in report["leakage_at_queries"]:
+            queries.add_column(n, justify="right")
+        for label, key in (("leakage, %", "leakage_at_queries"), ("Δ, points", "delta_at_queries")):
+            queries.add_row(label, *(f"{value:.2f}" for value in report[key].values()))
+        console.print(queries)
+        budgets = ", ".join(report["query_budget"])
+        console.print(f"query budget (leakage within 5 points of one answer), by seed: {budgets}", highlight=False)
+    rebuilt = []
+    if reconstruction := report.get("reconstruction"):
+        rebuilt += [
+            ("decoder", reconstruction["rebuilt"], reconstruction["read_rebuilt"]),
+            ("mean image", reconstruction["mean_image"], None),
+            ("clean images", {}, reconstruction["read_clean"]),
+        ]
+    if inversion := report.get("inversion"):
+        first = f"first {inversion['images']}"
+        rebuilt += [
+            (f"inversion, {first}", inversion["rebuilt"], None),
+            (f"mean image, {first}", inversion["mean_image"], None),
+        ]
+    if rebuilt:
+        print_rebuilt(console, rebuilt)
+    lines = [
+        f"{name}: {report['reported_on']} split, {report['num_samples']} images, seeds "
+        f"{', '.join(map(str, report['seeds']))}, {report['client']}; label floor {report['label_floor']:.2f} %",
+        *(f"doubt: {flag}" for flag in report["flags"]),
+    ]
+    for line in lines:
+        console.print(line, highlight=False, markup=False)

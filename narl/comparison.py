@@ -1,0 +1,185 @@
+"""Every method on the same images, architecture and budget, evaluated alike: Tables 1 and 3 of the paper, row by row.
+
+A row's seeds are written to disk one by one as they finish, named by everything that decides them, so a comparison
+that was interrupted goes on where it stopped.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import os
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from narl.attacks.averaging import QUERIES, name_of
+from narl.config.methods import METHODS, complete_settings
+from narl.config.pipeline import Pipeline
+from narl.config.trial import Attack, Point, TrainConfig, Training
+from narl.data.dataset import Dataset
+from narl.evaluation import Pictures, evaluate_seed, summarise, with_seed
+from narl.models.zoo import architecture
+from narl.published import PublishedImages, PublishedRow, published_images, published_row
+from narl.records import stable_hash
+from narl.trial import Progress
+
+UPPER_BOUND = "upper bound"
+# Published for images of up to 64 pixels (CIFAR-10) and for larger ones (faces).
+IMAGE_SIGMA, LARGE_IMAGE_SIGMA = 0.8, 2.0
+
+
+@dataclass(frozen=True)
+class Row:
+    """One configuration to compare. Its name is the paper's row: a method, and its split where there are several."""
+
+    name: str
+    config: TrainConfig
+
+    @property
+    def published(self) -> PublishedRow | None:
+        return published_row(self.config.pipeline.name, self.name)
+
+    @property
+    def published_images(self) -> PublishedImages | None:
+        return published_images(self.config.pipeline.name, self.name)
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What the rows of a comparison share.
+
+    Attributes:
+        splits: of the methods that the paper shows at several; the others take the first, MaxEnt the last there is.
+        sigma, lambda_: of every method that has them; image noise has a σ of its own.
+        deepobfuscator_client: its (architecture, split).
+    """
+
+    pipeline: Pipeline
+    arch: str
+    splits: tuple[int, ...]
+    sigma: float
+    lambda_: float
+    image_sigma: float
+    deepobfuscator_client: tuple[str, int]
+    training: Training
+    attack: Attack
+
+
+def rows_of(setting: Setting, methods: Sequence[str]) -> list[Row]:
+    """The upper bound of §4.2 (whole networks on clean images), then each method in the order of the catalogue."""
+    rows = [_row(setting, UPPER_BOUND, "image_noise", split=0, sigma=0.0)]
+    for method in (name for name in METHODS if name in methods):
+        for split in _splits(setting, method):
+            several = method in ("narl", "no_noise", "gaussian_posthoc")
+            rows.append(_row(setting, f"{method} {split}" if several else method, method, split=split))
+    return rows
+
+
+def _splits(setting: Setting, method: str) -> tuple[int, ...]:
+    if method in ("narl", "no_noise", "gaussian_posthoc"):
+        return setting.splits
+    if method == "maxent":
+        return (architecture(setting.arch).split_points[-1],)
+    if method == "deepobfuscator":
+        return (setting.deepobfuscator_client[1],)
+    return setting.splits[:1] if METHODS[method].uses_split else (0,)
+
+
+def _row(setting: Setting, name: str, method: str, *, split: int, sigma: float | None = None) -> Row:
+    options = METHODS[method]
+    if sigma is None:
+        sigma = setting.image_sigma if method == "image_noise" else setting.sigma
+    point = {
+        "method": method,
+        "arch": setting.deepobfuscator_client[0] if method == "deepobfuscator" else setting.arch,
+        "split": split,
+        "settings": complete_settings(method, {}),
+    }
+    if options.uses_sigma:
+        point["sigma"] = sigma
+    if options.uses_lambda:
+        point["lambda"] = setting.lambda_
+    config = TrainConfig(
+        pipeline=setting.pipeline, trial=Point(**point), training=setting.training, attack=setting.attack
+    )
+    return Row(name, config)
+
+
+def compare(
+    rows: Iterable[Row],
+    dataset: Dataset,
+    folder: Path,
+    *,
+    attacks: Sequence[str],
+    num_seeds: int,
+    queries: Sequence[float] = QUERIES,
+    on_progress: Callable[[Row, int, Progress], None] = lambda row, seed, step: None,
+) -> dict[str, dict[str, Any]]:
+    """The report of each row by its name (see `narl.evaluation.summarise`), of the test split.
+
+    Args:
+        dataset: opened with train, validation and test.
+        folder: where each row's seeds are kept, and looked for.
+
+    Raises:
+        ConfigError: a row is illegal for these images.
+        DivergedTraining: a loss blew up.
+    """
+    rows, reports, readers = list(rows), {}, {}
+    found: dict[str, dict[int, dict[str, Any]]] = {row.name: {} for row in rows}
+    # Seed after seed, so that an interrupted comparison has as many rows as it can.
+    for seed in range(num_seeds):
+        for row in rows:
+            path = folder / "seeds" / _file_name(row, seed, attacks, queries)
+            if not path.exists():
+                report = evaluate_seed(
+                    with_seed(row.config, seed),
+                    dataset,
+                    attacks=attacks,
+                    queries=queries,
+                    readers=readers,
+                    on_pictures=functools.partial(_keep_pictures, path.with_suffix(".npz")),
+                    on_progress=lambda step, row=row, seed=seed: on_progress(row, seed, step),
+                )
+                _write(path, report)
+            found[row.name][seed] = json.loads(path.read_text(encoding="utf-8"))
+            reports[row.name] = summarise(found[row.name], report_on="test")
+    return reports
+
+
+def pictures_of(
+    rows: Iterable[Row], folder: Path, attacks: Sequence[str], queries: Sequence[float] = QUERIES
+) -> Pictures:
+    """What `compare` kept of the first seed's images, a row an attack on a method; empty if no attack rebuilt any."""
+    shown: Pictures = {}
+    for row in rows:
+        path = (folder / "seeds" / _file_name(row, 0, attacks, queries)).with_suffix(".npz")
+        if not path.exists():
+            continue
+        with np.load(path) as kept:
+            for name in kept.files:
+                shown[name if name in ("original", "mean image") else f"{row.name}, {name}"] = kept[name]
+    return shown
+
+
+def _keep_pictures(path: Path, pictures: Pictures) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    np.savez_compressed(path, **pictures)
+
+
+def _file_name(row: Row, seed: int, attacks: Sequence[str], queries: Sequence[float]) -> str:
+    content = with_seed(row.config, seed).model_dump(mode="json", by_alias=True)
+    content["pipeline"] = row.config.pipeline.content_hash, row.config.pipeline.augment.model_dump(mode="json")
+    digest = stable_hash([content, sorted(attacks), [name_of(n) for n in queries]])
+    return f"{row.name.replace(' ', '-')}-seed{seed}-{digest}.json"
+
+
+def _write(path: Path, report: Mapping[str, Any]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_suffix(f".{os.getpid()}.tmp")
+    temporary.write_text(json.dumps(report, allow_nan=False), encoding="utf-8")
+    temporary.replace(path)

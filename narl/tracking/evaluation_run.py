@@ -1,0 +1,86 @@
+"""An evaluation as files, and as a run of MLflow."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+
+from narl.config.trial import TrainConfig
+from narl.errors import ConfigError, NarlError, without_credentials
+from narl.records import stable_hash
+from narl.tracking.evaluation_figure import averaging_png
+from narl.tracking.mirror import connected, flat
+from narl.tracking.reconstruction_figure import reconstructions_png
+
+EXPERIMENT = "narl/evaluations"
+REPORT, CONFIG, FIGURE, PICTURES = "report.json", "config.yaml", "averaging.png", "reconstructions.png"
+
+
+def write_evaluation(
+    folder: Path, config: TrainConfig, report: dict[str, Any], pictures: Mapping[str, np.ndarray] | None = None
+) -> None:
+    """report.json, config.yaml, averaging.png if answers were averaged, reconstructions.png if there are `pictures`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    content = config.model_dump(mode="json", by_alias=True)
+    (folder / CONFIG).write_text(yaml.safe_dump(content, sort_keys=False, allow_unicode=True), encoding="utf-8")
+    if "leakage_at_queries" in report:
+        averaging_png({config.trial.to_record().client: report}, "Leakage against averaging", folder / FIGURE)
+    if pictures:
+        reconstructions_png(pictures, f"{config.pipeline.name}: rebuilt images", folder / PICTURES)
+    (folder / REPORT).write_text(json.dumps(report, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def log_evaluation(folder: Path, name: str, config: TrainConfig, report: dict[str, Any]) -> str:
+    """Record what `write_evaluation` wrote in MLflow's experiment `narl/evaluations`; where, in words.
+
+    Raises:
+        NarlError: MLflow cannot be used; the files are there all the same.
+    """
+    client, uri = connected(os.environ.get("MLFLOW_TRACKING_URI"))
+    try:
+        found = client.get_experiment_by_name(EXPERIMENT)
+        experiment = found.experiment_id if found else client.create_experiment(EXPERIMENT)
+        tags = {"mlflow.source.name": "narl", "narl.report_hash": stable_hash(report)}
+        run = client.create_run(experiment, run_name=name, tags=tags).info.run_id
+        trial = config.model_dump(mode="json", by_alias=True)["trial"]
+        for key, value in flat(trial):
+            client.log_param(run, key, value)
+        for key, value in report["mean"].items():
+            client.log_metric(run, key, value)
+        for n, value in report.get("leakage_at_queries", {}).items():
+            client.log_metric(run, f"leakage_at_{'infinite' if n == '∞' else n}_queries", value)
+        for attack in ("reconstruction", "inversion"):
+            for key, value in report.get(attack, {}).get("rebuilt", {}).items():
+                if isinstance(value, float):
+                    client.log_metric(run, f"{attack}_{key}", value)
+        for file in (REPORT, CONFIG, FIGURE, PICTURES):
+            if (folder / file).exists():
+                client.log_artifact(run, str(folder / file))
+        client.set_terminated(run, "FINISHED")
+    except Exception as error:
+        raise NarlError(f"MLflow at {without_credentials(uri)}: {without_credentials(str(error))[:300]}") from error
+    return f"run {run} of experiment {EXPERIMENT} at {without_credentials(uri)}"
+
+
+def search_and_trial(run_id: str) -> tuple[str, int]:
+    """The search and the trial that an MLflow run of the mirror stands for.
+
+    Raises:
+        ConfigError: there is no such run, or it is no trial's.
+    """
+    client, uri = connected(os.environ.get("MLFLOW_TRACKING_URI"))
+    try:
+        run = client.get_run(run_id)
+        parent = client.get_run(run.data.tags["mlflow.parentRunId"])
+        trial, search = run.data.tags["narl.trial_id"], parent.data.tags["narl.search"]
+    except Exception as error:
+        reason = "it is no trial's" if isinstance(error, KeyError) else re.sub(r"\s+", " ", str(error))[:200]
+        raise ConfigError(f"MLflow run {run_id} at {without_credentials(uri)}: {reason}") from error
+    return search, int(trial)
