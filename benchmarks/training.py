@@ -95,8 +95,6 @@ def compare(case: Case, images: Path, args: argparse.Namespace) -> Comparison:
 
 
 def narl_side(case: Case, images: Path) -> Callable[[], float]:
-    import torch
-
     from narl.config.pipeline import Pipeline
     from narl.data.dataset import open_dataset
     from narl.training.classification import to_unit_range

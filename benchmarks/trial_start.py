@@ -175,8 +175,8 @@ def timed_actor() -> type:
                 trainable.original_dataset = trainable._dataset
             start = self.start
 
-            def init(method, **settings):
-                Narl.original_init(method, **settings)
+            def init(method, parts):
+                Narl.original_init(method, parts)
                 start["times"]["networks"] = time.time()
 
             def step(method, images, utility, private):
