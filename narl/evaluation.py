@@ -170,9 +170,9 @@ def _trained_on(outcome: TrialOutcome) -> Steps[AttackEpoch, None, Leakage]:
     longer = target.settings.model_copy(
         update={"max_epochs": 2 * target.settings.max_epochs, "patience": 2 * target.settings.patience}
     )
-    kinds = {name: name.rpartition("_")[0] or name if target.settings.seeds > 1 else name for name in suspect}
     readings = dict(leakage.readings)
-    for name, kind in kinds.items():
+    for name in suspect:
+        kind = target.adversaries[name]
         again = target.with_settings(longer.model_copy(update={"adversaries": (kind,), "seeds": 1}))
         second = yield from again.read_with_adversaries(
             target.labels("private"), len(target.dataset.private_classes), prefix=f"{name} again, "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from collections.abc import Generator as Steps
 from dataclasses import dataclass
 
@@ -71,13 +72,24 @@ def fit(
     optimiser = torch.optim.Adam(network.parameters(), lr=settings.learning_rate, fused=True)
     best, best_state, curve, since, converged = -1.0, None, [], 0, False
     for epoch in range(settings.max_epochs):
-        _train_epoch(network, optimiser, train, epoch, noise, settings.batch_size, precision, generator)
+        train_epoch(
+            network,
+            optimiser,
+            train.features,
+            lambda logits, rows: classification_loss(logits, train.labels[rows]),
+            noise=noise,
+            batch_size=settings.batch_size,
+            precision=precision,
+            generator=generator,
+            epoch=epoch,
+            what="attack",
+        )
         scores = evaluate(network, validation, noise=noise, precision=precision, generator=generator, draws=1)
         accuracy = scores.accuracy
         curve.append(accuracy)
         since += 1
         if accuracy > best:
-            best, best_state, since = accuracy, _kept(network, best_state), 0
+            best, best_state, since = accuracy, kept(network, best_state), 0
         yield accuracy
         converged = since >= settings.patience and len(curve) >= settings.min_epochs and best > validation.largest_share
         if converged:
@@ -108,7 +120,7 @@ def evaluate(
     return count_hits(predicted, target.labels)
 
 
-def _kept(network: nn.Module, state: dict[str, Tensor] | None) -> dict[str, Tensor]:
+def kept(network: nn.Module, state: dict[str, Tensor] | None) -> dict[str, Tensor]:
     """A copy of the network's weights and statistics, in the tensors of the copy before if there is one."""
     if state is None:
         return {name: tensor.clone() for name, tensor in network.state_dict().items()}
@@ -117,27 +129,40 @@ def _kept(network: nn.Module, state: dict[str, Tensor] | None) -> dict[str, Tens
     return state
 
 
-def _train_epoch(
+def train_epoch(
     network: nn.Module,
     optimiser: torch.optim.Optimizer,
-    target: LabelledFeatures,
-    epoch: int,
+    features: Features,
+    loss_of: Callable[[Tensor, Tensor], Tensor],
+    *,
     noise: nn.Module,
     batch_size: int,
     precision: Precision,
     generator: Generator,
+    epoch: int,
+    what: str,
 ) -> None:
+    """One pass over `features` in a new order, under fresh noise.
+
+    Args:
+        loss_of: the network's outputs for a batch and the batch's positions in the split, int64 [B] -> a scalar.
+        epoch: from 0.
+        what: for the message, who is trained.
+
+    Raises:
+        DivergedTraining: the loss is not finite.
+    """
     network.train()
     loss_sum = torch.zeros((), device=precision.device)
-    for clean, rows in target.features.batches(batch_size, shuffle=generator, epoch=epoch):
+    for clean, rows in features.batches(batch_size, shuffle=generator, epoch=epoch):
         if len(rows) < 2:
             continue  # batch normalisation has no variance to learn from a single image
         with precision.autocast():
-            logits = network(noise(clean, generator))
-        loss = classification_loss(logits, target.labels[rows])
+            outputs = network(noise(clean, generator))
+        loss = loss_of(outputs, rows)
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
         optimiser.step()
         loss_sum += loss.detach()
     if not math.isfinite(loss_sum.item()):
-        raise DivergedTraining(f"attack, epoch {epoch + 1}: the loss is not finite")
+        raise DivergedTraining(f"{what}, epoch {epoch + 1}: the loss is not finite")

@@ -23,7 +23,7 @@ from torch import Generator, Tensor, nn
 
 from narl.attacks.averaging import name_of
 from narl.attacks.image_metrics import ImageComparison, ImageMetrics, psnr
-from narl.attacks.pictures import KEPT, Images, RebuildStep, as_bytes
+from narl.attacks.pictures import KEPT, RebuildStep, as_bytes
 from narl.attacks.target import Target
 from narl.models.noise_bank import NoiseBank
 from narl.seeds import derive_seed
@@ -85,8 +85,8 @@ def invert(
     generator = Generator(device).manual_seed(derive_seed(target.seed, name))
     clean, rows = next(iter(target.features[target.report_on].batches(count)))
     answers = noise(clean, generator) - _mean_of(noise)
-    originals = Images(target.dataset, target.report_on, device)[rows]
-    mean = Images(target.dataset, "train", device).mean().expand_as(originals)
+    originals = target.images(target.report_on)[rows]
+    mean = target.images("train").mean().expand_as(originals)
     # Noise that its own mean does not change is that of a key: repeated answers are equal.
     averaging = 1.0 if noise is target.client.noise else math.sqrt(queries)
     scale = max(target.client.noise.sigma / averaging, EXACT_TO * answers.square().mean().sqrt().item())

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Generator as Steps
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,11 +21,11 @@ from torch import Generator, Tensor, nn
 from torch.nn import functional as F
 
 from narl.attacks.averaging import name_of
+from narl.attacks.fit import kept, train_epoch
 from narl.attacks.image_metrics import ImageComparison, ImageMetrics, psnr
-from narl.attacks.pictures import KEPT, Images, RebuildStep, as_bytes
+from narl.attacks.pictures import KEPT, RebuildStep, as_bytes
 from narl.attacks.scores import Scores, count_hits
 from narl.attacks.target import Reading, Target
-from narl.errors import DivergedTraining
 from narl.models.decoders import build_decoder
 from narl.seeds import derive_seed
 from narl.steps import mapped
@@ -78,59 +77,43 @@ def reconstruct(target: Target, reader: Reading, *, queries: float = 1) -> Steps
     """
     name = "decoder" if queries == 1 else f"{name_of(queries)} queries, decoder"
     noise = target.client.noise.averaged(queries)
-    images = {split: Images(target.dataset, split, target.precision.device) for split in target.features}
     decoder = build_decoder(target.halves.feature_shape, target.halves.size, derive_seed(target.seed, name))
     decoder = target.precision.place(decoder)
-    steps = _fit(decoder, target, images, noise, seed=derive_seed(target.seed, name, "noise"))
+    steps = _fit(decoder, target, noise, seed=derive_seed(target.seed, name, "noise"))
     numbers = iter(range(target.settings.max_epochs))
     curve, converged = yield from mapped(steps, lambda mse: RebuildStep(name, next(numbers), psnr(mse)))
     generator = Generator(target.precision.device).manual_seed(derive_seed(target.seed, name, "report"))
-    return _measured(decoder, target, images, noise, generator, reader, curve, converged)
+    return _measured(decoder, target, noise, generator, reader, curve, converged)
 
 
 def _fit(
-    decoder: nn.Module, target: Target, images: Mapping[str, Images], noise: nn.Module, seed: int
+    decoder: nn.Module, target: Target, noise: nn.Module, seed: int
 ) -> Steps[float, None, tuple[list[float], bool]]:
     """Leaves `decoder` with the weights of its best epoch; yields the MSE on validation images."""
     settings, generator = target.settings, Generator(target.precision.device).manual_seed(seed)
     optimiser = torch.optim.Adam(decoder.parameters(), lr=settings.learning_rate, fused=True)
-    best, best_state, curve, since, converged = math.inf, {}, [], 0, False
+    best, best_state, curve, since, converged = math.inf, None, [], 0, False
     while len(curve) < settings.max_epochs and not converged:
-        _train_epoch(decoder, optimiser, target, images["train"], noise, generator, len(curve))
-        curve.append(_mse(decoder, target, images["validation"], noise, generator))
+        train_epoch(
+            decoder,
+            optimiser,
+            target.features["train"],
+            lambda rebuilt, rows: F.mse_loss(rebuilt.float(), target.images("train")[rows]),
+            noise=noise,
+            batch_size=settings.batch_size,
+            precision=target.precision,
+            generator=generator,
+            epoch=len(curve),
+            what="decoder",
+        )
+        curve.append(_mse(decoder, target, noise, generator))
         since += 1
         if curve[-1] < best:
-            best, since = curve[-1], 0
-            best_state = {key: tensor.clone() for key, tensor in decoder.state_dict().items()}
+            best, best_state, since = curve[-1], kept(decoder, best_state), 0
         yield curve[-1]
         converged = since >= settings.patience and len(curve) >= settings.min_epochs
     decoder.load_state_dict(best_state)
     return curve, converged
-
-
-def _train_epoch(
-    decoder: nn.Module,
-    optimiser: torch.optim.Optimizer,
-    target: Target,
-    images: Images,
-    noise: nn.Module,
-    generator: Generator,
-    epoch: int,
-) -> None:
-    decoder.train()
-    loss_sum = torch.zeros((), device=target.precision.device)
-    for clean, rows in target.features["train"].batches(target.settings.batch_size, shuffle=generator, epoch=epoch):
-        if len(rows) < 2:
-            continue  # batch normalisation has no variance to learn from a vector's single image
-        with target.precision.autocast():
-            rebuilt = decoder(noise(clean, generator))
-        loss = F.mse_loss(rebuilt.float(), images[rows])
-        optimiser.zero_grad(set_to_none=True)
-        loss.backward()
-        optimiser.step()
-        loss_sum += loss.detach()
-    if not math.isfinite(loss_sum.item()):
-        raise DivergedTraining(f"decoder, epoch {epoch + 1}: the loss is not finite")
 
 
 def _rebuilt(
@@ -144,8 +127,8 @@ def _rebuilt(
         yield rebuilt.float(), rows
 
 
-def _mse(decoder: nn.Module, target: Target, images: Images, noise: nn.Module, generator: Generator) -> float:
-    total, count = 0.0, 0
+def _mse(decoder: nn.Module, target: Target, noise: nn.Module, generator: Generator) -> float:
+    total, count, images = 0.0, 0, target.images("validation")
     for rebuilt, rows in _rebuilt(decoder, target, "validation", noise, generator):
         total += (255 * (rebuilt - images[rows])).square().sum(dtype=torch.float64).item()
         count += rebuilt.numel()
@@ -155,7 +138,6 @@ def _mse(decoder: nn.Module, target: Target, images: Images, noise: nn.Module, g
 def _measured(
     decoder: nn.Module,
     target: Target,
-    images: Mapping[str, Images],
     noise: nn.Module,
     generator: Generator,
     reader: Reading,
@@ -164,11 +146,11 @@ def _measured(
 ) -> Reconstruction:
     device, labels = target.precision.device, target.labels("private")[target.report_on]
     of_decoder, of_mean = (ImageComparison(target.halves.size, device) for _ in range(2))
-    mean = images["train"].mean()
+    mean, images = target.images("train").mean(), target.images(target.report_on)
     read, pictures = torch.empty_like(labels), {}
     reader.network.eval()
     for rebuilt, rows in _rebuilt(decoder, target, target.report_on, noise, generator):
-        originals = images[target.report_on][rows]
+        originals = images[rows]
         constant = mean.expand_as(originals)
         of_decoder.add(originals, rebuilt)
         of_mean.add(originals, constant)

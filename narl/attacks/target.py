@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from narl.attacks.adversaries import build_adversary
 from narl.attacks.features import Features, Label, features_of
 from narl.attacks.fit import Fit, LabelledFeatures, evaluate, fit
+from narl.attacks.pictures import Images
 from narl.attacks.scores import Scores
 from narl.config.trial import Attack
 from narl.data.dataset import Dataset
@@ -86,6 +87,7 @@ class Target:
             )
             for name in {"train": None, "validation": None, report_on: None}
         }
+        self._images: dict[str, Images] = {}
 
     def with_settings(self, settings: Attack) -> Target:
         """The same client and features under other settings."""
@@ -96,6 +98,19 @@ class Target:
     def labels(self, label: Label) -> dict[str, Tensor]:
         """The utility or the private label of each split."""
         return {name: self.dataset.labels(name)[label == "private"] for name in self.features}
+
+    def images(self, split: str) -> Images:
+        """The clean images of a split, read on first use."""
+        if split not in self._images:
+            self._images[split] = Images(self.dataset, split, self.precision.device)
+        return self._images[split]
+
+    @property
+    def adversaries(self) -> dict[str, str]:
+        """The kind of every adversary that attacks, by name: each kind once a seed."""
+        if self.settings.seeds == 1:
+            return {kind: kind for kind in self.settings.adversaries}
+        return {f"{kind}_{i}": kind for i in range(self.settings.seeds) for kind in self.settings.adversaries}
 
     def read(
         self, name: str, network: nn.Module, labels: Labels, *, noise: nn.Module | None = None
@@ -140,14 +155,11 @@ class Target:
     ) -> Steps[AttackEpoch, None, dict[str, Reading]]:
         """What each configured adversary, each with its seeds, reads of `labels`; names start with `prefix`."""
         readings = {}
-        for number in range(self.settings.seeds):
-            for kind in self.settings.adversaries:
-                name = kind if self.settings.seeds == 1 else f"{kind}_{number}"
-                name = prefix + name
-                network = build_adversary(
-                    kind, self.halves, num_outputs=num_outputs(num_classes), seed=derive_seed(self.seed, name)
-                )
-                readings[name] = yield from self.read(name, network, labels, noise=noise)
+        for own_name, kind in self.adversaries.items():
+            name = prefix + own_name
+            seed = derive_seed(self.seed, name)
+            network = build_adversary(kind, self.halves, num_outputs=num_outputs(num_classes), seed=seed)
+            readings[name] = yield from self.read(name, network, labels, noise=noise)
         return readings
 
 
