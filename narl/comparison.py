@@ -129,7 +129,7 @@ def compare(
         ConfigError: a row is illegal for these images.
         DivergedTraining: a loss blew up.
     """
-    rows, reports, readers = list(rows), {}, {}
+    rows, readers = list(rows), {}
     found: dict[str, dict[int, dict[str, Any]]] = {row.name: {} for row in rows}
     # Seed after seed, so that an interrupted comparison has as many rows as it can.
     for seed in range(num_seeds):
@@ -147,8 +147,7 @@ def compare(
                 )
                 _write(path, report)
             found[row.name][seed] = json.loads(path.read_text(encoding="utf-8"))
-            reports[row.name] = summarise(found[row.name], report_on="test")
-    return reports
+    return {name: summarise(by_seed, report_on="test") for name, by_seed in found.items()}
 
 
 def pictures_of(

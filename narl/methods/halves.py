@@ -13,7 +13,6 @@ from torch import nn
 from narl.models.bounds import bound_stages
 from narl.models.cost import BYTES_PER_ELEMENT, check_dtype, client_cost, costs_after_each
 from narl.models.keyed_noise import KeyedGaussianNoise, training_key
-from narl.models.noise import GaussianNoise
 from narl.models.split import Obfuscator, build_obfuscator, build_rest, feature_shape
 from narl.models.zoo import check_size, check_split, skeleton
 from narl.records import ClientCost, TrialConfig
@@ -102,9 +101,3 @@ def on_meta(build) -> nn.Module:
     """What `build` makes, in eval mode, on the meta device: shapes without weights."""
     with torch.device("meta"):
         return build().eval()
-
-
-def without_noise(client: Obfuscator) -> Obfuscator:
-    """`client`, its noise switched off."""
-    client.noise = GaussianNoise(0.0)
-    return client

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
 import re
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -43,23 +43,28 @@ def log_evaluation(folder: Path, name: str, config: TrainConfig, report: dict[st
     Raises:
         NarlError: MLflow cannot be used; the files are there all the same.
     """
-    client, uri = connected(os.environ.get("MLFLOW_TRACKING_URI"))
+    client, uri = connected()
+    from mlflow.entities import Metric, Param
+
     try:
         found = client.get_experiment_by_name(EXPERIMENT)
         experiment = found.experiment_id if found else client.create_experiment(EXPERIMENT)
         tags = {"mlflow.source.name": "narl", "narl.report_hash": stable_hash(report)}
         run = client.create_run(experiment, run_name=name, tags=tags).info.run_id
         trial = config.model_dump(mode="json", by_alias=True)["trial"]
-        for key, value in flat(trial):
-            client.log_param(run, key, value)
-        for key, value in report["mean"].items():
-            client.log_metric(run, key, value)
+        metrics = dict(report["mean"])
         for n, value in report.get("leakage_at_queries", {}).items():
-            client.log_metric(run, f"leakage_at_{'infinite' if n == '∞' else n}_queries", value)
+            metrics[f"leakage_at_{'infinite' if n == '∞' else n}_queries"] = value
         for attack in ("reconstruction", "inversion"):
             for key, value in report.get(attack, {}).get("rebuilt", {}).items():
                 if isinstance(value, float):
-                    client.log_metric(run, f"{attack}_{key}", value)
+                    metrics[f"{attack}_{key}"] = value
+        now = int(1000 * time.time())
+        client.log_batch(
+            run,
+            metrics=[Metric(key, value, now, 0) for key, value in metrics.items()],
+            params=[Param(key, value) for key, value in flat(trial)],
+        )
         for file in (REPORT, CONFIG, FIGURE, PICTURES):
             if (folder / file).exists():
                 client.log_artifact(run, str(folder / file))
@@ -75,7 +80,7 @@ def search_and_trial(run_id: str) -> tuple[str, int]:
     Raises:
         ConfigError: there is no such run, or it is no trial's.
     """
-    client, uri = connected(os.environ.get("MLFLOW_TRACKING_URI"))
+    client, uri = connected()
     try:
         run = client.get_run(run_id)
         parent = client.get_run(run.data.tags["mlflow.parentRunId"])
