@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import argparse
 import math
+from collections.abc import Iterable
 from pathlib import Path
 
+from narl.errors import ConfigError, unknown_name
 from narl.records import TrialRecord
 
 
@@ -46,6 +48,22 @@ def query_counts(text: str) -> tuple[float, ...]:
     """Whole numbers above 0 and `inf`, separated by commas, sorted; 1 is always among them."""
     counts = {math.inf if part.strip() == "inf" else float(positive_int(part.strip())) for part in text.split(",")}
     return tuple(sorted(counts | {1.0}))
+
+
+def names_among(text: str, what: str, allowed: Iterable[str]) -> tuple[str, ...]:
+    """The names in `text`, separated by commas; `what` says in messages what they name.
+
+    Raises:
+        ConfigError: none, or one that is not `allowed`.
+    """
+    allowed = tuple(allowed)
+    names = tuple(name.strip() for name in text.split(",") if name.strip())
+    for name in names:
+        if name not in allowed:
+            raise ConfigError(unknown_name(what, name, allowed))
+    if not names:
+        raise ConfigError(f"no {what} is named: allowed are {', '.join(allowed)}")
+    return names
 
 
 def non_negative_int(text: str) -> int:

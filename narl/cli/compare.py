@@ -10,9 +10,9 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from narl.cli.arguments import positive_int, positive_number, query_counts
+from narl.cli.arguments import names_among, positive_int, positive_number, query_counts
 from narl.cli.rebuilt_table import print_rebuilt
-from narl.errors import ConfigError, unknown_name
+from narl.errors import ConfigError
 
 
 def register(subparsers) -> None:
@@ -34,7 +34,9 @@ def register(subparsers) -> None:
     parser.add_argument("--batch-size", type=positive_int, default=128)
     parser.add_argument("--adversaries", default="rest,mlp,conv", help="default: rest,mlp,conv")
     parser.add_argument(
-        "--attacks", help="some of leakage,averaging,reconstruction,inversion (default: leakage,averaging)"
+        "--attacks",
+        default="leakage,averaging",
+        help="some of leakage,averaging,reconstruction,inversion (default: leakage,averaging)",
     )
     parser.add_argument(
         "--queries", type=query_counts, metavar="N,N,…", help="answers averaged (default: 1,4,16,64,256,inf)"
@@ -48,16 +50,16 @@ def run(args: argparse.Namespace) -> int:
     import json
 
     from narl.attacks.averaging import QUERIES
-    from narl.cli.evaluate import chosen_attacks
     from narl.cli.progress import seed_progress
     from narl.comparison import compare, pictures_of, rows_of
+    from narl.config.methods import METHODS
     from narl.data.dataset import open_dataset
     from narl.evaluation import ATTACKS
     from narl.methods.catalogue import halves_of
 
-    attacks = chosen_attacks(args.attacks, ATTACKS, default=("leakage", "averaging"))
+    attacks = names_among(args.attacks, "attack", ATTACKS)
     setting = _setting(args)
-    rows = rows_of(setting, _methods(args.methods))
+    rows = rows_of(setting, METHODS if args.methods == "all" else names_among(args.methods, "method", METHODS))
     for row in rows:  # refused before the images are opened
         halves_of(row.config.trial.to_record(), setting.pipeline.image.size)
     with seed_progress() as show:
@@ -85,18 +87,6 @@ def run(args: argparse.Namespace) -> int:
         reconstructions_png(pictures, f"{setting.pipeline.name}: rebuilt images", args.out / "reconstructions.png")
     print(f"wrote {args.out}/")
     return 0
-
-
-def _methods(given: str) -> list[str]:
-    from narl.config.methods import METHODS
-
-    if given == "all":
-        return list(METHODS)
-    names = [name.strip() for name in given.split(",") if name.strip()]
-    for name in names:
-        if name not in METHODS:
-            raise ConfigError(unknown_name("method", name, METHODS))
-    return names
 
 
 def _setting(args: argparse.Namespace):

@@ -10,7 +10,7 @@ import argparse
 import re
 from pathlib import Path
 
-from narl.cli.arguments import positive_int, query_counts
+from narl.cli.arguments import names_among, positive_int, query_counts
 from narl.cli.rebuilt_table import print_rebuilt
 from narl.errors import ConfigError
 
@@ -33,7 +33,7 @@ def register(subparsers) -> None:
 def run(args: argparse.Namespace) -> int:
     from narl.evaluation import ATTACKS
 
-    attacks = chosen_attacks(args.attacks, ATTACKS, default=ATTACKS)
+    attacks = names_among(args.attacks, "attack", ATTACKS) if args.attacks is not None else ATTACKS
     config, client, name = _subject(args)
     out = args.out or Path("evaluations") / name
 
@@ -71,25 +71,6 @@ def run(args: argparse.Namespace) -> int:
     if not args.no_mlflow:
         print(f"MLflow: {log_evaluation(out, name, config, report)}")
     return 0
-
-
-def chosen_attacks(given: str | None, allowed: tuple[str, ...], default: tuple[str, ...]) -> tuple[str, ...]:
-    """The attacks named in `given`, or the default.
-
-    Raises:
-        ConfigError: one that is not there.
-    """
-    from narl.errors import unknown_name
-
-    if given is None:
-        return default
-    names = tuple(name.strip() for name in given.split(",") if name.strip())
-    for name in names:
-        if name not in allowed:
-            raise ConfigError(unknown_name("attack", name, allowed))
-    if not names:
-        raise ConfigError(f"--attacks names no attack: allowed are {', '.join(allowed)}")
-    return names
 
 
 def _subject(args: argparse.Namespace):
