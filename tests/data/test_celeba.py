@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import importlib.util
-import re
-
 import numpy as np
 import pytest
 import torch
 from PIL import Image
+from small_data import LOADERS, check_fault, check_missing_lists
 
 from narl.config.load import build
 from narl.config.pipeline import CelebASource, Pipeline
@@ -17,9 +15,6 @@ from narl.data.labelled import label
 from narl.data.sources import open_source
 from narl.errors import DataError
 
-LOADERS = ["tensor"]
-if importlib.util.find_spec("ffcv"):
-    LOADERS.append("ffcv")
 ATTRIBUTES = (
     "5_o_Clock_Shadow Arched_Eyebrows Attractive Bags_Under_Eyes Bald Bangs Big_Lips Big_Nose Black_Hair Blond_Hair "
     "Blurry Brown_Hair Bushy_Eyebrows Chubby Double_Chin Eyeglasses Goatee Gray_Hair Heavy_Makeup High_Cheekbones Male "
@@ -152,20 +147,11 @@ LIST, PARTS = "list_attr_celeba.txt", "list_eval_partition.txt"
     ],
 )
 def test_each_fault_of_a_list_is_named(root, file, pattern, replacement, message):
-    path = root / file
-    path.write_text(re.sub(pattern, replacement, path.read_text(), count=1))
-    with pytest.raises(DataError, match=message) as caught:
-        source(root)
-    if "directly in" not in str(caught.value):
-        assert "`root` must hold img_align_celeba/" in str(caught.value)
+    check_fault(source, root, file, pattern, replacement, message, "`root` must hold img_align_celeba/")
 
 
 def test_missing_parts_are_named_with_what_to_do(root):
-    for name in (LIST, PARTS):
-        (root / name).rename(root / "away")
-        with pytest.raises(DataError, match=f"cannot read .*{name}: no such file; `root` must hold .*https://"):
-            source(root)
-        (root / "away").rename(root / name)
+    check_missing_lists(source, root, (LIST, PARTS))
     (root / "img_align_celeba" / "000007.jpg").unlink()
     with pytest.raises(DataError, match=f"{LIST}, line 9: no such image .*000007.jpg.*https://"):
         source(root)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import importlib.util
 import itertools
-import re
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
+from small_data import LOADERS, check_fault, check_missing_lists
 
 from narl.config.load import build
 from narl.config.pipeline import FairFaceSource, Pipeline
@@ -18,9 +17,6 @@ from narl.data.labelled import label
 from narl.data.sources import open_source
 from narl.errors import DataError
 
-LOADERS = ["tensor"]
-if importlib.util.find_spec("ffcv"):
-    LOADERS.append("ffcv")
 GENDERS, RACES, AGES = ("Male", "Female"), ("White", "Black", "East Asian"), ("more than 70", "3-9", "20-29")
 TRAIN, VAL = "fairface_label_train.csv", "fairface_label_val.csv"
 
@@ -112,20 +108,11 @@ def test_labels_and_pixels(root, tmp_path, loader):
     ],
 )
 def test_each_fault_of_a_list_is_named(root, file, pattern, replacement, message):
-    path = root / file
-    path.write_text(re.sub(pattern, replacement, path.read_text(), count=1))
-    with pytest.raises(DataError, match=message) as caught:
-        source(root)
-    if "directly in" not in str(caught.value):
-        assert "`root` must hold train/" in str(caught.value)
+    check_fault(source, root, file, pattern, replacement, message, "`root` must hold train/")
 
 
 def test_missing_parts_are_named_with_what_to_do(root):
-    for name in (TRAIN, VAL):
-        (root / name).rename(root / "away")
-        with pytest.raises(DataError, match=f"cannot read .*{name}: no such file; `root` must hold .*https://"):
-            source(root)
-        (root / "away").rename(root / name)
+    check_missing_lists(source, root, (TRAIN, VAL))
     (root / "val" / "7.jpg").unlink()
     with pytest.raises(DataError, match=f"{VAL}, line 8: no such image .*val/7.jpg"):
         source(root)
