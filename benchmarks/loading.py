@@ -31,7 +31,8 @@ from pathlib import Path
 
 from benchmarks.measure import Comparison, alternate, arguments, pin_threads, report
 
-CLASSES = 10
+# CIFAR-10's, so that noise in their place has the same labels.
+CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 PAD = 4
 
 
@@ -242,9 +243,9 @@ def write_noise(root: Path, *, side: int, count: int) -> None:
     generator = np.random.default_rng(0)
     frequency = np.hypot(np.fft.fftfreq(side)[:, None], np.fft.rfftfreq(side))
     amplitude = np.maximum(frequency, 1 / side) ** -1.7
-    for part, number in (("train", -(-count * 10 // 9)), ("test", 10 * CLASSES)):
+    for part, number in (("train", -(-count * 10 // 9)), ("test", 10 * len(CLASSES))):
         for i in range(number):
-            folder = root / part / f"class{i % CLASSES}"
+            folder = root / part / CLASSES[i % len(CLASSES)]
             folder.mkdir(parents=True, exist_ok=True)
             phases = np.exp(2j * np.pi * generator.random((3, *amplitude.shape)))
             light, *colour = np.fft.irfft2(amplitude * phases, s=(side, side))
