@@ -64,8 +64,9 @@ def average(
         if n in readings:
             continue
         noise = target.client.noise.averaged(n)
-        if noise is target.client.noise and 1 in readings:
-            readings[n] = readings[1]  # keyed noise: the same answer each time
+        same_answer = noise is target.client.noise or not target.client.noise.is_random  # keyed noise, or none
+        if same_answer and 1 in readings:
+            readings[n] = readings[1]  # a second attack would lift leakage by its luck alone
             continue
         each = yield from target.read_with_adversaries(labels, classes, noise=noise, prefix=f"{name_of(n)} queries, ")
         readings[n] = strongest(each)

@@ -49,6 +49,8 @@ class FFCVReader:
         """
         per_block = max(1, BLOCK // (batch_size * self._side**2 * 3)) * batch_size
         threads = torch.get_num_threads()
+        # Nothing to do, but compiled after it: numba has failed once where several threads asked for that at once.
+        self._assemble(order[:0], change, torch.from_numpy(np.empty((0, self._side, self._side, 3), np.uint8)))
         pool = ThreadPoolExecutor(threads)
         filling: deque[tuple[Tensor, list[Future]]] = deque()
         try:
@@ -71,15 +73,17 @@ class FFCVReader:
         else:
             block = torch.from_numpy(np.empty(shape, np.uint8))  # numpy asks for huge pages, torch does not
         part = -(-len(index) // threads)
-        changes = (change.flip.numpy(), change.top.numpy(), change.left.numpy(), change.pad)
-        changes += (change.brightness.numpy(), change.contrast.numpy())
         work = [
-            pool.submit(
-                assemble, self._bytes, self._starts, self._sizes, self._jpeg, into.numpy(), *changes, images.numpy()
-            )
-            for into, images in zip(index.split(part), block.split(part), strict=True)
+            pool.submit(self._assemble, positions, change, images)
+            for positions, images in zip(index.split(part), block.split(part), strict=True)
         ]
         return block, work
+
+    def _assemble(self, positions: Tensor, change: Augmentation, images: Tensor) -> int:
+        """Fill `images`; the first position that cannot be decoded, or -1."""
+        changes = (change.flip.numpy(), change.top.numpy(), change.left.numpy(), change.pad)
+        changes += (change.brightness.numpy(), change.contrast.numpy())
+        return assemble(self._bytes, self._starts, self._sizes, self._jpeg, positions.numpy(), *changes, images.numpy())
 
     def _filled(self, block: Tensor, work: list[Future]) -> Tensor:
         for part in work:
