@@ -115,6 +115,8 @@ def _one_seed(
     queries: Sequence[float],
     readers: dict[str, Reading],
 ) -> Steps[Progress, None, SeedResult]:
+    # Averaged below, once every adversary has had its second attempt.
+    config = config.model_copy(update={"attack": config.attack.model_copy(update={"queries": ()})})
     if client is None:
         outcome = yield from run_trial(config, dataset, report_on=report_on)
     else:

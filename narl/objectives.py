@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from narl.errors import ConfigError, unknown_name
-from narl.records import TrialMetrics
+from narl.records import AT_QUERIES, TrialMetrics
 
 
 @dataclass(frozen=True)
@@ -38,14 +38,34 @@ OBJECTIVES = {
 
 
 def objective(name: str) -> Objective:
-    """The objective of that name; `ConfigError` names the allowed ones."""
+    """The objective of that name, be it `delta_at_queries(16)`; `ConfigError` names the allowed ones."""
+    if asked := AT_QUERIES.fullmatch(name):
+        plain = OBJECTIVES[asked[1]]
+        return Objective(name, plain.direction, plain.unit, f"{plain.label} against {asked[2]} averaged answers")
     if name not in OBJECTIVES:
-        raise ConfigError(unknown_name("objective", name, OBJECTIVES))
+        allowed = (*OBJECTIVES, "delta_at_queries(16)", "leakage_at_queries(16)")
+        raise ConfigError(unknown_name("objective", name, allowed))
     return OBJECTIVES[name]
 
 
+def queries_of(names: Sequence[str]) -> tuple[int, ...]:
+    """The numbers of answers that the named objectives speak of, ascending."""
+    return tuple(sorted({int(asked[2]) for name in names if (asked := AT_QUERIES.fullmatch(name))}))
+
+
 def to_minimise(metrics: TrialMetrics, names: Sequence[str]) -> tuple[float, ...]:
-    """The named objectives as a row in which smaller is better everywhere."""
+    """The named objectives as a row in which smaller is better everywhere.
+
+    Raises:
+        ConfigError: an unknown objective, or one that was not measured.
+    """
     return tuple(
-        -getattr(metrics, name) if objective(name).direction == "maximize" else getattr(metrics, name) for name in names
+        -_value(metrics, name) if objective(name).direction == "maximize" else _value(metrics, name) for name in names
     )
+
+
+def _value(metrics: TrialMetrics, name: str) -> float:
+    try:
+        return getattr(metrics, name)
+    except AttributeError as error:
+        raise ConfigError(f"{name} was not measured: the search's attack.queries must list that number") from error

@@ -8,10 +8,12 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Literal
 
+AT_QUERIES = re.compile(r"(delta|leakage)_at_queries\(([1-9]\d*)\)")
 COST_NAMES = ("client_gflops", "client_memory_mib", "uplink_kib", "peak_activation_mib")
 
 
@@ -112,6 +114,7 @@ class TrialMetrics:
         cost: what the client pays.
         adversaries: accuracy of each adversary by name.
         train_seconds, attack_seconds: wall time.
+        leakage_at_queries: `leakage` if the attacker averages n answers to each image, by n in decimal digits.
     """
 
     utility: float
@@ -126,11 +129,15 @@ class TrialMetrics:
     adversaries: dict[str, float]
     train_seconds: float
     attack_seconds: float
+    leakage_at_queries: dict[str, float] = field(default_factory=dict)
 
     def __getattr__(self, name: str) -> float:
         # Costs read like any other metric: metrics.client_gflops.
         if name in COST_NAMES:
             return getattr(object.__getattribute__(self, "cost"), name)
+        if (asked := AT_QUERIES.fullmatch(name)) and asked[2] in self.leakage_at_queries:
+            leakage = self.leakage_at_queries[asked[2]]
+            return leakage if asked[1] == "leakage" else self.utility - leakage
         raise AttributeError(f"{type(self).__name__} has no metric {name!r}")
 
     def scalars(self) -> dict[str, float]:
@@ -138,10 +145,13 @@ class TrialMetrics:
         flat = {
             f.name: getattr(self, f.name)
             for f in fields(self)
-            if f.name not in ("cost", "adversaries") and getattr(self, f.name) is not None
+            if f.name not in ("cost", "adversaries", "leakage_at_queries") and getattr(self, f.name) is not None
         }
         flat.update(asdict(self.cost))
         flat.update({f"adversary_{name}": value for name, value in self.adversaries.items()})
+        # Without the parentheses, which MLflow refuses in a name.
+        flat.update({f"leakage_at_{n}_queries": value for n, value in self.leakage_at_queries.items()})
+        flat.update({f"delta_at_{n}_queries": self.utility - value for n, value in self.leakage_at_queries.items()})
         return flat
 
     def to_json(self) -> dict[str, Any]:

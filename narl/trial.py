@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 
 import torch
 
+from narl.attacks.averaging import average
 from narl.attacks.leakage import Leakage, attack
 from narl.attacks.target import AttackEpoch, Target
 from narl.config.trial import TrainConfig
@@ -105,9 +106,18 @@ def attack_client(
         report_on=report_on,
     )
     leakage = yield from mapped(attack(target), attack_progress)
+    known = {1: leakage.strongest}
+    steps = average(target, leakage.label_floor, config.attack.queries, known=known)
+    averaging = yield from mapped(steps, attack_progress)
     seconds = time.monotonic() - started
     return TrialOutcome(
-        metrics=_metrics(leakage, halves.cost(config.uplink_dtype), client.noise.sigma, seconds),
+        metrics=_metrics(
+            leakage,
+            {str(n): averaging.leakage[n] for n in config.attack.queries},
+            halves.cost(config.uplink_dtype),
+            client.noise.sigma,
+            seconds,
+        ),
         leakage=leakage,
         target=target,
         curves=leakage.curves,
@@ -161,7 +171,9 @@ def _train(
     return method.client, method.precision, curves
 
 
-def _metrics(leakage: Leakage, cost: ClientCost, sigma: float, attack_seconds: float) -> TrialMetrics:
+def _metrics(
+    leakage: Leakage, at_queries: dict[str, float], cost: ClientCost, sigma: float, attack_seconds: float
+) -> TrialMetrics:
     rms = leakage.feature_rms
     return TrialMetrics(
         utility=leakage.utility,
@@ -176,4 +188,5 @@ def _metrics(leakage: Leakage, cost: ClientCost, sigma: float, attack_seconds: f
         adversaries=leakage.adversaries,
         train_seconds=0.0,
         attack_seconds=attack_seconds,
+        leakage_at_queries=at_queries,
     )

@@ -50,7 +50,7 @@ def train_config(folder, record):
         pipeline=space.pipeline,
         trial=Point(**record.config.to_json()),
         training=space.training,
-        attack=space.attack,
+        attack=space.trial_attack,
         uplink_dtype=space.uplink_dtype,
         found_by=FoundBy(
             search=folder.name,

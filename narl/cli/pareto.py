@@ -100,6 +100,10 @@ def _print_table(rows: list[dict[str, Any]], title: str) -> None:
     if not console.is_terminal:  # there is no width to fit
         console = Console(width=max(console.width, _NARROW))
     keys = list(_HEADS) if console.width >= _NARROW else list(_HEADS)[:-2]
+    averaged = [key for key in rows[0] if key.startswith("delta_at_")]
+    after = keys.index("leakage") + 1
+    keys[after:after] = averaged
+    heads = _HEADS | {key: f"Δ at\n{key[len('delta_at_queries(') : -1]}" for key in averaged}
     table = Table(
         title=title,
         title_justify="left",
@@ -110,7 +114,7 @@ def _print_table(rows: list[dict[str, Any]], title: str) -> None:
         padding=0,
     )
     for key in keys:
-        table.add_column(_HEADS[key], justify="left" if key == "client" else "right", no_wrap=True)
+        table.add_column(heads[key], justify="left" if key == "client" else "right", no_wrap=True)
     for row in rows:
         table.add_row(*(_cell(key, row) for key in keys))
     console.print(table)
@@ -121,7 +125,7 @@ def _cell(key: str, row: dict[str, Any]) -> str:
         client = f"{row['arch']}/{row['split']}" if row["split"] else row["arch"]
         above = [] if row["method"] == "narl" else [row["method"]]
         return "\n".join([*above, client, *row.get("settings", "").split()])
-    if key in ("delta", "utility", "leakage"):
+    if key in ("utility", "leakage") or key.startswith("delta"):
         bound = "≥" if key == "leakage" and row["leakage_is_lower_bound"] else ""
         return f"{bound}{row[key]:.2f}"
     return f"{row[key]:.2g}" if key in ("sigma", "lambda") else f"{row[key]:.3g}"

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, ConfigDict, Field, field_validator, model_serializer
 
 from narl.config.base import Strict
-from narl.config.methods import METHODS, check_method, check_setting
+from narl.config.methods import METHODS, Bound, NoiseKind, check_method, check_setting
 from narl.config.values import Range, Values
 from narl.errors import unknown_name
 
@@ -39,6 +39,10 @@ def _bare_name_means_all(value: Any) -> Any:
     return {name: {} if chosen is None else chosen for name, chosen in value.items()}
 
 
+def _listed(value: Any) -> Any:
+    return [value] if isinstance(value, str) else value
+
+
 Architectures = Annotated[dict[str, Architecture], Field(min_length=1), BeforeValidator(_bare_name_means_all)]
 
 
@@ -47,6 +51,8 @@ class MethodSpace(Strict):
 
     Attributes:
         architectures, sigma, lambda_: searched in place of the top level's; None means those.
+        bound, noise: what M1 ends with and how its noise is drawn, see `narl.config.trial.Point`; a word or several.
+        clip_rms: of `l2-clip`; not searched, as features keep their direction and σ is searched.
     """
 
     model_config = ConfigDict(extra="allow")
@@ -55,6 +61,14 @@ class MethodSpace(Strict):
     architectures: Architectures | None = None
     sigma: Values | None = None
     lambda_: Values | None = Field(None, alias="lambda")
+    bound: Annotated[tuple[Bound, ...], BeforeValidator(_listed)] | None = Field(None, min_length=1)
+    noise: Annotated[tuple[NoiseKind, ...], BeforeValidator(_listed)] | None = Field(None, min_length=1)
+    clip_rms: float | None = Field(None, gt=0)
+
+    @property
+    def words(self) -> dict[str, tuple[str, ...]]:
+        """The values of `bound` and `noise`, if they are searched."""
+        return {name: words for name in ("bound", "noise") if (words := getattr(self, name))}
 
     @property
     def settings(self) -> dict[str, Values]:
@@ -89,6 +103,8 @@ def options_by_name(given: Any) -> dict[str, Any]:
 
 def _check_option(method: str, option: str) -> None:
     uses = {"sigma": METHODS[method].uses_sigma, "lambda": METHODS[method].uses_lambda}
+    bounds = METHODS[method].bounds_features
+    uses |= {"bound": bounds, "clip_rms": bounds, "noise": METHODS[method].noise_on_features}
     if not uses.get(option, True):
         raise ValueError(f"method {method} has no {option}: leave it out")
     legal = [*METHODS[method].settings, "architectures", *(name for name, used in uses.items() if used)]
@@ -98,6 +114,11 @@ def _check_option(method: str, option: str) -> None:
 
 def check_options(method: str, chosen: MethodSpace) -> None:
     """Raises ValueError if a value is outside of its setting's range, or a method without split points gets some."""
+    for name, words in chosen.words.items():
+        if len(set(words)) != len(words):
+            raise ValueError(f"method {method}: name each {name} once")
+    if chosen.clip_rms is not None and "l2-clip" not in (chosen.bound or ()):
+        raise ValueError(f"method {method}: clip_rms is for bound l2-clip; leave it out")
     for name, values in chosen.settings.items():
         for value in (values.low, values.high) if isinstance(values, Range) else values.choices:
             check_setting(method, name, value)

@@ -7,8 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Literal
 
 from narl.errors import unknown_name
+
+Bound = Literal["none", "sigmoid", "l2-clip"]
+NoiseKind = Literal["fresh", "keyed"]
 
 
 @dataclass(frozen=True)

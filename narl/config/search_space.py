@@ -14,14 +14,14 @@ from narl.config.methods import METHODS
 from narl.config.pipeline import Pipeline
 from narl.config.trial import Attack, Training, with_pipeline
 from narl.config.values import Choices, Values
-from narl.errors import unknown_name
-from narl.objectives import OBJECTIVES
+from narl.errors import ConfigError, unknown_name
+from narl.objectives import objective, queries_of
 from narl.records import COST_NAMES, stable_hash
 
 # What may differ between a search and its resumption: trials stay comparable.
 FREE_KEYS = ("name", "trials", "time_budget_minutes", "resources", "sampler")
 
-SamplerName = Literal["tpe", "nsga2", "nsga3", "gp", "random", "qmc"]
+SamplerName = Literal["tpe", "nsga2", "nsga3", "gp", "random", "qmc", "grid"]
 
 
 class Resources(Strict):
@@ -99,8 +99,10 @@ class SearchSpace(Strict):
     @classmethod
     def _known_objectives(cls, value):
         for name in value:
-            if name not in OBJECTIVES:
-                raise ValueError(unknown_name("objective", name, OBJECTIVES))
+            try:
+                objective(name)
+            except ConfigError as error:
+                raise ValueError(str(error)) from error
         if len(set(value)) != len(value) or not value:
             raise ValueError("name at least one objective, each once")
         return value
@@ -124,8 +126,17 @@ class SearchSpace(Strict):
             architectures=chosen.architectures or self.architectures,
             sigma=(chosen.sigma or self.sigma) if options.uses_sigma else nothing,
             lambda_=(chosen.lambda_ or self.lambda_) if options.uses_lambda else nothing,
+            bound=chosen.bound,
+            noise=chosen.noise,
+            clip_rms=chosen.clip_rms,
             **{**defaults, **chosen.settings},
         )
+
+    @property
+    def trial_attack(self) -> Attack:
+        """How each trial is attacked: `attack`, with the averaging that the objectives speak of."""
+        queries = tuple(sorted({*self.attack.queries, *queries_of(self.objectives)}))
+        return self.attack.model_copy(update={"queries": queries})
 
     @property
     def content_hash(self) -> str:

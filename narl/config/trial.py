@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_serializer, model_validator
 
 from narl.config.base import Strict
 from narl.config.load import build, read_yaml
-from narl.config.methods import METHODS, check_method, complete_settings
+from narl.config.methods import METHODS, Bound, NoiseKind, check_method, complete_settings
 from narl.config.pipeline import Pipeline, load_pipeline, with_absolute_paths
 from narl.records import TrialConfig
 
@@ -43,6 +43,7 @@ class Attack(Strict):
             remainder of the client's architecture (the paper's), `mlp` a wider head on pooled features, `conv` a
             residual network on the whole map.
         seeds: fresh initialisations of each adversary.
+        queries: numbers of answers to one image whose mean is attacked as well, say 16: metrics `leakage_at_queries`.
     """
 
     max_epochs: int = Field(30, ge=1)
@@ -52,6 +53,12 @@ class Attack(Strict):
     learning_rate: float = Field(1e-3, gt=0)
     adversaries: tuple[AdversaryName, ...] = ("rest", "mlp")
     seeds: int = Field(1, ge=1)
+    queries: tuple[Annotated[int, Field(ge=1)], ...] = ()
+
+    @model_serializer(mode="wrap")
+    def _without_what_is_not_there(self, handler):
+        row = handler(self)
+        return {key: value for key, value in row.items() if key != "queries" or value}
 
     @model_validator(mode="after")
     def _room_to_converge(self):
@@ -84,9 +91,9 @@ class Point(Strict):
     seed: int = Field(0, ge=0)
     method: str = "narl"
     settings: dict[str, float] = {}
-    bound: Literal["none", "sigmoid", "l2-clip"] = "none"
+    bound: Bound = "none"
     clip_rms: float | None = Field(None, gt=0)
-    noise: Literal["fresh", "keyed"] = "fresh"
+    noise: NoiseKind = "fresh"
 
     @field_validator("method")
     @classmethod

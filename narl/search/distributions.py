@@ -31,8 +31,8 @@ def first_value(distribution: BaseDistribution) -> Any:
     return distribution.choices[0] if isinstance(distribution, CategoricalDistribution) else distribution.low
 
 
-def largest_value(distribution: BaseDistribution) -> float:
-    """The largest of a range or of a list of numbers."""
+def largest_value(distribution: BaseDistribution) -> Any:
+    """The largest of a range or of a list of numbers; one of a list of words."""
     return max(distribution.choices) if isinstance(distribution, CategoricalDistribution) else distribution.high
 
 

@@ -22,14 +22,16 @@ class MethodPart:
 
     Attributes:
         split_points: those within every budget, by architecture; 0 alone where the method has none.
-        values: `sigma`, `lambda` and the method's settings.
+        values: `sigma`, `lambda`, `bound` and `noise` if they are searched, and the method's settings.
         seed: of every trial.
+        clip_rms: where the features' bound is `l2-clip`.
     """
 
     method: str
     split_points: dict[str, tuple[int, ...]]
     values: dict[str, BaseDistribution]
     seed: int
+    clip_rms: float = 1.0
 
     @functools.cached_property
     def distributions(self) -> dict[str, BaseDistribution]:
@@ -66,12 +68,16 @@ class MethodPart:
             return values
         values |= {"arch": config.arch, f"split.{config.arch}": config.split}
         values |= {"sigma": config.sigma, "lambda": config.lambda_}
+        values |= {name: getattr(config, name) for name in ("bound", "noise") if name in self.values}
         for name, value in config.settings:
             values[name] = int(value) if isinstance(self.values[name], IntDistribution) else value
         others = {f"split.{arch}" for arch in self.split_points if arch != config.arch and conditional}
         return {name: value for name, value in values.items() if name not in others}
 
-    def config(self, arch: str, split: int, values: Mapping[str, float]) -> TrialConfig:
-        own = {name: value for name, value in values.items() if name not in ("sigma", "lambda")}
-        settings = tuple(complete_settings(self.method, own).items())
-        return TrialConfig(arch, split, values["sigma"], values["lambda"], self.seed, self.method, settings)
+    def config(self, arch: str, split: int, values: Mapping[str, Any]) -> TrialConfig:
+        values = dict(values)
+        sigma, lambda_ = values.pop("sigma"), values.pop("lambda")
+        bound, noise = values.pop("bound", "none"), values.pop("noise", "fresh")
+        settings = tuple(complete_settings(self.method, values).items())
+        clip_rms = self.clip_rms if bound == "l2-clip" else 0.0
+        return TrialConfig(arch, split, sigma, lambda_, self.seed, self.method, settings, bound, clip_rms, noise)

@@ -25,11 +25,13 @@ SAMPLERS: dict[str, Callable[[int, int], BaseSampler]] = {
     "nsga3": lambda seed, trials: NSGAIIISampler(seed=seed, population_size=_population(trials)),
     "gp": lambda seed, trials: GPSampler(seed=seed, n_startup_trials=_startup(trials), warn_independent_sampling=False),
     "random": lambda seed, trials: RandomSampler(seed=seed),
+    # Every point once, in random order: the study draws them itself (narl/search/study.py).
+    "grid": lambda seed, trials: RandomSampler(seed=seed),
     "qmc": lambda seed, trials: QMCSampler(seed=seed, scramble=True, warn_independent_sampling=False),
 }
 
 # These model conditional parameters themselves; the others want the same parameters in every trial.
-CONDITIONAL = frozenset({"tpe", "random"})
+CONDITIONAL = frozenset({"tpe", "random", "grid"})
 
 # Complete trials that a sampler is shown (narl/search/memory.py). 600 keep TPE below 50 ms a proposal. Hypervolume of
 # the simulated search after 1,500 trials, mean of 3 seeds (which differ by 0.5): all 313.9, 1,000 314.0, 600 313.8.

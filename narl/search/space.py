@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import itertools
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
@@ -22,7 +23,7 @@ from narl.errors import ConfigError
 from narl.methods.catalogue import halves_of
 from narl.models.zoo import architecture
 from narl.records import ClientCost, TrialConfig
-from narl.search.distributions import distribution_of_values, first_value, largest_value
+from narl.search.distributions import all_values, count, distribution_of_values, first_value, largest_value
 from narl.search.method_part import MethodPart
 
 
@@ -106,11 +107,13 @@ def affordable(space: SearchSpace) -> AffordableSpace:
             within the budgets (the cheapest client is named).
     """
     whole = [_part(space, method) for method in space.method]
+    if space.sampler == "grid":
+        _refuse_ranges(whole)
     costs = {client: _cost(client, space) for part in whole for client in _dearest(space, part)}
-    within = {
+    within = {(client.method, client.arch, client.split) for client in costs} - {
         (client.method, client.arch, client.split)
         for client, cost in costs.items()
-        if all(getattr(cost, budget) <= bound for budget, bound in space.budgets.items())
+        if any(getattr(cost, budget) > limit for budget, limit in space.budgets.items())
     }
     if not within:
         budget = max(space.budgets, key=lambda b: min(getattr(c, b) for c in costs.values()) / space.budgets[b])
@@ -130,6 +133,15 @@ def affordable(space: SearchSpace) -> AffordableSpace:
     return AffordableSpace(space, parts)
 
 
+def _refuse_ranges(parts: list[MethodPart]) -> None:
+    for part in parts:
+        for name, distribution in part.values.items():
+            if not math.isfinite(count(distribution)):
+                raise ConfigError(
+                    f"sampler grid tries every value, and {name} of method {part.method} is a range: list its values"
+                )
+
+
 def _part(space: SearchSpace, method: str) -> MethodPart:
     """One method's part before any budget."""
     searched, options = space.of_method(method), METHODS[method]
@@ -138,15 +150,21 @@ def _part(space: SearchSpace, method: str) -> MethodPart:
         every = architecture(name).split_points if chosen.split_points == "all" else chosen.split_points
         split_points[name] = every if options.uses_split else (0,)
     values = {"sigma": distribution_of_values(searched.sigma), "lambda": distribution_of_values(searched.lambda_)}
+    values |= {name: CategoricalDistribution(words) for name, words in searched.words.items()}
     for name, chosen in searched.settings.items():
         values[name] = distribution_of_values(chosen, whole=options.settings[name].whole)
-    return MethodPart(method, split_points, values, space.seed)
+    return MethodPart(method, split_points, values, space.seed, searched.clip_rms or 1.0)
 
 
 def _dearest(space: SearchSpace, part: MethodPart) -> list[TrialConfig]:
     """Each client of a method, its settings at their largest values: no cost falls as a setting grows."""
     largest = {name: largest_value(distribution) for name, distribution in part.values.items()}
-    return [part.config(arch, split, largest) for arch, splits in part.split_points.items() for split in splits]
+    bounds = all_values(part.values["bound"]) if "bound" in part.values else ("none",)
+    return [
+        part.config(arch, split, {**largest, "bound": bound})
+        for arch, splits in part.split_points.items()
+        for split, bound in itertools.product(splits, bounds)
+    ]
 
 
 def _cost(config: TrialConfig, space: SearchSpace) -> ClientCost:

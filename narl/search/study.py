@@ -56,6 +56,8 @@ class SearchStudy:
         for _ in range(MAX_DUPLICATES_IN_A_ROW):
             if self._exhausted():
                 return None
+            if self._space.space.sampler == "grid":
+                self._study.enqueue_trial(self._unseen_parameters())
             asked = self._ask_once()
             if asked is not None:
                 return asked

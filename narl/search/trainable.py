@@ -21,7 +21,7 @@ def trial_payload(config: TrialConfig, space: SearchSpace) -> dict[str, Any]:
             "pipeline": space.pipeline.model_dump(mode="json", by_alias=True),
             "trial": config.to_json(),
             "training": space.training.model_dump(mode="json"),
-            "attack": space.attack.model_dump(mode="json"),
+            "attack": space.trial_attack.model_dump(mode="json"),
             "uplink_dtype": space.uplink_dtype,
         },
         "threads": max(1, int(space.resources.cpus_per_trial)),

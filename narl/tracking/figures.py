@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from narl.objectives import OBJECTIVES
 from narl.pareto import front_of
-from narl.records import TrialRecord
+from narl.records import TrialConfig, TrialRecord
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -53,12 +53,13 @@ def front_table(records: Sequence[TrialRecord], objectives: Sequence[str]) -> li
                 "split": config.split,
                 "sigma": _significant(config.sigma),
                 "lambda": _significant(config.lambda_),
-                "settings": " ".join(f"{name}={value:.4g}" for name, value in config.settings),
+                "settings": " ".join(_settings(config)),
                 "delta": round(m.delta, 2),
                 "utility": round(m.utility, 2),
                 "leakage": round(m.leakage, 2),
                 "leakage_is_lower_bound": record.leakage_is_lower_bound,
                 "label_floor": round(m.label_floor, 2),
+                **{f"delta_at_queries({n})": round(m.utility - value, 2) for n, value in m.leakage_at_queries.items()},
                 "client_gflops": m.client_gflops,
                 "client_memory_mib": m.client_memory_mib,
                 "uplink_kib": m.uplink_kib,
@@ -69,6 +70,15 @@ def front_table(records: Sequence[TrialRecord], objectives: Sequence[str]) -> li
         for row in rows:
             del row["settings"]
     return rows
+
+
+def _settings(config: TrialConfig) -> Iterator[str]:
+    """The method's own numbers, and what its features and noise have of their own."""
+    yield from (f"{name}={value:.4g}" for name, value in config.settings)
+    if config.bound != "none":
+        yield f"bound={config.bound}"
+    if config.noise != "fresh":
+        yield f"noise={config.noise}"
 
 
 def front_figure(records: Sequence[TrialRecord], objectives: Sequence[str], title: str) -> Figure:
