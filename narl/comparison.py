@@ -21,7 +21,8 @@ from narl.config.methods import METHODS, complete_settings
 from narl.config.pipeline import Pipeline
 from narl.config.trial import Attack, Point, TrainConfig, Training
 from narl.data.dataset import Dataset
-from narl.evaluation import Pictures, evaluate_seed, summarise, with_seed
+from narl.evaluation import evaluate_seed, with_seed
+from narl.evaluation_report import Pictures, summarise
 from narl.models.zoo import architecture
 from narl.published import PublishedImages, PublishedRow, published_images, published_row
 from narl.records import stable_hash

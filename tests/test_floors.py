@@ -27,6 +27,7 @@ FLOORS = [
     ["trial"],
     ["tracking", "export"],
     ["search"],
+    ["evaluation_report"],
     ["evaluation"],
     ["experiment", "final", "comparison"],
     ["cli"],

@@ -17,11 +17,40 @@ tens or more, as common clips and σ give, is a true statement that promises nex
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from typing import Any
 
 from scipy.optimize import brentq
 from scipy.special import erfcx, log_ndtr, ndtri
 
 from narl.errors import ConfigError
+from narl.records import TrialConfig
+
+# The δ at which an evaluation states its ε: far below one over the images of any data set here.
+STATED_DELTA = 1e-5
+
+
+def guarantee(
+    point: TrialConfig, feature_shape: tuple[int, int, int], queries: Sequence[float]
+) -> dict[str, Any] | None:
+    """The (ε, δ) of a client's answers, ready for JSON; None where there is none: no clip, or no noise.
+
+    Args:
+        feature_shape: (C, h, w) of z.
+        queries: numbers of answers to one image; with keyed noise all of them are one answer, and infinity has no ε.
+    """
+    if point.bound != "l2-clip" or point.sigma == 0:
+        return None
+    reach = sensitivity(point.clip_rms, feature_shape)
+    counts = [int(n) for n in queries if math.isfinite(n)]
+    answers = {n: 1 if point.noise == "keyed" else n for n in sorted({1, *counts})}
+    return {
+        "delta": STATED_DELTA,
+        "epsilon_at_queries": {
+            str(n): epsilon(STATED_DELTA, separation(reach, point.sigma, independent))
+            for n, independent in answers.items()
+        },
+    }
 
 
 def sensitivity(clip_rms: float, feature_shape: tuple[int, int, int]) -> float:

@@ -5,6 +5,8 @@ Letters: N images of a split, K images that are kept to be looked at, S side of 
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
@@ -44,6 +46,11 @@ class Images:
     def __getitem__(self, rows: Tensor) -> Tensor:
         """float32 [B, 3, S, S] in [0, 1] at positions `rows`, int64 [B]."""
         return to_unit_range(self._pixels[rows.to(self._pixels.device)].permute(0, 3, 1, 2), self._device)
+
+    def digests(self) -> Iterator[str]:
+        """Of each image's pixels, in order: equal for equal images alone."""
+        for pixels in self._pixels:
+            yield hashlib.sha256(pixels.numpy().tobytes()).hexdigest()
 
     def mean(self) -> Tensor:
         """The mean image: float32 [3, S, S] in [0, 1]."""

@@ -18,7 +18,8 @@ from narl.errors import ConfigError
 def register(subparsers) -> None:
     parser = subparsers.add_parser("evaluate", help="attack one configuration thoroughly", description=__doc__)
     parser.add_argument("what", metavar="RUN|CONFIG|DIR", help="what to evaluate")
-    parser.add_argument("--attacks", help="some of leakage,averaging,reconstruction,inversion (default: all)")
+    parser.add_argument("--attacks", help="some of leakage,averaging,reconstruction,inversion,control (default: all)")
+    parser.add_argument("--audit", metavar="COLUMN,…", help="other label columns to attack, say Young,Eyeglasses")
     parser.add_argument("--split", choices=("validation", "test"), default="test", help="images to report on")
     parser.add_argument(
         "--queries", type=query_counts, metavar="N,N,…", help="answers averaged (default: 1,4,16,64,256,inf)"
@@ -35,6 +36,9 @@ def run(args: argparse.Namespace) -> int:
 
     attacks = names_among(args.attacks, "attack", ATTACKS) if args.attacks is not None else ATTACKS
     config, client, name = _subject(args)
+    if args.audit is not None:
+        columns = tuple(column.strip() for column in args.audit.split(",") if column.strip())
+        config = config.model_copy(update={"audit": columns})
     out = args.out or Path("evaluations") / name
 
     from narl.export.bundle import refuse_occupied
@@ -44,7 +48,8 @@ def run(args: argparse.Namespace) -> int:
     from narl.attacks.averaging import QUERIES
     from narl.cli.progress import seed_progress
     from narl.data.dataset import open_dataset
-    from narl.evaluation import evaluate_seed, summarise, with_seed
+    from narl.evaluation import evaluate_seed, with_seed
+    from narl.evaluation_report import summarise
     from narl.methods.catalogue import halves_of
     from narl.tracking.evaluation_run import log_evaluation, write_evaluation
 
@@ -151,6 +156,30 @@ def print_evaluation(name: str, report: dict) -> None:
         console.print(queries)
         budgets = ", ".join(report["query_budget"])
         console.print(f"query budget (leakage within 5 points of one answer), by seed: {budgets}", highlight=False)
+    if "reconstruction_at_queries" in report and len(report["reconstruction_at_queries"]) > 1:
+        queries = Table(box=None, header_style="bold", padding=(0, 1))
+        queries.add_column("rebuilt from the mean of")
+        for n in report["reconstruction_at_queries"]:
+            queries.add_column(n, justify="right")
+        each = report["reconstruction_at_queries"].values()
+        queries.add_row("SSIM", *(f"{one['rebuilt']['ssim']:.3f}" for one in each))
+        queries.add_row("read by a network for clean images, %", *(f"{one['read_rebuilt']:.2f}" for one in each))
+        console.print(queries)
+    if "audit" in report:
+        console.print(_audited(report["audit"]))
+    if control := report.get("control"):
+        console.print(
+            f"control: an attack on random labels reads {control['accuracy']:.2f} % "
+            f"(chance {control['chance']:.2f} %, with luck {control['limit']:.2f} %)",
+            highlight=False,
+        )
+    if private := report.get("differential_privacy"):
+        stated = ", ".join(f"{n}: {epsilon:.3g}" for n, epsilon in private["epsilon_at_queries"].items())
+        console.print(
+            "(ε, δ)-privacy of one image against any other, Gaussian mechanism at "
+            f"δ = {private['delta']:g}: ε by number of answers {stated}",
+            highlight=False,
+        )
     rebuilt = []
     if reconstruction := report.get("reconstruction"):
         rebuilt += [
@@ -173,3 +202,18 @@ def print_evaluation(name: str, report: dict) -> None:
     ]
     for line in lines:
         console.print(line, highlight=False, markup=False)
+
+
+def _audited(columns: dict):
+    """Labels that nobody listed: what is read of each."""
+    from rich.table import Table
+
+    table = Table(box=None, header_style="bold", padding=(0, 1))
+    table.add_column("audited column")
+    for head in ("classes", "leakage, %", "95 %", "floor, %", "above it"):
+        table.add_column(head, justify="right")
+    for name, column in columns.items():
+        low, high = column["interval95"]
+        percents = (f"{column['leakage']:.2f}", f"[{low:.2f}, {high:.2f}]", f"{column['label_floor']:.2f}")
+        table.add_row(name, str(column["classes"]), *percents, f"{column['advantage']:.2f}")
+    return table

@@ -157,7 +157,11 @@ class FoundBy(Strict):
 
 
 class TrainConfig(Strict):
-    """One configuration to train, as `narl best-config` prints it and `narl train` takes it."""
+    """One configuration to train, as `narl best-config` prints it and `narl train` takes it.
+
+    Attributes:
+        audit: label columns, neither utility nor private, that `narl evaluate` attacks as well.
+    """
 
     pipeline: Pipeline
     trial: Point
@@ -165,6 +169,12 @@ class TrainConfig(Strict):
     attack: Attack = Attack()
     uplink_dtype: Literal["float32", "float16", "int8"] = "float32"
     found_by: FoundBy | None = None
+    audit: tuple[str, ...] = ()
+
+    @model_serializer(mode="wrap")
+    def _without_what_is_not_there(self, handler):
+        row = handler(self)
+        return {key: value for key, value in row.items() if key != "audit" or value}
 
 
 def load_train_config(path: Path | str) -> TrainConfig:

@@ -1,0 +1,67 @@
+"""The random-label control: an attack on labels that have nothing to do with what images show.
+
+Every image is given a private label at random, by its pixels, so that an image which is in two splits has the same
+label in both. Nobody reads more of these labels than the largest class's share, but for luck, unless images that are
+tested on were trained on; then none of the evaluation's numbers can be trusted.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Generator as Steps
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from narl.attacks.pictures import Images
+from narl.attacks.target import AttackEpoch, Target
+from narl.seeds import derive_seed
+
+# Of the binomial distribution's standard deviation: luck goes beyond in one evaluation of 700.
+DEVIATIONS = 3.0
+
+
+@dataclass(frozen=True)
+class Control:
+    """Percent of the reported split.
+
+    Attributes:
+        accuracy: what the adversary reads of the random labels.
+        chance: the largest class's share.
+        limit: what luck explains.
+    """
+
+    accuracy: float
+    chance: float
+    limit: float
+
+    @property
+    def passed(self) -> bool:
+        return self.accuracy <= self.limit
+
+
+def random_label_control(target: Target) -> Steps[AttackEpoch, None, Control]:
+    """The first configured adversary's attack on random labels, drawn from the private labels of the training images.
+
+    Raises:
+        DivergedTraining: the adversary's loss is not finite.
+    """
+    every = target.labels("private")
+    labels = {split: _drawn(target.images(split), every["train"], target.seed) for split in every}
+    kind = target.settings.adversaries[0]
+    one = target.with_settings(target.settings.model_copy(update={"adversaries": (kind,), "seeds": 1}))
+    readings = yield from one.read_with_adversaries(
+        labels, len(target.dataset.private_classes), prefix="random labels, "
+    )
+    (reading,) = readings.values()
+    reported = labels[target.report_on]
+    share = reported.bincount().max().item() / len(reported)
+    luck = DEVIATIONS * math.sqrt(share * (1 - share) / len(reported))
+    return Control(reading.scores.accuracy, 100 * share, 100 * (share + luck))
+
+
+def _drawn(images: Images, pool: Tensor, seed: int) -> Tensor:
+    """One of `pool` for each image, by its pixels and the seed: int64 [N]."""
+    chosen = [derive_seed(seed, "random label", digest) % len(pool) for digest in images.digests()]
+    return pool[torch.tensor(chosen)]
