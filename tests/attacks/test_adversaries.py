@@ -58,13 +58,13 @@ def test_own_heads_learn_what_no_linear_head_can_at_any_scale(name):
 
 
 def test_the_convolutional_head_reads_what_pooling_destroys():
-    """Label = where in the map a spike lies within one cell of the MLP's pooling."""
-    generator = torch.Generator().manual_seed(0)
-    z = torch.zeros(256, 1, 8, 8)
-    label = torch.randint(2, (256,), generator=generator)
-    cell = 2 * torch.randint(4, (256,), generator=generator)
-    z[torch.arange(256), 0, 0, cell + label] = 1.0
-    network = build_adversary("conv", SimpleNamespace(feature_shape=(1, 8, 8)), num_outputs=1, seed=0)
+    """Label = where in the map a spike lies within one cell of the MLP's pooling. Eight images are all there are."""
+    z = torch.eye(8).view(8, 1, 1, 8) * torch.tensor([1.0, 0.0]).view(1, 1, 2, 1)
+    label = torch.arange(8) % 2
+    target = SimpleNamespace(feature_shape=(1, 2, 8))
+    pooled = build_adversary("mlp", target, num_outputs=1, seed=0)[0](z)
+    assert torch.equal(pooled[label == 0], pooled[label == 1])
+    network = build_adversary("conv", target, num_outputs=1, seed=0)
     optimizer = torch.optim.Adam(network.parameters(), lr=1e-3)
     for _ in range(30):
         optimizer.zero_grad()
@@ -72,4 +72,4 @@ def test_the_convolutional_head_reads_what_pooling_destroys():
         optimizer.step()
     with torch.no_grad():
         right = (network.eval()(z).flatten() > 0) == label.bool()
-    assert right.float().mean().item() > 0.9
+    assert right.all()
