@@ -18,6 +18,7 @@ def register(subparsers) -> None:
     add_search_choice(parser)
     parser.add_argument("--objectives", metavar="A,B,…", help="whose front (default: the search's own objectives)")
     parser.add_argument("--figure", type=Path, metavar="FILE", help="also draw it: .png, or .html (interactive)")
+    parser.add_argument("--heatmap", type=Path, metavar="FILE.png", help="draw every trial of a grid over σ and λ")
     parser.add_argument("--format", choices=("table", "json", "csv"), default="table")
     parser.set_defaults(run=run)
 
@@ -30,6 +31,8 @@ def run(args: argparse.Namespace) -> int:
 
     if args.figure is not None and args.figure.suffix not in (".png", ".html"):
         raise ConfigError(f"a figure is a .png or a .html file, got {str(args.figure)!r}")
+    if args.heatmap is not None and args.heatmap.suffix != ".png":
+        raise ConfigError(f"a heatmap is a .png file, got {str(args.heatmap)!r}")
     folder = find_search(args.runs, args.name)
     if args.objectives is None:
         objectives = folder.load_space().objectives
@@ -43,6 +46,8 @@ def run(args: argparse.Namespace) -> int:
         raise NothingFeasible(f"search {folder.name!r} has no finished trial yet ({len(records)} failed)")
     if args.figure is not None:
         _draw(args.figure, records, objectives, folder.name)
+    if args.heatmap is not None:
+        _draw_heatmap(args.heatmap, records, folder.name)
     if args.format == "json":
         print(json.dumps(rows, indent=2))
     elif args.format == "csv":
@@ -64,6 +69,16 @@ def _draw(path: Path, records: list, objectives: tuple[str, ...], title: str) ->
             front_png(records, objectives, title, path)
         else:
             write_html(front_figure(records, objectives, title), path)
+    except OSError as error:
+        raise ConfigError(f"cannot write {path}: {error.strerror or error}") from error
+    print(f"wrote {path}", file=sys.stderr)
+
+
+def _draw_heatmap(path: Path, records: list, title: str) -> None:
+    from narl.tracking.heatmap_figure import heatmap_png
+
+    try:
+        heatmap_png(records, title, path)
     except OSError as error:
         raise ConfigError(f"cannot write {path}: {error.strerror or error}") from error
     print(f"wrote {path}", file=sys.stderr)
