@@ -32,6 +32,7 @@ class SearchResult:
         new_records: how many of them this session added.
         seconds: wall time of this session's search, Ray's start included.
         mirror_error: why MLflow lacks some runs, if it does.
+        exhausted: every point of the space has been tried.
     """
 
     folder: SearchFolder
@@ -39,6 +40,7 @@ class SearchResult:
     new_records: int
     seconds: float
     mirror_error: str | None
+    exhausted: bool = False
 
 
 def run_search(
@@ -105,6 +107,7 @@ def run_search(
         new_records=len(ledger) - before,
         seconds=time.monotonic() - started,
         mirror_error=mirror.last_error,
+        exhausted=len(ledger) >= affordable_space.num_points,
     )
 
 

@@ -148,7 +148,8 @@ class SearchView:
             if record.error:
                 out.print(f"trial {record.trial_id} failed: {record.error}", highlight=False, markup=False)
         if len(result.records) < self._space.trials:
-            out.print(f"{self._space.trials} trials were asked for; --resume goes on.", highlight=False)
+            reason = ", and the space has no more points" if result.exhausted else "; --resume goes on"
+            out.print(f"{self._space.trials} trials were asked for{reason}.", highlight=False)
         elif not result.new_records:
             out.print(f"All {self._space.trials} trials were done before; --trials asks for more.", highlight=False)
         if result.mirror_error:

@@ -35,7 +35,9 @@ def heatmap_png(records: Sequence[TrialRecord], title: str, path: Path | str) ->
     clients = list(dict.fromkeys(r.config.client for r in sorted(complete, key=lambda r: r.metrics.client_gflops)))
     averaged = [f"leakage_at_queries({n})" for n in complete[0].metrics.leakage_at_queries]
     metrics = ["utility", "leakage", *averaged, "delta"]
-    size = (1.8 + len(clients) * (0.62 * len(sigmas) + 0.25), 1.1 + len(metrics) * (0.42 * len(lambdas) + 0.35))
+    width = max(0.62 * len(sigmas), 0.1 * max(map(len, clients))) + 0.25
+    height = max(0.42 * len(lambdas), 1.35) + 0.35  # room for the name of the metric, upright
+    size = (1.8 + len(clients) * width, 1.1 + len(metrics) * height)
     figure = Figure(figsize=size, dpi=160, layout="constrained")
     FigureCanvasAgg(figure)
     panels = figure.subplots(len(metrics), len(clients), squeeze=False, sharex=True, sharey=True)
