@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
-from narl.errors import ConfigError
+from narl.errors import ConfigError, unknown_name
 
 CAPTION = (
     "Per image. GFLOPs = 2 x (multiply-accumulates and biases, 2 an input of BatchNorm, 1 an input of an activation "
@@ -26,6 +26,7 @@ def register(subparsers: Any) -> None:
     )
     parser.add_argument("--arch", nargs="+", metavar="NAME", help="networks to show (default: the whole zoo)")
     parser.add_argument("--split", nargs="+", type=int, metavar="N", help="split points to show (default: every one)")
+    parser.add_argument("--method", default="narl", help="whose client, with default settings (default: %(default)s)")
     parser.add_argument("--size", type=int, default=178, metavar="PIXELS", help="image side (default: %(default)s)")
     parser.add_argument(
         "--dtype", default="float32", help="how z is sent: float32, float16 or int8 (default: %(default)s)"
@@ -40,20 +41,20 @@ def run(args: argparse.Namespace) -> int:
     Raises:
         ConfigError: a network, split point, size or dtype that is not legal, or nothing to show.
     """
-    rows, skipped = profile(args.arch, args.split, args.size, args.dtype)
+    rows, skipped = profile(args.arch, args.split, args.size, args.dtype, args.method)
     if args.format == "json":
         print(json.dumps(rows, indent=2))
     else:
-        _print_table(rows, args.size, args.dtype)
+        _print_table(rows, args.size, args.dtype, args.method)
     for reason in skipped:
         print(f"skipped: {reason}", file=sys.stderr)
     return 0
 
 
 def profile(
-    archs: Sequence[str] | None, splits: Sequence[int] | None, size: int, dtype: str
+    archs: Sequence[str] | None, splits: Sequence[int] | None, size: int, dtype: str, method: str = "narl"
 ) -> tuple[list[dict[str, Any]], list[str]]:
-    """Costs by architecture and split point.
+    """Costs of a method's client by architecture and split point; 0 stands for none.
 
     What was named must be legal. Of the whole zoo, what does not fit the size or lacks a split is left out.
 
@@ -63,16 +64,21 @@ def profile(
     Raises:
         ConfigError: see `run`.
     """
+    from narl.config.methods import METHODS
     from narl.models.cost import check_dtype
     from narl.models.zoo import ZOO, architecture
 
     check_dtype(dtype)
+    if method not in METHODS:
+        raise ConfigError(unknown_name("method", method, METHODS))
+    if splits and not METHODS[method].uses_split:
+        raise ConfigError(f"method {method} has no split points: leave --split out")
     rows: list[dict[str, Any]] = []
     skipped: dict[str, None] = {}
     for arch in archs or ZOO:
-        for split in splits or architecture(arch).split_points:
+        for split in splits or (architecture(arch).split_points if METHODS[method].uses_split else (0,)):
             try:
-                rows.append(_row(arch, split, size, dtype))
+                rows.append(_row(arch, split, size, dtype, method))
             except ConfigError as error:
                 if archs:
                     raise
@@ -82,22 +88,24 @@ def profile(
     return rows, list(skipped)
 
 
-def _row(arch: str, split: int, size: int, dtype: str) -> dict[str, Any]:
-    from narl.models.cost import client_cost
-    from narl.models.split import feature_shape
+def _row(arch: str, split: int, size: int, dtype: str, method: str) -> dict[str, Any]:
+    from narl.config.methods import complete_settings
+    from narl.methods.catalogue import halves_of
+    from narl.records import TrialConfig
 
-    cost = client_cost(arch=arch, split=split, size=size, uplink_dtype=dtype)
-    shape = list(feature_shape(arch, split, size))
+    settings = tuple(complete_settings(method, {}).items())
+    halves = halves_of(TrialConfig(arch, split, 0.0, 0.0, method=method, settings=settings), size)
+    shape, cost = list(halves.feature_shape), halves.cost(dtype)
     return {"arch": arch, "split": split, "size": size, **asdict(cost), "feature_shape": shape}
 
 
-def _print_table(rows: Sequence[dict[str, Any]], size: int, dtype: str) -> None:
+def _print_table(rows: Sequence[dict[str, Any]], size: int, dtype: str, method: str) -> None:
     from rich.box import SIMPLE_HEAD
     from rich.console import Console
     from rich.table import Table
 
     table = Table(
-        title=f"Client cost, {size}x{size} RGB, z sent as {dtype}",
+        title=f"Client cost of {method}, {size}x{size} RGB, z sent as {dtype}",
         caption=CAPTION,
         box=SIMPLE_HEAD,
         padding=(0, 0, 0, 1),

@@ -39,6 +39,16 @@ def test_one_row_by_hand(capsys):
     assert (round(row["client_gflops"], 2), round(row["client_memory_mib"], 2)) == (2.52, 42.67)
 
 
+def test_other_methods_have_clients_of_their_own(capsys):
+    narl_profile("--arch", "resnet18", "--method", "disco", "--format", "json")
+    rows = json.loads(capsys.readouterr().out)
+    assert [row["split"] for row in rows] == [1, 2, 3, 4]
+    assert (round(rows[3]["client_gflops"], 2), round(rows[3]["client_memory_mib"], 2)) == (2.52, 42.80)  # Table 2
+    narl_profile("--arch", "resnet18", "--method", "image_noise", "--format", "json")
+    (row,) = json.loads(capsys.readouterr().out)
+    assert (row["split"], row["client_gflops"], row["feature_shape"]) == (0, 0, [3, 178, 178])
+
+
 def test_table_shows_every_figure_in_full_and_says_that_noise_is_free(capsys):
     assert narl_profile("--arch", "resnet18", "vgg11_bn", "--split", "1") == 0
     out = capsys.readouterr().out
@@ -69,6 +79,8 @@ def test_of_several_splits_each_network_shows_those_it_has(capsys):
         (["--arch", "resnet18", "--split", "9"], "allowed are 1 to 4"),
         (["--split", "99"], "no network fits"),
         (["--dtype", "int9"], "did you mean 'int8'"),
+        (["--method", "disc"], "did you mean 'disco'"),
+        (["--method", "image_noise", "--split", "1"], "no split points"),
     ],
 )
 def test_what_is_asked_for_by_name_must_be_legal(arguments, message, capsys):
