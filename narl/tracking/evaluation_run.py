@@ -55,6 +55,10 @@ def log_evaluation(folder: Path, name: str, config: TrainConfig, report: dict[st
         metrics = dict(report["mean"])
         for n, value in report.get("leakage_at_queries", {}).items():
             metrics[f"leakage_at_{'infinite' if n == '∞' else n}_queries"] = value
+        for column, audited in report.get("audit", {}).items():
+            metrics[f"audit_{re.sub(r'[^A-Za-z0-9_.-]', '_', column)}"] = audited["leakage"]
+        if "control" in report:
+            metrics["control_accuracy"] = report["control"]["accuracy"]
         for attack in ("reconstruction", "inversion"):
             for key, value in report.get(attack, {}).get("rebuilt", {}).items():
                 if isinstance(value, float):
