@@ -35,23 +35,11 @@ def test_random_labels_are_read_no_better_than_by_luck(honest):
 
 def test_an_attack_that_is_tested_on_what_it_was_trained_on_is_found_out(honest):
     leaky = copy.copy(honest)
-    first = {"validation": 100, "test": 100}
-    leaky.features = honest.features | {split: Head(honest.features["train"], count) for split, count in first.items()}
+    leaky.features = {split: honest.features["train"] for split in honest.features}
+    leaky.labels = lambda label: {split: honest.labels(label)["train"] for split in honest.features}
     leaky._images = {split: honest.images("train") for split in honest.features}
-    assert not control(leaky).passed
-
-
-class Head:
-    """The first `count` features of another split."""
-
-    def __init__(self, features, count: int) -> None:
-        self._features, self._count = features, count
-
-    def batches(self, *arguments, **options):
-        for z, rows in self._features.batches(*arguments, **options):
-            kept = (rows < self._count).nonzero()[:, 0]
-            if len(kept):
-                yield z[kept], rows[kept]
+    result = control(leaky)
+    assert not result.passed and result.accuracy > 40
 
 
 def test_equal_images_have_equal_digests_and_others_do_not(honest):

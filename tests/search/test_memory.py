@@ -30,7 +30,7 @@ def test_running_trials_the_front_and_the_latest_others_are_seen(results):
         seen = {t.number for t in study.get_trials(states=[TrialState.COMPLETE])}
         front = {complete[i] for i in non_dominated([rows[number] for number in complete])}
         assert len(seen) == min(LIMIT, len(complete))
-        assert complete[-1] in seen
+        assert complete[-1] in seen or len(front) >= LIMIT  # a front that fills the window leaves no room
         if len(seen | front) <= LIMIT:
             assert front <= seen
     seen = study.get_trials(deepcopy=False)
