@@ -91,6 +91,15 @@ METHODS: dict[str, MethodOptions] = {
             "bank_size": Setting(20, 1, 1000, "noise tensors to draw from", whole=True),
         },
     ),
+    "cloak": MethodOptions(
+        "image + learned noise, its least needed pixels cut",
+        uses_split=False,
+        settings={
+            "alpha": Setting(0.1, 0.0, 1e3, "weight of the noise's growth"),
+            "max_sigma": Setting(1.0, 1e-3, 1e2, "largest standard deviation of a pixel's noise"),
+            "suppressed": Setting(0.5, 0.0, 0.999, "share of the image's values that is cut"),
+        },
+    ),
 }
 
 

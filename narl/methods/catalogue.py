@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from narl.methods.base import Method
+from narl.methods.cloak import Cloak
 from narl.methods.deepobfuscator import DeepObfuscator
 from narl.methods.disco import Disco
 from narl.methods.gaussian_posthoc import GaussianPosthoc
@@ -23,6 +24,7 @@ METHODS: dict[str, type[Method]] = {
     "disco": Disco,
     "deepobfuscator": DeepObfuscator,
     "shredder": Shredder,
+    "cloak": Cloak,
 }
 
 
