@@ -91,6 +91,13 @@ METHODS: dict[str, MethodOptions] = {
             "bank_size": Setting(20, 1, 1000, "noise tensors to draw from", whole=True),
         },
     ),
+    "dpfe": MethodOptions(
+        "M1, linear encoder, noise shaped like the features",
+        settings={
+            "dimension": Setting(128, 2, 4096, "width of the code", whole=True),
+            "noise_scale": Setting(1.0, 0.0, 1e3, "the noise's covariance, as a multiple of the features'"),
+        },
+    ),
     "cloak": MethodOptions(
         "image + learned noise, its least needed pixels cut",
         uses_split=False,

@@ -6,6 +6,7 @@ from narl.methods.base import Method
 from narl.methods.cloak import Cloak
 from narl.methods.deepobfuscator import DeepObfuscator
 from narl.methods.disco import Disco
+from narl.methods.dpfe import Dpfe
 from narl.methods.gaussian_posthoc import GaussianPosthoc
 from narl.methods.halves import Halves
 from narl.methods.image_noise import ImageNoise
@@ -24,6 +25,7 @@ METHODS: dict[str, type[Method]] = {
     "disco": Disco,
     "deepobfuscator": DeepObfuscator,
     "shredder": Shredder,
+    "dpfe": Dpfe,
     "cloak": Cloak,
 }
 

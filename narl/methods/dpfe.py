@@ -1,0 +1,103 @@
+"""Deep Private-Feature Extraction (Osia et al. 2018): a narrow code that tells the task's classes apart, noise at test.
+
+    f = E(M1(x)) of d numbers;  M1, E, D and M2 minimise  L_task(M2(D(f))) + 0.01 · mean over pairs of
+        ½ ‖f_i − f_j‖²  of one utility class,   ½ max(0, m − ‖f_i − f_j‖)²  of two
+    then z = f + η,  η ~ N(0, s · Cov f), when the client is used and attacked
+
+E and D are linear, M2 the rest of the architecture. Images of one class are drawn together, so that what else tells
+them apart, the private label too, is lost in the noise; nobody need know that label.
+
+Published: weight 0.01, margin m = 10, s from 0.01 to 8. Where we deviate: E and D start at random and learn with the
+rest, where the paper inserts a principal component analysis into a trained network (its covariance has (C·h·w)²
+entries); d and the s of the default are ours; a batch's first half is paired with its second; Cov f is a running mean
+over the last batches of training.
+"""
+
+from __future__ import annotations
+
+from math import prod
+
+import torch
+from torch import Tensor, nn
+
+from narl.methods.base import Ingredients, Method, StepLosses
+from narl.methods.halves import Halves, on_meta, with_stages_after
+from narl.models.covariance_noise import CovarianceNoise
+from narl.models.split import Obfuscator, seeded
+from narl.seeds import derive_seed
+from narl.training.classification import classification_loss
+
+CONTRASTIVE_WEIGHT = 0.01
+MARGIN = 10.0
+
+
+class DpfeHalves(Halves):
+    """M1 and E on the client, D and M2 on the server; z is [B, d, 1, 1], d = `dimension`."""
+
+    @property
+    def feature_shape(self) -> tuple[int, int, int]:
+        return (int(self.settings["dimension"]), 1, 1)
+
+    def client(self, *, seed: int) -> Obfuscator:
+        with seeded(derive_seed(seed, "encoder")):
+            encoder = self._encoder()
+        client = with_stages_after(super().client(seed=seed), ("encoder", encoder))
+        client.noise = CovarianceNoise(self.feature_shape[0], self.settings["noise_scale"])
+        return client
+
+    def rest(self, *, num_outputs: int, seed: int) -> nn.Module:
+        with seeded(derive_seed(seed, "decoder")):
+            decoder = self._decoder()
+        return nn.Sequential(decoder, super().rest(num_outputs=num_outputs, seed=seed))
+
+    def client_stages(self) -> list[nn.Module]:
+        return [*super().client_stages(), on_meta(self._encoder)]
+
+    def extra_memory_bytes(self) -> int:
+        return 4 * self.feature_shape[0] ** 2 + 8  # the noise's covariance, and a count of batches
+
+    def _encoder(self) -> nn.Sequential:
+        """E: [B, C, h, w] -> [B, d, 1, 1]."""
+        wide = prod(super().feature_shape)
+        return nn.Sequential(nn.Flatten(), nn.Linear(wide, self.feature_shape[0]), nn.Unflatten(1, self.feature_shape))
+
+    def _decoder(self) -> nn.Sequential:
+        """D: [B, d, 1, 1] -> [B, C, h, w]."""
+        shape = super().feature_shape
+        return nn.Sequential(nn.Flatten(), nn.Linear(self.feature_shape[0], prod(shape)), nn.Unflatten(1, shape))
+
+
+class Dpfe(Method):
+    """One objective for all; the noise only watches."""
+
+    halves = DpfeHalves
+
+    def __init__(self, parts: Ingredients) -> None:
+        super().__init__(parts)
+        self.task = parts.task
+        self.networks = (self.client, self.task)
+        for network in self.networks:
+            self.adam(network.parameters())
+
+    def accumulate_gradients(self, images: Tensor, utility: Tensor, private: Tensor) -> StepLosses:
+        with self.precision.autocast():
+            features = self.client.features(images)
+            task_loss = classification_loss(self.task(features), utility)
+        loss = task_loss + CONTRASTIVE_WEIGHT * contrastive_loss(features.flatten(1).float(), utility)
+        loss.backward()
+        self.client.noise.watch(features.detach())
+        return StepLosses(task_loss.detach(), torch.zeros_like(task_loss.detach()))
+
+
+def contrastive_loss(features: Tensor, labels: Tensor) -> Tensor:
+    """Mean over B // 2 pairs: the distance within a class, what lacks to `MARGIN` between two, squared and halved.
+
+    Args:
+        features: [B, d]; its first half is paired with its second, an odd one is left out.
+        labels: [B] int64.
+    """
+    pairs = len(features) // 2
+    # The derivative of a root is infinite at 0, where equal images would be.
+    distance = (features[:pairs] - features[pairs : 2 * pairs]).square().sum(1).add(1e-12).sqrt()
+    same = labels[:pairs] == labels[pairs : 2 * pairs]
+    return torch.where(same, distance, (MARGIN - distance).clamp_min(0)).square().mean() / 2
