@@ -8,9 +8,13 @@ from typing import Any
 
 from narl.tracking.figures import PALETTE
 
+MARKERS = ("o", "s", "^", "D")
+# With more reports than this, levels of utility would cross each other.
+FEW = 3
+
 
 def averaging_png(reports: Mapping[str, Mapping[str, Any]], title: str, path: Path | str) -> None:
-    """One line of leakage a report, by name, and its utility as a dotted level of the same colour.
+    """One line of leakage a report, by name, and its utility as a dotted level if there are few.
 
     Args:
         reports: of `narl.evaluation.summarise`, each with the averaging attack.
@@ -22,20 +26,21 @@ def averaging_png(reports: Mapping[str, Mapping[str, Any]], title: str, path: Pa
     FigureCanvasAgg(figure)
     axes = figure.subplots()
     for number, (name, report) in enumerate(reports.items()):
-        colour = PALETTE[number % len(PALETTE)]
+        colour, marker = PALETTE[number % len(PALETTE)], MARKERS[number // len(PALETTE) % len(MARKERS)]
         by_n = report["leakage_at_queries"]
         places = range(len(by_n))
         for seed in report["by_seed"].values():
             axes.plot(places, seed["averaging"]["leakage_at_queries"].values(), color=colour, alpha=0.3, linewidth=1)
-        axes.plot(places, by_n.values(), "o-", color=colour, label=name)
-        axes.axhline(report["mean"]["utility"], color=colour, linestyle=":", linewidth=1.2)
+        axes.plot(places, by_n.values(), marker=marker, color=colour, label=name)
+        if len(reports) <= FEW:
+            axes.axhline(report["mean"]["utility"], color=colour, linestyle=":", linewidth=1.2)
         axes.set_xticks(places, by_n)
     floor = next(iter(reports.values()))["label_floor"]
     axes.axhline(floor, color="#1A1A1A", linestyle="--", linewidth=1)
     axes.annotate("label floor", (0, floor), xytext=(0, -12), textcoords="offset points", fontsize=9)
     axes.set_xlabel("answers to one image that the attacker averages")
-    axes.set_ylabel("accuracy, %  (line: leakage, dotted: utility)")
+    axes.set_ylabel("leakage, %" if len(reports) > FEW else "accuracy, %  (line: leakage, dotted: utility)")
     axes.set_ylim(0, 100)
     axes.set_title(title)
-    axes.legend(frameon=False, fontsize=9)
+    figure.legend(frameon=False, fontsize=9, loc="outside right center")
     figure.savefig(path, format="png")

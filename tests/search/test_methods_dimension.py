@@ -32,6 +32,8 @@ EVERY = {
     "disco": {"pruning_ratio": [0.6, 0.9, 0.99], "rho": 0.5},
     "deepobfuscator": {"lambda_reconstruction": [0, 1]},
     "shredder": {"bank_size": {"low": 1, "high": 20}},
+    "dpfe": {"dimension": [16, 64], "noise_scale": {"low": 0.01, "high": 8, "log": True}},
+    "cloak": {"suppressed": {"low": 0, "high": 0.9}},
 }  # fmt: skip
 FINITE = {
     "method": {
