@@ -1,0 +1,150 @@
+"""`narl evaluate` and `narl compare`: what they write, print, record and refuse."""
+
+from __future__ import annotations
+
+import json
+
+import mlflow
+import pytest
+import yaml
+from conftest import make_record
+from examples import DIGITS
+
+from narl.cli.main import main
+from narl.config.load import build
+from narl.config.search_space import SearchSpace
+from narl.ledger import Ledger
+from narl.search_folder import SearchFolder
+from narl.tracking.mirror import MLflowMirror, search_params
+
+PIPELINE = DIGITS | {
+    "image": {"size": 16},
+    "splits": {"train_limit": 120, "validation_limit": 60, "test_limit": 60},
+    "loader": "tensor",
+}
+ATTACK = {"max_epochs": 2, "min_epochs": 1, "patience": 1, "batch_size": 64, "adversaries": ["mlp"]}
+TRAINING = {"epochs": 1, "batch_size": 64}
+CONFIG = {
+    "pipeline": PIPELINE,
+    "trial": {"arch": "mobilenet_v3_small", "split": 2, "sigma": 1.0, "lambda": 0.01, "bound": "l2-clip"},
+    "training": TRAINING,
+    "attack": ATTACK,
+}
+SPACE = {
+    "name": "tiny",
+    "pipeline": PIPELINE,
+    "architectures": {"mobilenet_v3_small": {"split_points": [2]}},
+    "sigma": 1,
+    "lambda": 0.01,
+    "training": TRAINING,
+    "attack": ATTACK,
+}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Where one thorough evaluation was run, with what it printed."""
+    path = tmp_path_factory.mktemp("evaluation")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(path)
+        patch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{path / 'mlflow.db'}")
+        patch.setenv("NARL_CACHE", str(path / "cache"))
+        (path / "config.yaml").write_text(yaml.safe_dump(CONFIG))
+        arguments = ["--attacks", "leakage,averaging,reconstruction,control", "--queries", "1,16"]
+        assert main(["evaluate", "config.yaml", *arguments, "--audit", "class", "--seeds", "2", "--out", "out"]) == 0
+        yield path
+
+
+@pytest.fixture(autouse=True)
+def there(folder, monkeypatch):
+    monkeypatch.chdir(folder)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{folder / 'mlflow.db'}")
+    monkeypatch.setenv("NARL_CACHE", str(folder / "cache"))
+
+
+def test_an_evaluation_writes_report_configuration_and_figures(folder):
+    out = folder / "out"
+    assert {p.name for p in out.iterdir()} == {"report.json", "config.yaml", "averaging.png", "reconstructions.png"}
+    report = json.loads((out / "report.json").read_text())
+    assert report["seeds"] == [0, 1] and report["reported_on"] == "test" and report["num_samples"] == 60
+    assert list(report["leakage_at_queries"]) == ["1", "16"] == list(report["reconstruction_at_queries"])
+    audited = report["audit"]["class"]
+    assert audited["leakage"] >= audited["label_floor"] and audited["interval95"][0] <= audited["leakage"]
+    assert report["control"]["accuracy"] <= report["control"]["limit"]
+    private = report["differential_privacy"]["epsilon_at_queries"]
+    assert 0 < private["1"] < private["16"]
+    again = yaml.safe_load((out / "config.yaml").read_text())
+    assert again["audit"] == ["class"] and again["trial"]["bound"] == "l2-clip"
+
+
+def test_an_evaluation_is_a_run_of_mlflow(folder):
+    client = mlflow.MlflowClient()
+    (run,) = client.search_runs([client.get_experiment_by_name("narl/evaluations").experiment_id])
+    report = json.loads((folder / "out" / "report.json").read_text())
+    assert run.info.status == "FINISHED"
+    for name in ("delta", "utility", "leakage"):
+        assert run.data.metrics[name] == pytest.approx(report["mean"][name])
+    assert run.data.metrics["audit_class"] == pytest.approx(report["audit"]["class"]["leakage"])
+    assert run.data.metrics["leakage_at_16_queries"] == pytest.approx(report["leakage_at_queries"]["16"])
+    assert {f.path for f in client.list_artifacts(run.info.run_id)} >= {"report.json", "averaging.png"}
+
+
+def test_a_trial_can_be_named_by_search_or_by_its_mlflow_run(folder, capsys):
+    space = build(SearchSpace, SPACE, "test")
+    search = SearchFolder(folder / "narl-runs" / "tiny")
+    search.path.mkdir(parents=True)
+    search.save_space(space)
+    record = make_record(0, arch="mobilenet_v3_small", split=2)
+    Ledger(search.ledger_path).append(record)
+    MLflowMirror("tiny", space.objectives, search_params=search_params(space)).sync([record])
+    client = mlflow.MlflowClient()
+    experiments = [e.experiment_id for e in client.search_experiments()]
+    (run,) = client.search_runs(experiments, filter_string="tags.`narl.trial_id` = '0'")
+    reports = []
+    for number, name in enumerate(("tiny/0", run.info.run_id)):
+        arguments = ["--attacks", "leakage", "--seeds", "1", "--no-mlflow", "--out", f"trial{number}"]
+        assert main(["evaluate", name, *arguments]) == 0
+        reports.append(json.loads((folder / f"trial{number}" / "report.json").read_text())["mean"])
+    assert reports[0] == reports[1]
+    assert "tiny-0" in capsys.readouterr().out
+
+
+COMPARE = ["compare", "--pipeline", "pipeline.yaml", "--arch", "mobilenet_v3_small", "--split", "2", "--seeds", "1"]
+COMPARE += ["--methods", "no_noise", "--epochs", "1", "--attack-epochs", "1", "--adversaries", "mlp", "--out", "table"]
+COMPARE += ["--deepobfuscator-client", "mobilenet_v3_small/1", "--attacks", "leakage,averaging,reconstruction"]
+
+
+def test_a_comparison_prints_both_tables_and_goes_on(folder, capsys):
+    (folder / "pipeline.yaml").write_text(yaml.safe_dump(PIPELINE))
+    assert main([*COMPARE, "--queries", "1"]) == 0
+    first = capsys.readouterr()
+    rows = json.loads((folder / "table" / "comparison.json").read_text())
+    assert list(rows) == ["upper bound", "no_noise 2"]
+    assert {p.name for p in (folder / "table").glob("*.png")} == {"averaging.png", "reconstructions.png"}
+    assert "no_noise 2" in first.out and "MS-SSIM" in first.out and "epoch" in first.err
+    assert main([*COMPARE, "--queries", "1"]) == 0
+    second = capsys.readouterr()
+    assert second.out == first.out and "epoch" not in second.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["evaluate", "config.yaml", "--attacks", "leakge"], "did you mean 'leakage'"),
+        (["evaluate", "config.yaml", "--audit", "clas", "--out", "new"], "did you mean 'class'"),
+        (["evaluate", "config.yaml", "--out", "out"], "out"),
+        (["evaluate", "nonsense"], "no trial"),
+        (["evaluate", "0" * 32], "0" * 32),
+        (["evaluate", "none/3"], "none"),
+        (["compare", "--pipeline", "pipeline.yaml", "--methods", "nrl"], "did you mean 'narl'"),
+        (["compare", "--pipeline", "pipeline.yaml", "--deepobfuscator-client", "vgg16_bn"], "ARCH/SPLIT"),
+        (["compare", "--pipeline", "absent.yaml"], "absent.yaml"),
+    ],
+)
+def test_bad_input_is_one_line_and_exit_code_2(folder, arguments, message, capsys):
+    (folder / "pipeline.yaml").write_text(yaml.safe_dump(PIPELINE))
+    assert main(arguments) == 2
+    error = capsys.readouterr().err
+    assert message in error and "Traceback" not in error
+    assert [line for line in error.splitlines() if line.startswith("narl: ")]
+    assert not (folder / "new").exists()
