@@ -89,7 +89,11 @@ def test_pooling_before_dropout_is_left_alone():
     assert type(network[0]) is nn.AdaptiveAvgPool2d
 
 
-@pytest.mark.parametrize("arch", ZOO)
+# VGG11 is VGG16 with fewer layers of the same kinds, and a gigabyte in double precision.
+NETWORKS = [pytest.param(arch, marks=pytest.mark.slow) if arch == "vgg11_bn" else arch for arch in ZOO]
+
+
+@pytest.mark.parametrize("arch", NETWORKS)
 def test_every_network_gives_what_its_plain_layers_give(arch):
     size = max(32, ZOO[arch].min_size)
     fast = whole_network(arch=arch, num_outputs=3, seed=0).double().eval()
