@@ -94,7 +94,7 @@ METHODS: dict[str, MethodOptions] = {
     "dpfe": MethodOptions(
         "M1, linear encoder, noise shaped like the features",
         settings={
-            "dimension": Setting(128, 2, 4096, "width of the code", whole=True),
+            "dimension": Setting(10, 2, 4096, "width of the code", whole=True),
             "noise_scale": Setting(1.0, 0.0, 1e3, "the noise's covariance, as a multiple of the features'"),
         },
     ),

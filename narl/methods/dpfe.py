@@ -1,16 +1,17 @@
-"""Deep Private-Feature Extraction (Osia et al. 2018): a narrow code that tells the task's classes apart, noise at test.
+"""Deep Private-Feature Extraction (Osia et al. 2018): a narrow code that mixes private classes, noise at test.
 
-    f = E(M1(x)) of d numbers;  M1, E, D and M2 minimise  L_task(M2(D(f))) + 0.01 · mean over pairs of
-        ½ ‖f_i − f_j‖²  of one utility class,   ½ max(0, m − ‖f_i − f_j‖)²  of two
+    f = BN(E(M1(x))) of d numbers;  M1, E, D and M2 minimise  L_task(M2(D(f))) + 0.01 · mean over pairs of
+        ½ ‖f_i − f_j‖²  of two private classes,   ½ max(0, m − ‖f_i − f_j‖)²  of one
     then z = f + η,  η ~ N(0, s · Cov f), when the client is used and attacked
 
-E and D are linear, M2 the rest of the architecture. Images of one class are drawn together, so that what else tells
-them apart, the private label too, is lost in the noise; nobody need know that label.
+E and D are linear, BN scales every number of the code to variance 1, M2 is the rest of the architecture. Images of
+different private classes are drawn together and those of one are driven apart, so that the code does not tell them.
 
-Published: weight 0.01, margin m = 10, s from 0.01 to 8. Where we deviate: E and D start at random and learn with the
-rest, where the paper inserts a principal component analysis into a trained network (its covariance has (C·h·w)²
-entries); d and the s of the default are ours; a batch's first half is paired with its second; Cov f is a running mean
-over the last batches of training.
+Source: the formula and its numbers are those of the authors' published network (private label: who it is). Published:
+weight 0.01, margin m = 10, d = 10, s from 0.01 to 8. Where we deviate: E and D start at random and everything learns at
+once, where the authors insert a principal component analysis into a trained network and fine-tune it in two steps (its
+covariance has (C·h·w)² entries); a batch's first half is paired with its second, where pairs were chosen beforehand;
+Cov f is a running mean over the last batches of training.
 """
 
 from __future__ import annotations
@@ -57,9 +58,14 @@ class DpfeHalves(Halves):
         return 4 * self.feature_shape[0] ** 2 + 8  # the noise's covariance, and a count of batches
 
     def _encoder(self) -> nn.Sequential:
-        """E: [B, C, h, w] -> [B, d, 1, 1]."""
-        wide = prod(super().feature_shape)
-        return nn.Sequential(nn.Flatten(), nn.Linear(wide, self.feature_shape[0]), nn.Unflatten(1, self.feature_shape))
+        """E and BN: [B, C, h, w] -> [B, d, 1, 1]."""
+        wide, dimension = prod(super().feature_shape), self.feature_shape[0]
+        return nn.Sequential(
+            nn.Flatten(),
+            nn.Linear(wide, dimension),
+            nn.BatchNorm1d(dimension, affine=False),
+            nn.Unflatten(1, self.feature_shape),
+        )
 
     def _decoder(self) -> nn.Sequential:
         """D: [B, d, 1, 1] -> [B, C, h, w]."""
@@ -83,21 +89,21 @@ class Dpfe(Method):
         with self.precision.autocast():
             features = self.client.features(images)
             task_loss = classification_loss(self.task(features), utility)
-        loss = task_loss + CONTRASTIVE_WEIGHT * contrastive_loss(features.flatten(1).float(), utility)
+        loss = task_loss + CONTRASTIVE_WEIGHT * contrastive_loss(features.flatten(1).float(), private)
         loss.backward()
         self.client.noise.watch(features.detach())
         return StepLosses(task_loss.detach(), torch.zeros_like(task_loss.detach()))
 
 
 def contrastive_loss(features: Tensor, labels: Tensor) -> Tensor:
-    """Mean over B // 2 pairs: the distance within a class, what lacks to `MARGIN` between two, squared and halved.
+    """Mean over B // 2 pairs: the distance between two classes, what lacks to `MARGIN` within one, squared and halved.
 
     Args:
         features: [B, d]; its first half is paired with its second, an odd one is left out.
-        labels: [B] int64.
+        labels: the private ones, [B] int64.
     """
     pairs = len(features) // 2
     # The derivative of a root is infinite at 0, where equal images would be.
     distance = (features[:pairs] - features[pairs : 2 * pairs]).square().sum(1).add(1e-12).sqrt()
     same = labels[:pairs] == labels[pairs : 2 * pairs]
-    return torch.where(same, distance, (MARGIN - distance).clamp_min(0)).square().mean() / 2
+    return torch.where(same, (MARGIN - distance).clamp_min(0), distance).square().mean() / 2

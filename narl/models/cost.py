@@ -143,7 +143,7 @@ def _operations(layer: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) ->
     if isinstance(layer, nn.Conv2d | nn.Linear):
         inputs_an_output = prod(layer.weight.shape[1:])
         return output.numel() * (inputs_an_output + (layer.bias is not None))
-    if isinstance(layer, nn.BatchNorm2d):
+    if isinstance(layer, nn.BatchNorm1d | nn.BatchNorm2d):
         return 2 * inputs[0].numel()
     if isinstance(layer, _ONE_OPERATION_AN_INPUT):
         return inputs[0].numel()

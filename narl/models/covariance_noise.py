@@ -69,7 +69,7 @@ class CovarianceNoise(nn.Module):
         if not self.is_random:
             return z
         covariance = self.covariance.double()
-        jitter = JITTER * covariance.diagonal().mean() * torch.eye(len(covariance), device=z.device)
+        jitter = (JITTER * covariance.diagonal().mean() + 1e-12) * torch.eye(len(covariance), device=z.device)
         factor = torch.linalg.cholesky(covariance + jitter).float() * math.sqrt(self.scale / self.queries)
         draws = torch.empty(len(z), len(factor), device=z.device).normal_(generator=generator)
         # A bfloat16 product would blur its shape.

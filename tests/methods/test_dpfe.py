@@ -36,13 +36,15 @@ def batch(count: int = 16):
     """Bright images against dark ones."""
     utility = torch.arange(count) * 7 % 3 % 2
     images = torch.rand(count, 3, 32, 32, generator=torch.Generator().manual_seed(4))
-    return (images + utility.view(-1, 1, 1, 1)) / 2, utility, torch.arange(count) % 5
+    # Pairs (i, i + 8) of one private class and of two, whatever their useful label.
+    private = torch.tensor([0, 1, 2, 3, 4, 0, 1, 2, 0, 1, 2, 3, 0, 1, 2, 3])
+    return (images + utility.view(-1, 1, 1, 1)) / 2, utility, private
 
 
 def test_the_contrastive_loss_by_hand():
     features = torch.tensor([[0.0, 0.0], [1.0, 1.0], [5.0, 5.0], [3.0, 4.0], [1.0, 7.0], [50.0, 5.0], [9.0, 9.0]])
-    labels = torch.tensor([1, 0, 0, 1, 1, 1, 0])
-    # One class at distance 5; two at distance 6, 4 short of the margin; two beyond it; the last has no partner.
+    labels = torch.tensor([1, 0, 3, 2, 0, 3, 0])
+    # Two classes at distance 5; one at distance 6, 4 short of the margin; one beyond it; the last has no partner.
     assert contrastive_loss(features, labels).item() == pytest.approx((5**2 + (MARGIN - 6) ** 2 + 0) / 6)
 
 
@@ -68,28 +70,30 @@ def test_gradients_are_those_of_the_objective(seed):
     pairs = 0.0
     for i in range(8):
         gap = (flat[i] - flat[i + 8]).norm()
-        pairs = pairs + (gap**2 if utility[i] == utility[i + 8] else torch.relu(MARGIN - gap) ** 2) / 16
+        pairs = pairs + (torch.relu(MARGIN - gap) ** 2 if private[i] == private[i + 8] else gap**2) / 16
     (classification_loss(plain.task(code), utility) + 0.01 * pairs).backward()
     for network, other in ((ours.client, plain.client), (ours.task, plain.task)):
         for a, b in zip(network.parameters(), other.parameters(), strict=True):
             torch.testing.assert_close(a.grad, b.grad, rtol=1e-4, atol=1e-7)  # pairs are compared in float32
 
 
-def test_pairs_of_one_class_are_drawn_together(monkeypatch):
-    spread = {}
+def test_pairs_of_two_private_classes_are_drawn_together_and_those_of_one_driven_apart(monkeypatch):
+    images, utility, private = batch()
+    same = private[:8] == private[8:]
+    assert 0 < same.sum() < 8
+    ratio = {}
     for weight in (0.0, 1.0):
         monkeypatch.setattr("narl.methods.dpfe.CONTRASTIVE_WEIGHT", weight)
         ours = method(learning_rate=3e-3)
         ours.begin_epoch(0, 1)
-        images, utility, private = batch()
+        torch.manual_seed(0)  # dropout
         for _ in range(40):
             ours.step(images, utility, private)
         with torch.no_grad():
             code = ours.client.features(images).flatten(1)
-        within = sum(code[utility == label].var(0).sum() for label in (0, 1))
-        between = (code[utility == 0].mean(0) - code[utility == 1].mean(0)).square().sum()
-        spread[weight] = (within / between).item()
-    assert spread[1.0] < spread[0.0] / 2
+        gaps = (code[:8] - code[8:]).norm(dim=1)
+        ratio[weight] = (gaps[same].mean() / gaps[~same].mean()).item()
+    assert ratio[1.0] > 2 * ratio[0.0]
 
 
 @pytest.mark.parametrize(("scale", "queries"), [(1.0, 1), (4.0, 1), (4.0, 16)])
@@ -103,6 +107,12 @@ def test_noise_has_the_covariance_of_what_was_watched(scale, queries):
     expected = scale / queries * shape.T @ shape
     torch.testing.assert_close(drawn, expected, rtol=0.15, atol=0.1 * expected.abs().max().item())
     assert noise.averaged(queries).sigma == pytest.approx(expected.diagonal().mean().sqrt().item(), rel=0.1)
+
+
+def test_features_that_never_vary_have_a_factor_all_the_same():
+    noise = CovarianceNoise(4, 1.0)
+    noise.watch(torch.ones(8, 4, 1, 1))
+    assert noise(torch.zeros(10, 4, 1, 1)).abs().max() < 1e-4
 
 
 def test_features_that_do_not_vary_get_no_noise_and_no_error():
@@ -135,8 +145,10 @@ def test_the_client_pays_for_the_encoder_and_the_covariance():
     wide = math.prod(plain.feature_shape)
     cost, before = halves.cost(), plain.cost()
     assert halves.feature_shape == (6, 1, 1)
-    assert cost.client_gflops - before.client_gflops == pytest.approx(2 * (wide * 6 + 6) / 1e9)
-    assert cost.client_memory_mib - before.client_memory_mib == pytest.approx((4 * (wide * 6 + 6 + 36) + 8) / 2**20)
+    assert cost.client_gflops - before.client_gflops == pytest.approx(2 * (wide * 6 + 6 + 2 * 6) / 1e9)
+    assert cost.client_memory_mib - before.client_memory_mib == pytest.approx(
+        (4 * (wide * 6 + 6 + 2 * 6 + 36) + 2 * 8) / 2**20
+    )
 
 
 def test_a_clients_state_makes_the_same_client():
