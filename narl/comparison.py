@@ -120,7 +120,7 @@ def compare(
     queries: Sequence[float] = QUERIES,
     on_progress: Callable[[Row, int, Progress], None] = lambda row, seed, step: None,
 ) -> dict[str, dict[str, Any]]:
-    """The report of each row by its name (see `narl.evaluation.summarise`), of the test split.
+    """The report of each row by its name (see `narl.evaluation_report.summarise`), of the test split.
 
     Args:
         dataset: opened with train, validation and test.

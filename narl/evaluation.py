@@ -154,13 +154,10 @@ def _trained_on(outcome: TrialOutcome) -> Steps[AttackEpoch, None, Leakage]:
     }
     if not suspect:
         return leakage
-    longer = target.settings.model_copy(
-        update={"max_epochs": 2 * target.settings.max_epochs, "patience": 2 * target.settings.patience}
-    )
+    longer = {"max_epochs": 2 * target.settings.max_epochs, "patience": 2 * target.settings.patience}
     readings = dict(leakage.readings)
     for name in suspect:
-        kind = target.adversaries[name]
-        again = target.with_settings(longer.model_copy(update={"adversaries": (kind,), "seeds": 1}))
+        again = target.with_adversary(target.adversaries[name], **longer)
         second = yield from again.read_with_adversaries(
             target.labels("private"), len(target.dataset.private_classes), prefix=f"{name} again, "
         )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -151,7 +151,7 @@ def summarise(by_seed: Mapping[int, dict[str, Any]], *, report_on: str, one_clie
         "num_samples": by_seed[0]["num_samples"],
         "seeds": seeds,
         "client": "the same trained client for every seed" if one_client else "trained afresh with each seed",
-        "mean": {name: float(np.mean([seed[name] for seed in by_seed])) for name in REPORTED},
+        "mean": _means(by_seed, REPORTED),
         "interval95": {
             "utility": bootstrap_interval(utility, seed=resampling),
             "leakage": bootstrap_interval(leakage, seed=resampling),
@@ -162,9 +162,9 @@ def summarise(by_seed: Mapping[int, dict[str, Any]], *, report_on: str, one_clie
         "flags": sorted({flag for seed in by_seed for flag in seed["flags"]}),
     }
     if all("averaging" in seed for seed in by_seed):
-        names = by_seed[0]["averaging"]["leakage_at_queries"]
         for key in ("leakage_at_queries", "delta_at_queries"):
-            report[key] = {n: float(np.mean([seed["averaging"][key][n] for seed in by_seed])) for n in names}
+            each = [seed["averaging"][key] for seed in by_seed]
+            report[key] = _means(each, each[0])
         report["query_budget"] = [seed["averaging"]["query_budget"] for seed in by_seed]
     if all("reconstruction" in seed for seed in by_seed):
         report["reconstruction"] = _mean_reconstruction([seed["reconstruction"] for seed in by_seed])
@@ -178,8 +178,8 @@ def summarise(by_seed: Mapping[int, dict[str, Any]], *, report_on: str, one_clie
         report["inversion"] = {name: mean_of([one[name] for one in each]) for name in ("rebuilt", "mean_image")}
         report["inversion"]["images"] = each[0]["images"]
     if all("control" in seed for seed in by_seed):
-        names = by_seed[0]["control"]
-        report["control"] = {name: float(np.mean([seed["control"][name] for seed in by_seed])) for name in names}
+        each = [seed["control"] for seed in by_seed]
+        report["control"] = _means(each, each[0])
     if all("audit" in seed for seed in by_seed):
         report["audit"] = {column: _mean_audit(by_seed, column, resampling) for column in by_seed[0]["audit"]}
     if "differential_privacy" in by_seed[0]:
@@ -191,6 +191,10 @@ def summarise(by_seed: Mapping[int, dict[str, Any]], *, report_on: str, one_clie
     return report
 
 
+def _means(rows: Sequence[Mapping[str, Any]], names: Iterable[str]) -> dict[str, float]:
+    return {name: float(np.mean([row[name] for row in rows])) for name in names}
+
+
 def _of_images(seed: Mapping[str, Any], digits: str | None, floor: float) -> np.ndarray:
     """Percent by image; a leakage that is the floor's is the same for every image."""
     return unpacked(digits) if digits else np.full(seed["num_samples"], floor)
@@ -199,7 +203,7 @@ def _of_images(seed: Mapping[str, Any], digits: str | None, floor: float) -> np.
 def _mean_reconstruction(each: Sequence[dict[str, Any]]) -> dict[str, Any]:
     return {
         **{name: mean_of([one[name] for one in each]) for name in ("rebuilt", "mean_image")},
-        **{name: float(np.mean([one[name] for one in each])) for name in ("read_rebuilt", "read_clean")},
+        **_means(each, ("read_rebuilt", "read_clean")),
     }
 
 
@@ -208,5 +212,5 @@ def _mean_audit(by_seed: Sequence[dict[str, Any]], column: str, resampling: int)
     images = [
         _of_images(seed, seed["per_image"]["audit"][column], seed["audit"][column]["leakage"]) for seed in by_seed
     ]
-    mean = {name: float(np.mean([one[name] for one in each])) for name in ("leakage", "label_floor", "advantage")}
+    mean = _means(each, ("leakage", "label_floor", "advantage"))
     return {**mean, "interval95": bootstrap_interval(images, seed=resampling), "classes": each[0]["classes"]}

@@ -108,12 +108,12 @@ def attack_client(
     leakage = yield from mapped(attack(target), attack_progress)
     known = {1: leakage.strongest}
     steps = average(target, leakage.label_floor, config.attack.queries, known=known)
-    averaging = yield from mapped(steps, attack_progress)
+    by_queries = (yield from mapped(steps, attack_progress)).leakage
     seconds = time.monotonic() - started
     return TrialOutcome(
         metrics=_metrics(
             leakage,
-            {str(n): averaging.leakage[n] for n in config.attack.queries},
+            {str(n): by_queries[n] for n in config.attack.queries},
             halves.cost(config.uplink_dtype),
             client.noise.sigma,
             seconds,

@@ -63,11 +63,10 @@ def average(
     for n in queries:
         if n in readings:
             continue
-        noise = target.client.noise.averaged(n)
-        same_answer = noise is target.client.noise or not target.client.noise.is_random  # keyed noise, or none
-        if same_answer and 1 in readings:
+        if 1 in readings and not target.client.noise.is_random:  # keyed noise, or none
             readings[n] = readings[1]  # a second attack would lift leakage by its luck alone
             continue
+        noise = target.client.noise.averaged(n)
         each = yield from target.read_with_adversaries(labels, classes, noise=noise, prefix=f"{name_of(n)} queries, ")
         readings[n] = strongest(each)
     return Averaging(readings, label_floor)

@@ -49,8 +49,7 @@ def random_label_control(target: Target) -> Steps[AttackEpoch, None, Control]:
     """
     every = target.labels("private")
     labels = {split: _drawn(target.images(split), every["train"], target.seed) for split in every}
-    kind = target.settings.adversaries[0]
-    one = target.with_settings(target.settings.model_copy(update={"adversaries": (kind,), "seeds": 1}))
+    one = target.with_adversary(target.settings.adversaries[0])
     readings = yield from one.read_with_adversaries(
         labels, len(target.dataset.private_classes), prefix="random labels, "
     )

@@ -95,6 +95,10 @@ class Target:
         other.settings = settings
         return other
 
+    def with_adversary(self, kind: str, **changes: int) -> Target:
+        """The same target for a single adversary, other settings changed as given."""
+        return self.with_settings(self.settings.model_copy(update={**changes, "adversaries": (kind,), "seeds": 1}))
+
     def labels(self, label: Label) -> dict[str, Tensor]:
         """The utility or the private label of each split."""
         return {name: self.dataset.labels(name)[label == "private"] for name in self.features}

@@ -50,6 +50,11 @@ def query_counts(text: str) -> tuple[float, ...]:
     return tuple(sorted(counts | {1.0}))
 
 
+def names_in(text: str) -> tuple[str, ...]:
+    """What `text` names, separated by commas."""
+    return tuple(name.strip() for name in text.split(",") if name.strip())
+
+
 def names_among(text: str, what: str, allowed: Iterable[str]) -> tuple[str, ...]:
     """The names in `text`, separated by commas; `what` says in messages what they name.
 
@@ -57,7 +62,7 @@ def names_among(text: str, what: str, allowed: Iterable[str]) -> tuple[str, ...]
         ConfigError: none, or one that is not `allowed`.
     """
     allowed = tuple(allowed)
-    names = tuple(name.strip() for name in text.split(",") if name.strip())
+    names = names_in(text)
     for name in names:
         if name not in allowed:
             raise ConfigError(unknown_name(what, name, allowed))

@@ -10,7 +10,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from narl.cli.arguments import names_among, positive_int, positive_number, query_counts
+from narl.cli.arguments import names_among, names_in, positive_int, positive_number, query_counts
 from narl.cli.rebuilt_table import print_rebuilt
 from narl.errors import ConfigError
 
@@ -106,7 +106,7 @@ def _setting(args: argparse.Namespace):
         "max_epochs": args.attack_epochs,
         "min_epochs": min(6, args.attack_epochs),
         "batch_size": args.batch_size,
-        "adversaries": [name.strip() for name in args.adversaries.split(",") if name.strip()],
+        "adversaries": names_in(args.adversaries),
     }
     return Setting(
         pipeline=pipeline,

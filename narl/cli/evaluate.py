@@ -10,7 +10,7 @@ import argparse
 import re
 from pathlib import Path
 
-from narl.cli.arguments import names_among, positive_int, query_counts
+from narl.cli.arguments import names_among, names_in, positive_int, query_counts
 from narl.cli.rebuilt_table import print_rebuilt
 from narl.errors import ConfigError
 
@@ -37,8 +37,7 @@ def run(args: argparse.Namespace) -> int:
     attacks = names_among(args.attacks, "attack", ATTACKS) if args.attacks is not None else ATTACKS
     config, client, name = _subject(args)
     if args.audit is not None:
-        columns = tuple(column.strip() for column in args.audit.split(",") if column.strip())
-        config = config.model_copy(update={"audit": columns})
+        config = config.model_copy(update={"audit": names_in(args.audit)})
     out = args.out or Path("evaluations") / name
 
     from narl.export.bundle import refuse_occupied
@@ -147,20 +146,14 @@ def print_evaluation(name: str, report: dict) -> None:
         table.add_row(label, f"{mean[key]:.2f}", bounds)
     console.print(table)
     if "leakage_at_queries" in report:
-        queries = Table(box=None, header_style="bold", padding=(0, 1))
-        queries.add_column("answers averaged")
-        for n in report["leakage_at_queries"]:
-            queries.add_column(n, justify="right")
+        queries = _by_queries("answers averaged", report["leakage_at_queries"])
         for label, key in (("leakage, %", "leakage_at_queries"), ("Δ, points", "delta_at_queries")):
             queries.add_row(label, *(f"{value:.2f}" for value in report[key].values()))
         console.print(queries)
         budgets = ", ".join(report["query_budget"])
         console.print(f"query budget (leakage within 5 points of one answer), by seed: {budgets}", highlight=False)
     if "reconstruction_at_queries" in report and len(report["reconstruction_at_queries"]) > 1:
-        queries = Table(box=None, header_style="bold", padding=(0, 1))
-        queries.add_column("rebuilt from the mean of")
-        for n in report["reconstruction_at_queries"]:
-            queries.add_column(n, justify="right")
+        queries = _by_queries("rebuilt from the mean of", report["reconstruction_at_queries"])
         each = report["reconstruction_at_queries"].values()
         queries.add_row("SSIM", *(f"{one['rebuilt']['ssim']:.3f}" for one in each))
         queries.add_row("read by a network for clean images, %", *(f"{one['read_rebuilt']:.2f}" for one in each))
@@ -202,6 +195,17 @@ def print_evaluation(name: str, report: dict) -> None:
     ]
     for line in lines:
         console.print(line, highlight=False, markup=False)
+
+
+def _by_queries(head: str, queries):
+    """An empty table with a column for each number of answers."""
+    from rich.table import Table
+
+    table = Table(box=None, header_style="bold", padding=(0, 1))
+    table.add_column(head)
+    for n in queries:
+        table.add_column(n, justify="right")
+    return table
 
 
 def _audited(columns: dict):

@@ -6,6 +6,8 @@ import argparse
 import csv
 import json
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -64,21 +66,25 @@ def run(args: argparse.Namespace) -> int:
 def _draw(path: Path, records: list, objectives: tuple[str, ...], title: str) -> None:
     from narl.tracking.figures import front_figure, front_png, write_html
 
-    try:
+    with _writing(path):
         if path.suffix == ".png":
             front_png(records, objectives, title, path)
         else:
             write_html(front_figure(records, objectives, title), path)
-    except OSError as error:
-        raise ConfigError(f"cannot write {path}: {error.strerror or error}") from error
-    print(f"wrote {path}", file=sys.stderr)
 
 
 def _draw_heatmap(path: Path, records: list, title: str) -> None:
     from narl.tracking.heatmap_figure import heatmap_png
 
-    try:
+    with _writing(path):
         heatmap_png(records, title, path)
+
+
+@contextmanager
+def _writing(path: Path) -> Iterator[None]:
+    """Says that `path` was written, or why it could not be."""
+    try:
+        yield
     except OSError as error:
         raise ConfigError(f"cannot write {path}: {error.strerror or error}") from error
     print(f"wrote {path}", file=sys.stderr)

@@ -27,6 +27,11 @@ class StepLosses:
     task: Tensor
     leak: Tensor
 
+    @classmethod
+    def of_task(cls, task: Tensor) -> StepLosses:
+        """Of a step without an adversary, whose loss is 0; `task` may still have a graph."""
+        return cls(task.detach(), torch.zeros_like(task.detach()))
+
 
 @dataclass(frozen=True)
 class Ingredients:
@@ -113,6 +118,12 @@ class Method(ABC):
         optimiser = torch.optim.Adam(parameters, **{"lr": self.parts.learning_rate, "fused": True, **settings})
         self.optimisers.append(optimiser)
         return optimiser
+
+    def train_each(self, *networks: nn.Module) -> None:
+        """These are trained, each by an Adam of its own."""
+        self.networks = networks
+        for network in networks:
+            self.adam(network.parameters())
 
     def num_epochs(self, configured: int) -> int:
         """How many epochs this method trains when `configured` are asked for."""

@@ -65,7 +65,7 @@ class Cloak(Method):
         if self.phase == 1:
             loss = task_loss - self.alpha * self.noise.scales.mean().log()
         loss.backward()
-        return StepLosses(task_loss.detach(), torch.zeros_like(task_loss.detach()))
+        return StepLosses.of_task(task_loss)
 
     def _begin_phase(self, phase: int) -> None:
         """First the network learns, then what drowns the image on a network in eval mode, at last the constants."""

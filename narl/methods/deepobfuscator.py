@@ -30,9 +30,7 @@ class DeepObfuscator(Method):
         self.decoder = parts.precision.place(decoder)
         self.lambda_ = parts.point.lambda_
         self.lambda_reconstruction = parts.settings["lambda_reconstruction"]
-        self.networks = (self.client, self.task, self.adversary, self.decoder)
-        for network in self.networks:
-            self.adam(network.parameters())
+        self.train_each(self.client, self.task, self.adversary, self.decoder)
 
     def accumulate_gradients(self, images: Tensor, utility: Tensor, private: Tensor) -> StepLosses:
         with self.precision.autocast():

@@ -22,7 +22,7 @@ import torch
 from torch import Tensor, nn
 
 from narl.methods.base import Ingredients, Method, StepLosses
-from narl.methods.halves import Halves, on_meta, with_stages_after
+from narl.methods.bottleneck import BottleneckHalves
 from narl.models.covariance_noise import CovarianceNoise
 from narl.models.split import Obfuscator, seeded
 from narl.seeds import derive_seed
@@ -32,17 +32,13 @@ CONTRASTIVE_WEIGHT = 0.01
 MARGIN = 10.0
 
 
-class DpfeHalves(Halves):
-    """M1 and E on the client, D and M2 on the server; z is [B, d, 1, 1], d = `dimension`."""
+class DpfeHalves(BottleneckHalves):
+    """M1, E and BN on the client, D and M2 on the server."""
 
-    @property
-    def feature_shape(self) -> tuple[int, int, int]:
-        return (int(self.settings["dimension"]), 1, 1)
+    stage = "encoder"
 
     def client(self, *, seed: int) -> Obfuscator:
-        with seeded(derive_seed(seed, "encoder")):
-            encoder = self._encoder()
-        client = with_stages_after(super().client(seed=seed), ("encoder", encoder))
+        client = super().client(seed=seed)
         client.noise = CovarianceNoise(self.feature_shape[0], self.settings["noise_scale"])
         return client
 
@@ -51,15 +47,12 @@ class DpfeHalves(Halves):
             decoder = self._decoder()
         return nn.Sequential(decoder, super().rest(num_outputs=num_outputs, seed=seed))
 
-    def client_stages(self) -> list[nn.Module]:
-        return [*super().client_stages(), on_meta(self._encoder)]
-
     def extra_memory_bytes(self) -> int:
         return 4 * self.feature_shape[0] ** 2 + 8  # the noise's covariance, and a count of batches
 
-    def _encoder(self) -> nn.Sequential:
+    def bottleneck(self) -> nn.Sequential:
         """E and BN: [B, C, h, w] -> [B, d, 1, 1]."""
-        wide, dimension = prod(super().feature_shape), self.feature_shape[0]
+        wide, dimension = prod(self.wide_shape), self.feature_shape[0]
         return nn.Sequential(
             nn.Flatten(),
             nn.Linear(wide, dimension),
@@ -69,8 +62,8 @@ class DpfeHalves(Halves):
 
     def _decoder(self) -> nn.Sequential:
         """D: [B, d, 1, 1] -> [B, C, h, w]."""
-        shape = super().feature_shape
-        return nn.Sequential(nn.Flatten(), nn.Linear(self.feature_shape[0], prod(shape)), nn.Unflatten(1, shape))
+        wide = nn.Linear(self.feature_shape[0], prod(self.wide_shape))
+        return nn.Sequential(nn.Flatten(), wide, nn.Unflatten(1, self.wide_shape))
 
 
 class Dpfe(Method):
@@ -81,9 +74,7 @@ class Dpfe(Method):
     def __init__(self, parts: Ingredients) -> None:
         super().__init__(parts)
         self.task = parts.task
-        self.networks = (self.client, self.task)
-        for network in self.networks:
-            self.adam(network.parameters())
+        self.train_each(self.client, self.task)
 
     def accumulate_gradients(self, images: Tensor, utility: Tensor, private: Tensor) -> StepLosses:
         with self.precision.autocast():
@@ -92,7 +83,7 @@ class Dpfe(Method):
         loss = task_loss + CONTRASTIVE_WEIGHT * contrastive_loss(features.flatten(1).float(), private)
         loss.backward()
         self.client.noise.watch(features.detach())
-        return StepLosses(task_loss.detach(), torch.zeros_like(task_loss.detach()))
+        return StepLosses.of_task(task_loss)
 
 
 def contrastive_loss(features: Tensor, labels: Tensor) -> Tensor:

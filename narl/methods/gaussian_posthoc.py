@@ -7,7 +7,6 @@ Training sees neither noise nor adversary; the noise is on whenever the client i
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 
 from narl.methods.base import Ingredients, Method, StepLosses
@@ -20,12 +19,10 @@ class GaussianPosthoc(Method):
     def __init__(self, parts: Ingredients) -> None:
         super().__init__(parts)
         self.task = parts.task
-        self.networks = (self.client, self.task)
-        for network in self.networks:
-            self.adam(network.parameters())
+        self.train_each(self.client, self.task)
 
     def accumulate_gradients(self, images: Tensor, utility: Tensor, private: Tensor) -> StepLosses:
         with self.precision.autocast():
             loss = classification_loss(self.task(self.client.features(images)), utility)
         loss.backward()
-        return StepLosses(loss.detach(), torch.zeros_like(loss.detach()))
+        return StepLosses.of_task(loss)

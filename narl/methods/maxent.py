@@ -21,41 +21,27 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from narl.methods.base import Ingredients, Method, StepLosses
-from narl.methods.halves import Halves, on_meta, with_stages_after
-from narl.models.split import Obfuscator, seeded
-from narl.seeds import derive_seed
+from narl.methods.bottleneck import BottleneckHalves
+from narl.models.split import seeded
 from narl.training.classification import classification_loss
 
 ENCODER_WEIGHT_DECAY = 1e-2
 HEAD_LEARNING_RATE, HEAD_WEIGHT_DECAY = 1e-2, 1e-3
 
 
-class MaxEntHalves(Halves):
-    """M1 and a bottleneck on the client, a perceptron on the server; z is [B, d, 1, 1], d = `dimension`."""
-
-    @property
-    def feature_shape(self) -> tuple[int, int, int]:
-        return (int(self.settings["dimension"]), 1, 1)
-
-    def client(self, *, seed: int) -> Obfuscator:
-        with seeded(derive_seed(seed, "bottleneck")):
-            bottleneck = self._bottleneck()
-        return with_stages_after(super().client(seed=seed), ("bottleneck", bottleneck))
+class MaxEntHalves(BottleneckHalves):
+    """M1 and a linear bottleneck on the client, a perceptron on the server."""
 
     def rest(self, *, num_outputs: int, seed: int) -> nn.Module:
         with seeded(seed):
             return _head(self.feature_shape[0], num_outputs)
 
-    def client_stages(self) -> list[nn.Module]:
-        return [*super().client_stages(), on_meta(self._bottleneck)]
-
-    def _bottleneck(self) -> nn.Sequential:
+    def bottleneck(self) -> nn.Sequential:
         """[B, C, h, w] -> [B, d, 1, 1]."""
-        channels = super().feature_shape[0]
         return nn.Sequential(
             nn.AdaptiveAvgPool2d(1),
             nn.Flatten(),
-            nn.Linear(channels, self.feature_shape[0]),
+            nn.Linear(self.wide_shape[0], self.feature_shape[0]),
             nn.Unflatten(1, self.feature_shape),
         )
 

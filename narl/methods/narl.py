@@ -27,9 +27,7 @@ class Narl(Method):
         self.task, self.adversary = parts.task, parts.adversary
         self.lambda_ = parts.point.lambda_
         self.noise = parts.noise
-        self.networks = (self.client, self.task, self.adversary)
-        for network in self.networks:
-            self.adam(network.parameters())
+        self.train_each(self.client, self.task, self.adversary)
 
     def accumulate_gradients(self, images: Tensor, utility: Tensor, private: Tensor) -> StepLosses:
         with self.precision.autocast():

@@ -14,7 +14,6 @@ Nothing in the objective keeps the members apart: the spread that hides is repor
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 
 from narl.methods.base import Ingredients, Method, StepLosses
@@ -76,7 +75,7 @@ class Shredder(Method):
         if self.members.requires_grad:
             loss = task_loss - self.alpha * self.members.flatten(1).var(1).log().mean()
         loss.backward()
-        return StepLosses(task_loss.detach(), torch.zeros_like(task_loss.detach()))
+        return StepLosses.of_task(task_loss)
 
     def _learn_noise(self, learn: bool) -> None:
         """Only the bank learns, on networks in eval mode; or only the networks, without it."""

@@ -6,12 +6,12 @@ z = f + η,  η ~ N(0, s · Cov f)
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 
 import torch
-from torch import Generator, Tensor, nn
+from torch import Generator, Tensor
 
 from narl.errors import ConfigError
+from narl.models.noise import ImageBlindNoise
 
 # Of the running covariance: the last hundred batches or so.
 MOMENTUM = 0.02
@@ -19,7 +19,7 @@ MOMENTUM = 0.02
 JITTER = 1e-5
 
 
-class CovarianceNoise(nn.Module):
+class CovarianceNoise(ImageBlindNoise):
     """Gaussian noise of s times the covariance of the features, as it was while they were trained.
 
     Args:
@@ -59,10 +59,6 @@ class CovarianceNoise(nn.Module):
         other = CovarianceNoise(len(self.covariance), self.scale, queries)
         other.covariance, other.batches = self.covariance, self.batches
         return other
-
-    def for_images(self, images: Tensor) -> Callable[..., Tensor]:
-        """The noise of answers about `images`: whatever they show, the same."""
-        return self
 
     def forward(self, z: Tensor, generator: Generator | None = None) -> Tensor:
         """z [B, d, 1, 1] with noise added, drawn from `generator` (on z's device) or from torch's global one."""

@@ -15,7 +15,15 @@ from torch import Tensor, nn
 from narl.errors import ConfigError
 
 
-class GaussianNoise(nn.Module):
+class ImageBlindNoise(nn.Module):
+    """Noise that does not ask what an image shows."""
+
+    def for_images(self, images: Tensor) -> Callable[..., Tensor]:
+        """The noise of answers about `images` [B, 3, H, W]: whatever they show, the same."""
+        return self
+
+
+class GaussianNoise(ImageBlindNoise):
     """z + eta, eta ~ N(0, sigma^2) independent for every element and every call, in eval mode too.
 
     Args:
@@ -39,10 +47,6 @@ class GaussianNoise(nn.Module):
     def averaged(self, queries: float) -> nn.Module:
         """The noise of the mean of `queries` answers (>= 1, or infinity): N(0, sigma^2 / queries) exactly."""
         return GaussianNoise(self.sigma / math.sqrt(queries))
-
-    def for_images(self, images: Tensor) -> Callable[..., Tensor]:
-        """The noise of answers about `images` [B, 3, H, W]: whatever they show, the same."""
-        return self
 
     def forward(self, z: Tensor, generator: torch.Generator | None = None) -> Tensor:
         """z with noise of its dtype and memory layout added; the layout decides which element gets which draw.

@@ -13,9 +13,10 @@ import torch
 from torch import Generator, Tensor, nn
 
 from narl.errors import ConfigError
+from narl.models.noise import ImageBlindNoise
 
 
-class NoiseBank(nn.Module):
+class NoiseBank(ImageBlindNoise):
     """Adds a random member to each image's features, in eval mode too.
 
     Args:
@@ -50,10 +51,6 @@ class NoiseBank(nn.Module):
     def averaged(self, queries: float) -> nn.Module:
         """The noise of the mean of `queries` answers (>= 1, or infinity), from the same members."""
         return NoiseBank(self.members, queries)
-
-    def for_images(self, images: Tensor) -> NoiseBank:
-        """The noise of answers about `images` [B, 3, H, W]: whatever they show, the same."""
-        return self
 
     def forward(self, z: Tensor, generator: Generator | None = None) -> Tensor:
         """z with noise of its dtype added.

@@ -8,12 +8,12 @@ b is 0 where a pixel is suppressed and 1 elsewhere. Letters: B batch, S side of 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 
 import torch
 from torch import Generator, Tensor, nn
 
 from narl.errors import ConfigError
+from narl.models.noise import ImageBlindNoise
 
 # Where σ starts: small, so that a frozen network still works.
 INITIAL_SHARE = 0.02
@@ -33,7 +33,7 @@ class PixelMask(nn.Module):
         return x * self.kept + self.offset
 
 
-class PixelNoise(nn.Module):
+class PixelNoise(ImageBlindNoise):
     """Independent Gaussian noise whose standard deviation is learned for each value of the image.
 
     Args:
@@ -74,10 +74,6 @@ class PixelNoise(nn.Module):
         """No noise where `suppressed`, bool [3, S, S], is true."""
         with torch.no_grad():
             self.rho[suppressed] = SILENT
-
-    def for_images(self, images: Tensor) -> Callable[..., Tensor]:
-        """The noise of answers about `images` [B, 3, S, S]: whatever they show, the same."""
-        return self
 
     def forward(self, z: Tensor, generator: Generator | None = None) -> Tensor:
         """z [B, 3, S, S] with noise added, drawn from `generator` (on z's device) or from torch's global one."""

@@ -17,7 +17,7 @@ def averaging_png(reports: Mapping[str, Mapping[str, Any]], title: str, path: Pa
     """One line of leakage a report, by name, and its utility as a dotted level if there are few.
 
     Args:
-        reports: of `narl.evaluation.summarise`, each with the averaging attack.
+        reports: of `narl.evaluation_report.summarise`, each with the averaging attack.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure

@@ -4,9 +4,9 @@ import math
 
 import pytest
 import torch
+from ingredients import ingredients_of
 
 from narl.config.trial import Point
-from narl.methods.base import Ingredients
 from narl.methods.catalogue import METHODS, halves_of
 from narl.methods.cloak import Cloak
 from narl.models.pixel_noise import PixelNoise
@@ -20,17 +20,7 @@ def point(**settings):
 
 
 def method(learning_rate: float = 1e-3, **settings) -> Cloak:
-    configured = point(**settings)
-    parts = Ingredients(
-        point=configured,
-        halves=halves_of(configured, SIZE),
-        utility_outputs=1,
-        private_outputs=5,
-        learning_rate=learning_rate,
-        precision_setting="float32",
-        device=torch.device("cpu"),
-    )
-    return METHODS["cloak"](parts)
+    return METHODS["cloak"](ingredients_of(point(**settings), learning_rate=learning_rate, size=SIZE))
 
 
 def batch(count: int = 16):

@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 import torch
+from ingredients import ingredients_of
 
-from narl.methods.base import Ingredients
 from narl.methods.catalogue import METHODS, halves_of
 from narl.methods.deepobfuscator import DeepObfuscator
 from narl.records import TrialConfig
@@ -14,16 +14,7 @@ from narl.training.similarity import ms_ssim
 def method(lambda_: float = 0.1, lambda_reconstruction: float = 1.0, split: int = 2) -> DeepObfuscator:
     settings = (("lambda_reconstruction", lambda_reconstruction),)
     point = TrialConfig("mobilenet_v3_small", split, 0.0, lambda_, 0, "deepobfuscator", settings)
-    parts = Ingredients(
-        point=point,
-        halves=halves_of(point, 32),
-        utility_outputs=1,
-        private_outputs=5,
-        learning_rate=1e-3,
-        precision_setting="float32",
-        device=torch.device("cpu"),
-    )
-    return METHODS["deepobfuscator"](parts)
+    return METHODS["deepobfuscator"](ingredients_of(point))
 
 
 def batch(count: int = 6):

@@ -6,10 +6,10 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from ingredients import ingredients_of
 from torch import nn
 
 from narl.config.methods import complete_settings
-from narl.methods.base import Ingredients
 from narl.methods.catalogue import halves_of
 from narl.methods.disco import ChannelPruner, Disco, DiscoHalves
 from narl.models.noise import GaussianNoise
@@ -24,16 +24,7 @@ def point(arch="mobilenet_v3_small", split=3, **values):
 
 def method(at, *, halves=None, learning_rate=1e-3):
     torch.set_num_threads(1)
-    parts = Ingredients(
-        point=at,
-        halves=halves or halves_of(at, 16),
-        utility_outputs=1,
-        private_outputs=4,
-        learning_rate=learning_rate,
-        precision_setting="float32",
-        device=torch.device("cpu"),
-    )
-    made = Disco(parts)
+    made = Disco(ingredients_of(at, size=16, private_outputs=4, learning_rate=learning_rate, halves=halves))
     made.begin_epoch(0, 1)
     return made
 

@@ -4,10 +4,10 @@ import math
 
 import pytest
 import torch
+from ingredients import ingredients_of
 
 from narl.config.trial import Point
 from narl.errors import ConfigError
-from narl.methods.base import Ingredients
 from narl.methods.catalogue import METHODS, halves_of
 from narl.methods.dpfe import MARGIN, Dpfe, contrastive_loss
 from narl.models.covariance_noise import CovarianceNoise
@@ -19,17 +19,7 @@ def point(**settings):
 
 
 def method(learning_rate: float = 1e-3, **settings) -> Dpfe:
-    configured = point(**settings)
-    parts = Ingredients(
-        point=configured,
-        halves=halves_of(configured, 32),
-        utility_outputs=1,
-        private_outputs=5,
-        learning_rate=learning_rate,
-        precision_setting="float32",
-        device=torch.device("cpu"),
-    )
-    return METHODS["dpfe"](parts)
+    return METHODS["dpfe"](ingredients_of(point(**settings), learning_rate=learning_rate))
 
 
 def batch(count: int = 16):

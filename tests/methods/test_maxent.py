@@ -4,10 +4,10 @@ import math
 
 import pytest
 import torch
+from ingredients import ingredients_of
 from torch.nn import functional as F
 
 from narl.config.methods import complete_settings
-from narl.methods.base import Ingredients
 from narl.methods.catalogue import halves_of
 from narl.methods.maxent import MaxEnt, prediction_entropy
 from narl.records import TrialConfig
@@ -20,16 +20,8 @@ def point(arch="mobilenet_v3_small", split=3, **settings):
 
 def method(private_outputs=4, **settings):
     torch.set_num_threads(1)
-    parts = Ingredients(
-        point=point(**{"dimension": 8, **settings}),
-        halves=halves_of(point(**{"dimension": 8, **settings}), 16),
-        utility_outputs=1,
-        private_outputs=private_outputs,
-        learning_rate=1e-3,
-        precision_setting="float32",
-        device=torch.device("cpu"),
-    )
-    made = MaxEnt(parts)
+    at = point(**{"dimension": 8, **settings})
+    made = MaxEnt(ingredients_of(at, size=16, private_outputs=private_outputs))
     made.begin_epoch(0, 1)
     return made
 

@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 import torch
+from ingredients import ingredients_of
 
-from narl.methods.base import Ingredients
 from narl.methods.catalogue import METHODS, halves_of
 from narl.methods.shredder import INITIAL_SCALE, Shredder
 from narl.models.noise_bank import NoiseBank
@@ -17,17 +17,7 @@ def point(bank_size: int = 4, alpha: float = 0.1, method: str = "shredder") -> T
 
 
 def method(learning_rate: float = 1e-3, **settings) -> Shredder:
-    configured = point(**settings)
-    parts = Ingredients(
-        point=configured,
-        halves=halves_of(configured, 32),
-        utility_outputs=1,
-        private_outputs=5,
-        learning_rate=learning_rate,
-        precision_setting="float32",
-        device=torch.device("cpu"),
-    )
-    return METHODS["shredder"](parts)
+    return METHODS["shredder"](ingredients_of(point(**settings), learning_rate=learning_rate))
 
 
 def batch(count: int = 16):
