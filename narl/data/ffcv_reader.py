@@ -49,8 +49,6 @@ class FFCVReader:
         """
         per_block = max(1, BLOCK // (batch_size * self._side**2 * 3)) * batch_size
         threads = torch.get_num_threads()
-        # Nothing to do, but compiled after it: numba has failed once where several threads asked for that at once.
-        self._assemble(order[:0], change, torch.from_numpy(np.empty((0, self._side, self._side, 3), np.uint8)))
         pool = ThreadPoolExecutor(threads)
         filling: deque[tuple[Tensor, list[Future]]] = deque()
         try:

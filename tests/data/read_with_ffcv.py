@@ -1,0 +1,20 @@
+"""FFCV's own loader reads a file's images and private labels: `python read_with_ffcv.py FILE.beton OUT.npz`.
+
+A process of its own, as that loader marks numba's `uint8[::1]` as read-only wherever it is kept, and whatever else the
+process compiles later may then not write to its own arrays.
+"""
+
+import sys
+
+import numpy as np
+from ffcv.fields.basics import IntDecoder
+from ffcv.fields.rgb_image import SimpleRGBImageDecoder
+from ffcv.loader import Loader, OrderOption
+
+pipelines = {"image": [SimpleRGBImageDecoder()], "private": [IntDecoder()], "utility": None, "index": None}
+loader = Loader(
+    sys.argv[1], batch_size=99, num_workers=1, order=OrderOption.SEQUENTIAL, drop_last=False, pipelines=pipelines,
+    os_cache=True, seed=0,
+)  # fmt: skip
+((images, private),) = [(np.array(batch[0]), np.array(batch[1][:, 0])) for batch in loader]
+np.savez(sys.argv[2], images=images, private=private)
