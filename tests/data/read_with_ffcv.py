@@ -16,5 +16,5 @@ loader = Loader(
     sys.argv[1], batch_size=99, num_workers=1, order=OrderOption.SEQUENTIAL, drop_last=False, pipelines=pipelines,
     os_cache=True, seed=0,
 )  # fmt: skip
-((images, private),) = [(np.array(batch[0]), np.array(batch[1][:, 0])) for batch in loader]
-np.savez(sys.argv[2], images=images, private=private)
+(batch,) = loader
+np.savez(sys.argv[2], images=batch[0], private=batch[1][:, 0])
