@@ -18,7 +18,7 @@ search: setup
 	$(BIN)/narl search search_spaces/digits.yaml --resume
 
 test: setup
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 setup: $(INSTALLED)
 

@@ -141,6 +141,11 @@ def _mapped(shape: tuple[int, ...], folder: Path, dtype: type[np.generic] = np.f
         return None
 
 
+def rows_of(features: Features, rows: Tensor) -> Tensor:
+    """[K, C, H, W] of ascending positions `rows`, int64 [K]; one pass over the split."""
+    return torch.cat([clean[torch.isin(positions, rows)] for clean, positions in features.batches(256)])
+
+
 def root_mean_square(features: Features) -> float:
     """RMS of M1(x) over a split: the scale that σ is to be compared with."""
     total, count = 0.0, 0

@@ -22,8 +22,9 @@ import torch
 from torch import Generator, Tensor, nn
 
 from narl.attacks.averaging import name_of
+from narl.attacks.features import rows_of
 from narl.attacks.image_metrics import ImageComparison, ImageMetrics, psnr
-from narl.attacks.pictures import KEPT, RebuildStep, as_bytes
+from narl.attacks.pictures import KEPT, RebuildStep, as_bytes, chosen
 from narl.attacks.target import Target
 from narl.models.noise_bank import NoiseBank
 from narl.seeds import derive_seed
@@ -38,7 +39,7 @@ _SHOWN_EVERY = 100
 
 @dataclass(frozen=True)
 class Inversion:
-    """What was found for the first images of the reported split.
+    """What was found for a few images of the reported split.
 
     Attributes:
         metrics: of the images found.
@@ -69,7 +70,7 @@ def invert(
     learning_rate: float = LEARNING_RATE,
     tv_weight: float = TV_WEIGHT,
 ) -> Steps[RebuildStep, None, Inversion]:
-    """Search the first `count` images of the reported split from their answers; yields now and then.
+    """Search `count` images of the reported split, `chosen` by private label, from their answers; yields now and then.
 
     Args:
         queries: answers to one image that the attacker averages, 1 to infinity.
@@ -83,7 +84,8 @@ def invert(
     device = target.precision.device
     noise = target.client.noise.averaged(queries)
     generator = Generator(device).manual_seed(derive_seed(target.seed, name))
-    clean, rows = next(iter(target.features[target.report_on].batches(count)))
+    rows = chosen(target.labels("private")[target.report_on], count).to(device)
+    clean = rows_of(target.features[target.report_on], rows)
     answers = noise(clean, generator) - _mean_of(noise)
     originals = target.images(target.report_on)[rows]
     mean = target.images("train").mean().expand_as(originals)

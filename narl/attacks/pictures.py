@@ -6,6 +6,7 @@ Letters: N images of a split, K images that are kept to be looked at, S side of 
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -16,8 +17,8 @@ from narl.attacks.features import byte_store
 from narl.data.dataset import Dataset
 from narl.training.classification import to_unit_range
 
-# Images of the reported split that are kept to be looked at, its first.
-KEPT = 8
+# Images of the reported split that are kept to be looked at.
+KEPT = 10
 
 
 @dataclass(frozen=True)
@@ -56,6 +57,20 @@ class Images:
         """The mean image: float32 [3, S, S] in [0, 1]."""
         total = sum(part.sum(0, dtype=torch.int64) for part in self._pixels.split(1024))
         return total.double().div(255 * len(self._pixels)).float().permute(2, 0, 1).to(self._device)
+
+
+def chosen(labels: Tensor, count: int = KEPT) -> Tensor:
+    """Positions of `count` images to look at, ascending: the first of each class, then the second of each, and so on.
+
+    Args:
+        labels: int64 [N]; a split may be sorted by class, so that its first images are all of one.
+    """
+    seen: Counter[int] = Counter()
+    turns = []
+    for label in labels.tolist():
+        turns.append(seen[label])
+        seen[label] += 1
+    return torch.tensor(turns).argsort(stable=True)[:count].sort().values
 
 
 def as_bytes(images: Tensor) -> Tensor:

@@ -23,7 +23,7 @@ from torch.nn import functional as F
 from narl.attacks.averaging import name_of
 from narl.attacks.fit import kept, train_epoch
 from narl.attacks.image_metrics import ImageComparison, ImageMetrics, psnr
-from narl.attacks.pictures import KEPT, RebuildStep, as_bytes
+from narl.attacks.pictures import RebuildStep, as_bytes, chosen
 from narl.attacks.scores import Scores, count_hits
 from narl.attacks.target import Reading, Target
 from narl.models.decoders import build_decoder
@@ -42,7 +42,7 @@ class Reconstruction:
         read_rebuilt, read_clean: what the reader reads of rebuilt images and of clean ones.
         curve: MSE (0 to 255 scale) on validation images after each epoch.
         converged: stopped by patience rather than by `max_epochs`.
-        pictures: the split's first images, rows by name, uint8 [K, S, S, 3] each.
+        pictures: `chosen` images by their private labels, rows by name, uint8 [K, S, S, 3] each.
     """
 
     metrics: ImageMetrics
@@ -147,7 +147,8 @@ def _measured(
     device, labels = target.precision.device, target.labels("private")[target.report_on]
     of_decoder, of_mean = (ImageComparison(target.halves.size, device) for _ in range(2))
     mean, images = target.images("train").mean(), target.images(target.report_on)
-    read, pictures = torch.empty_like(labels), {}
+    read, kept = torch.empty_like(labels), chosen(labels).to(device)
+    pictures: dict[str, list[Tensor]] = {"original": [], "mean image": [], "decoder": []}
     reader.network.eval()
     for rebuilt, rows in _rebuilt(decoder, target, target.report_on, noise, generator):
         originals = images[rows]
@@ -156,9 +157,9 @@ def _measured(
         of_mean.add(originals, constant)
         with torch.no_grad(), target.precision.autocast():
             read[rows.cpu()] = predictions(reader.network(rebuilt)).cpu()
-        if not pictures:
-            rowed = {"original": originals, "mean image": constant, "decoder": rebuilt}
-            pictures = {row: as_bytes(shown[:KEPT]) for row, shown in rowed.items()}
+        shown = torch.isin(rows, kept)
+        for parts, images_of_row in zip(pictures.values(), (originals, constant, rebuilt), strict=True):
+            parts.append(as_bytes(images_of_row[shown]))
     return Reconstruction(
         metrics=of_decoder.result(),
         mean_image=of_mean.result(),
@@ -166,5 +167,5 @@ def _measured(
         read_clean=reader.scores,
         curve=curve,
         converged=converged,
-        pictures=pictures,
+        pictures={row: torch.cat(parts) for row, parts in pictures.items()},
     )

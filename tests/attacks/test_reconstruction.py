@@ -8,7 +8,7 @@ import torch
 from rebuilding import CPU, SIZE, digits, target
 from torch import nn
 
-from narl.attacks.pictures import KEPT, Images
+from narl.attacks.pictures import KEPT, Images, chosen
 from narl.attacks.reader import private_reader
 from narl.attacks.reconstruction import reconstruct
 from narl.config.trial import Attack
@@ -63,13 +63,22 @@ def test_the_mean_image_is_the_training_images_mean_in_closed_form(dataset, bare
     assert Images(dataset, "train", CPU.device).mean() == pytest.approx(train.mean(0).div(255).float(), abs=1e-6)
 
 
-def test_pictures_are_the_splits_first_images(dataset, bare):
-    first = next(dataset.loader("test", batch_size=KEPT).epoch(0)).images.permute(0, 2, 3, 1)
+def test_pictures_are_one_of_each_class_while_there_are_more(dataset, bare):
+    labels = dataset.labels("test")[1]
+    rows = chosen(labels)
+    assert sorted(labels[rows].tolist()) == list(range(KEPT))
+    first = next(dataset.loader("test", batch_size=len(labels)).epoch(0)).images.permute(0, 2, 3, 1)[rows]
     assert list(bare.pictures) == ["original", "mean image", "decoder"]
     assert all(shown.shape == (KEPT, SIZE, SIZE, 3) and shown.dtype == torch.uint8 for shown in bare.pictures.values())
     assert torch.equal(bare.pictures["original"], first)
     distance = (bare.pictures["decoder"].double() - first.double()).square().mean()
     assert distance < 4 * bare.metrics.mse
+
+
+def test_the_first_of_each_class_comes_before_any_second():
+    assert chosen(torch.tensor([5, 5, 5, 2, 2, 7]), 4).tolist() == [0, 1, 3, 5]
+    assert chosen(torch.tensor([1, 1, 1]), 2).tolist() == [0, 1]
+    assert chosen(torch.tensor([1, 0]), 9).tolist() == [0, 1]
 
 
 def test_enough_answers_undo_the_noise(dataset, reader, bare):
