@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import json
 import os
+import shutil
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -118,6 +119,7 @@ def compare(
     attacks: Sequence[str],
     num_seeds: int,
     queries: Sequence[float] = QUERIES,
+    bounds_folder: Path | None = None,
     on_progress: Callable[[Row, int, Progress], None] = lambda row, seed, step: None,
 ) -> dict[str, dict[str, Any]]:
     """The report of each row by its name (see `narl.evaluation_report.summarise`), of the test split.
@@ -125,6 +127,7 @@ def compare(
     Args:
         dataset: opened with train, validation and test.
         folder: where each row's seeds are kept, and looked for.
+        bounds_folder: where comparisons share the upper bound's seeds, which no method's setting changes.
 
     Raises:
         ConfigError: a row is illegal for these images.
@@ -136,6 +139,10 @@ def compare(
     for seed in range(num_seeds):
         for row in rows:
             path = folder / "seeds" / _file_name(row, seed, attacks, queries)
+            shared = None
+            if row.name == UPPER_BOUND and bounds_folder is not None:
+                shared = bounds_folder / _labels_hash(dataset) / path.name
+                _copy(shared, path)
             if not path.exists():
                 report = evaluate_seed(
                     with_seed(row.config, seed),
@@ -147,6 +154,8 @@ def compare(
                     on_progress=lambda step, row=row, seed=seed: on_progress(row, seed, step),
                 )
                 _write(path, report)
+            if shared is not None:
+                _copy(path, shared)
             found[row.name][seed] = json.loads(path.read_text(encoding="utf-8"))
     return {name: summarise(by_seed, report_on="test") for name, by_seed in found.items()}
 
@@ -169,6 +178,23 @@ def pictures_of(
 def _keep_pictures(path: Path, pictures: Pictures) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     np.savez_compressed(path, **pictures)
+
+
+def _labels_hash(dataset: Dataset) -> str:
+    """Changes when the user's copy of the images has other samples, which its configuration does not tell."""
+    splits = ("train", "validation", "test")
+    return stable_hash([[column.tolist() for column in dataset.labels(split)] for split in splits])
+
+
+def _copy(path: Path, to: Path) -> None:
+    """A seed's report and pictures, if they are there and not yet where they are to go; the report last."""
+    for suffix in (".npz", ".json"):
+        source, target = path.with_suffix(suffix), to.with_suffix(suffix)
+        if source.exists() and not target.exists():
+            target.parent.mkdir(parents=True, exist_ok=True)
+            temporary = target.with_suffix(f"{suffix}.{os.getpid()}.tmp")
+            shutil.copyfile(source, temporary)
+            temporary.replace(target)
 
 
 def _file_name(row: Row, seed: int, attacks: Sequence[str], queries: Sequence[float]) -> str:

@@ -7,7 +7,7 @@ import pytest
 import torch
 from examples import DIGITS
 
-from narl.comparison import Setting, compare, rows_of
+from narl.comparison import UPPER_BOUND, Setting, compare, rows_of
 from narl.config.load import build
 from narl.config.methods import METHODS
 from narl.config.trial import Attack, TrainConfig, Training
@@ -128,3 +128,14 @@ def test_a_comparison_goes_on_where_it_stopped(dataset, tmp_path):
     assert set(steps) == {rows[2].name}
     assert {name: again[name] for name in first} == first
     assert len(list((tmp_path / "seeds").glob("*.json"))) == 3
+
+
+def test_comparisons_share_their_upper_bound_and_no_other_row(dataset, tmp_path):
+    rows, shared = rows_of(setting(), ["gaussian_posthoc"])[:2], tmp_path / "bounds"
+    arguments = {"attacks": ("leakage",), "num_seeds": 1, "bounds_folder": shared}
+    first = compare(rows, dataset, tmp_path / "one", **arguments)
+    steps = []
+    second = compare(rows, dataset, tmp_path / "two", **arguments, on_progress=lambda row, *_: steps.append(row.name))
+    assert rows[0].name == UPPER_BOUND and set(steps) == {rows[1].name}
+    assert second[UPPER_BOUND] == first[UPPER_BOUND]
+    assert len(list(shared.rglob("*.json"))) == 1 and len(list((tmp_path / "two" / "seeds").glob("*.json"))) == 2

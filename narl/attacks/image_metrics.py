@@ -130,7 +130,7 @@ def psnr(mse: float) -> float:
 
 
 def lpips_weights() -> Path:
-    """Where torchvision keeps AlexNet's ImageNet weights: they are used if they are there, never downloaded."""
+    """Where torchvision keeps AlexNet's ImageNet weights, under $TORCH_HOME: used if there, never downloaded."""
     name = PurePosixPath(AlexNet_Weights.IMAGENET1K_V1.url).name
     return Path(torch.hub.get_dir()) / "checkpoints" / name
 
@@ -139,7 +139,7 @@ def _why_no_lpips(size: int) -> str | None:
     if size < SMALLEST_FOR_LPIPS:
         return f"LPIPS needs images of at least {SMALLEST_FOR_LPIPS} pixels a side"
     if not lpips_weights().is_file():
-        return f"AlexNet's ImageNet weights are not at {lpips_weights()}"
+        return f"AlexNet's ImageNet weights ({AlexNet_Weights.IMAGENET1K_V1.url}) are not at {lpips_weights()}"
     return None
 
 

@@ -2,7 +2,8 @@
 and its Table 3 if the attacks include reconstruction.
 
 Each row's seeds are kept in the folder of --out as they finish; the same command goes on with a comparison that was
-interrupted.
+interrupted. The upper bound (whole networks on clean images) is kept in narl's cache as well, for other comparisons of
+the same images, architecture and budget.
 """
 
 from __future__ import annotations
@@ -49,10 +50,12 @@ def register(subparsers) -> None:
 def run(args: argparse.Namespace) -> int:
     import json
 
+    from narl import __version__
     from narl.attacks.averaging import QUERIES
     from narl.cli.progress import seed_progress
     from narl.comparison import compare, pictures_of, rows_of
     from narl.config.methods import METHODS
+    from narl.data.beton import cache_root
     from narl.data.dataset import open_dataset
     from narl.evaluation import ATTACKS
     from narl.methods.catalogue import halves_of
@@ -71,6 +74,7 @@ def run(args: argparse.Namespace) -> int:
             attacks=attacks,
             queries=args.queries or QUERIES,
             num_seeds=args.seeds,
+            bounds_folder=cache_root() / "bounds" / __version__,
             on_progress=lambda row, seed, step: show(f"{row.name}, {seed}", step),
         )
     report_path = args.out / "comparison.json"
