@@ -37,11 +37,6 @@ class Scores:
         each = self.by_class
         return sum(each) / len(each)
 
-    @property
-    def worst_class(self) -> float:
-        """Percent read right of the class that is read worst."""
-        return min(self.by_class)
-
 
 def count_hits(predicted: list[Tensor], labels: Tensor) -> Scores:
     """Scores of several draws' predictions, each [N], of the labels [N]."""
