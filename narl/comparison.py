@@ -9,7 +9,6 @@ from __future__ import annotations
 import functools
 import json
 import os
-import shutil
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -134,14 +133,14 @@ def compare(
         DivergedTraining: a loss blew up.
     """
     rows, readers = list(rows), {}
+    shared_seeds = None if bounds_folder is None else bounds_folder / _labels_hash(dataset)
     found: dict[str, dict[int, dict[str, Any]]] = {row.name: {} for row in rows}
     # Seed after seed, so that an interrupted comparison has as many rows as it can.
     for seed in range(num_seeds):
         for row in rows:
             path = folder / "seeds" / _file_name(row, seed, attacks, queries)
-            shared = None
-            if row.name == UPPER_BOUND and bounds_folder is not None:
-                shared = bounds_folder / _labels_hash(dataset) / path.name
+            shared = shared_seeds / path.name if shared_seeds is not None and row.name == UPPER_BOUND else None
+            if shared is not None:
                 _copy(shared, path)
             if not path.exists():
                 report = evaluate_seed(
@@ -191,10 +190,7 @@ def _copy(path: Path, to: Path) -> None:
     for suffix in (".npz", ".json"):
         source, target = path.with_suffix(suffix), to.with_suffix(suffix)
         if source.exists() and not target.exists():
-            target.parent.mkdir(parents=True, exist_ok=True)
-            temporary = target.with_suffix(f"{suffix}.{os.getpid()}.tmp")
-            shutil.copyfile(source, temporary)
-            temporary.replace(target)
+            _put(target, source.read_bytes())
 
 
 def _file_name(row: Row, seed: int, attacks: Sequence[str], queries: Sequence[float]) -> str:
@@ -205,7 +201,12 @@ def _file_name(row: Row, seed: int, attacks: Sequence[str], queries: Sequence[fl
 
 
 def _write(path: Path, report: Mapping[str, Any]) -> None:
+    _put(path, json.dumps(report, allow_nan=False).encode())
+
+
+def _put(path: Path, content: bytes) -> None:
+    """Whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_suffix(f".{os.getpid()}.tmp")
-    temporary.write_text(json.dumps(report, allow_nan=False), encoding="utf-8")
+    temporary = path.with_suffix(f"{path.suffix}.{os.getpid()}.tmp")
+    temporary.write_bytes(content)
     temporary.replace(path)

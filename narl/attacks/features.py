@@ -141,7 +141,7 @@ def _mapped(shape: tuple[int, ...], folder: Path, dtype: type[np.generic] = np.f
         return None
 
 
-def rows_of(features: Features, rows: Tensor) -> Tensor:
+def features_at(features: Features, rows: Tensor) -> Tensor:
     """[K, C, H, W] of ascending positions `rows`, int64 [K]; one pass over the split."""
     return torch.cat([clean[torch.isin(positions, rows)] for clean, positions in features.batches(256)])
 

@@ -22,7 +22,7 @@ import torch
 from torch import Generator, Tensor, nn
 
 from narl.attacks.averaging import name_of
-from narl.attacks.features import rows_of
+from narl.attacks.features import features_at
 from narl.attacks.image_metrics import ImageComparison, ImageMetrics, psnr
 from narl.attacks.pictures import KEPT, RebuildStep, as_bytes, chosen
 from narl.attacks.target import Target
@@ -85,7 +85,7 @@ def invert(
     noise = target.client.noise.averaged(queries)
     generator = Generator(device).manual_seed(derive_seed(target.seed, name))
     rows = chosen(target.labels("private")[target.report_on], count).to(device)
-    clean = rows_of(target.features[target.report_on], rows)
+    clean = features_at(target.features[target.report_on], rows)
     answers = noise(clean, generator) - _mean_of(noise)
     originals = target.images(target.report_on)[rows]
     mean = target.images("train").mean().expand_as(originals)
