@@ -7,8 +7,9 @@
 The client runs no network, only z = b ⊙ (x + σ ⊙ ε) + μ; utility network and attackers are whole networks on z.
 
 Published: the three steps, an upper bound on σ, a sweep of α and of the share that is suppressed. Where we deviate: the
-share is given rather than a threshold on σ; α, σ_max and the share have defaults of ours; no pretrained network, so the
-first step trains one for the configured epochs, and each of the others takes as many.
+share is given rather than a threshold on σ; α, σ_max and the share have defaults of ours; ρ and μ have a learning rate
+of their own, large enough for σ to cross its range within the epochs there are (Adam moves ρ by about its rate a step);
+no pretrained network, so the first step trains one for the configured epochs, and each of the others takes as many.
 """
 
 from __future__ import annotations
@@ -17,10 +18,13 @@ import torch
 from torch import Tensor, nn
 
 from narl.methods.base import Ingredients, Method, StepLosses
+from narl.methods.halves import on_meta
 from narl.methods.image_noise import ImageNoiseHalves
 from narl.models.pixel_noise import PixelMask, PixelNoise
 from narl.models.split import Obfuscator
 from narl.training.classification import classification_loss
+
+NOISE_LEARNING_RATE = 0.05
 
 
 class CloakHalves(ImageNoiseHalves):
@@ -30,8 +34,11 @@ class CloakHalves(ImageNoiseHalves):
         noise = PixelNoise(self.size, self.settings["max_sigma"])
         return Obfuscator(nn.Sequential(PixelMask(self.size)), noise)
 
+    def client_stages(self) -> list[nn.Module]:
+        return [on_meta(lambda: PixelMask(self.size))]
+
     def extra_memory_bytes(self) -> int:
-        return 4 * 3 * 3 * self.size**2  # mask, offset and scales, float32
+        return 4 * 3 * self.size**2  # the noise's scales, float32
 
 
 class Cloak(Method):
@@ -46,7 +53,7 @@ class Cloak(Method):
         self.mask, self.noise = self.client.body[0], self.client.noise
         self.networks = (self.client, self.task)
         self.adam(self.task.parameters())
-        self.adam([self.noise.rho, self.mask.offset])
+        self.adam([self.noise.rho, self.mask.offset], lr=NOISE_LEARNING_RATE)
         self._begin_phase(0)
 
     def num_epochs(self, configured: int) -> int:
@@ -65,7 +72,7 @@ class Cloak(Method):
         if self.phase == 1:
             loss = task_loss - self.alpha * self.noise.scales.mean().log()
         loss.backward()
-        return StepLosses.of_task(task_loss)
+        return StepLosses(task_loss.detach())
 
     def _begin_phase(self, phase: int) -> None:
         """First the network learns, then what drowns the image on a network in eval mode, at last the constants."""

@@ -7,8 +7,9 @@ Var is over a member's entries. At inference each image gets a random member of 
 
 Published: noise that starts as Laplace(0.6, 1.2), grown by λ Σ|n|, Adam at 1e-4 (all unverified). Where we deviate: the
 start has mean 0, as a mean that all members share hides nothing; the noise grows by its log variance, whose pull fades
-as it grows; the K members learn together instead of one after another; the trial's learning rate; no pretrained
-network, so the first phase trains one for the configured epochs and the second takes as many again.
+as it grows; the K members learn together instead of one after another, at a learning rate of their own that is large
+enough for the noise to leave its start within the epochs there are (Adam moves an entry by about its rate a step);
+no pretrained network, so the first phase trains one for the configured epochs and the second takes as many again.
 Nothing in the objective keeps the members apart: the spread that hides is reported as the noise's sigma.
 """
 
@@ -24,6 +25,7 @@ from narl.seeds import derive_seed
 from narl.training.classification import classification_loss
 
 INITIAL_SCALE = 1.2
+NOISE_LEARNING_RATE = 0.05
 
 
 class ShredderHalves(Halves):
@@ -58,7 +60,7 @@ class Shredder(Method):
         self.members = self.client.noise.members
         self.adam(self.client.body.parameters())
         self.adam(self.task.parameters())
-        self.adam([self.members])
+        self.adam([self.members], lr=NOISE_LEARNING_RATE)
         self._learn_noise(False)
 
     def num_epochs(self, configured: int) -> int:
@@ -75,7 +77,7 @@ class Shredder(Method):
         if self.members.requires_grad:
             loss = task_loss - self.alpha * self.members.flatten(1).var(1).log().mean()
         loss.backward()
-        return StepLosses.of_task(task_loss)
+        return StepLosses(task_loss.detach())
 
     def _learn_noise(self, learn: bool) -> None:
         """Only the bank learns, on networks in eval mode; or only the networks, without it."""

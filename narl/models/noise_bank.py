@@ -2,6 +2,9 @@
 
     z = M1(x) + n_k,  k uniform over the K members, fresh for every image and every call
 
+Who knows the bank learns nothing of k from one answer, and all from two that differ: z − z′ = n_j − n_k names both
+members, and M1(x) is left. So the mean of answers is not what gives most away, and `averaged` is what does.
+
 Letters: B batch, K members, C, h, w shape of the features.
 """
 
@@ -21,7 +24,8 @@ class NoiseBank(ImageBlindNoise):
 
     Args:
         members: [K, C, h, w] in units of z, K >= 1. A parameter, so that the client's state holds it.
-        queries: the noise is the mean of so many independent draws; infinity is the bank's mean tensor.
+        queries: n, how many answers an attacker has who knows the bank: the features themselves, but for the one image
+            in K^(n-1) that got the same member each time.
 
     Raises:
         ConfigError: no member, or `queries` is neither a whole number >= 1 nor infinity.
@@ -46,10 +50,10 @@ class NoiseBank(ImageBlindNoise):
         """Root mean square of what is added about its mean: what all members share hides nothing."""
         members = self.members.detach().double()
         deviation = (members - members.mean(0)).square().mean().sqrt()
-        return deviation.item() / math.sqrt(self.queries)
+        return deviation.item() * math.sqrt(self._share_hidden)
 
     def averaged(self, queries: float) -> nn.Module:
-        """The noise of the mean of `queries` answers (>= 1, or infinity), from the same members."""
+        """What `queries` answers (>= 1, or infinity) leave of the noise, from the same members."""
         return NoiseBank(self.members, queries)
 
     def forward(self, z: Tensor, generator: Generator | None = None) -> Tensor:
@@ -59,20 +63,24 @@ class NoiseBank(ImageBlindNoise):
             z: [B, C, h, w].
             generator: picks the members, on z's device; None draws from torch's global one.
         """
+        if len(self.members) == 1:
+            return z + self.members[0].to(z.dtype)
         if not self.is_random:
-            return z + self.members.mean(0).to(z.dtype)
-        weights = self._weights(len(z), generator)
+            return z
+        chosen = torch.randint(len(self.members), (len(z),), generator=generator, device=z.device)
+        weights = nn.functional.one_hot(chosen, len(self.members)).to(self.members.dtype)
+        if self.queries > 1:
+            hidden = torch.rand(len(z), 1, generator=generator, device=z.device) < self._share_hidden
+            weights = weights * hidden
         # A bfloat16 product would blur the members.
         with torch.autocast(z.device.type, enabled=False):
             noise = weights @ self.members.flatten(1)
         return z + noise.view(z.shape).to(z.dtype)
 
-    def _weights(self, count: int, generator: Generator | None) -> Tensor:
-        """[B, K], each row the shares of `queries` draws with replacement: Multinomial(queries, 1/K) / queries."""
-        queries, device = int(self.queries), self.members.device
-        draws = torch.randint(len(self.members), (count, queries), generator=generator, device=device)
-        weights = torch.zeros(count, len(self.members), device=device, dtype=self.members.dtype)
-        return weights.scatter_add_(1, draws, weights.new_ones(draws.shape)) / queries
+    @property
+    def _share_hidden(self) -> float:
+        """Of the images, those whose answers are all the same."""
+        return len(self.members) ** (1 - self.queries) if len(self.members) > 1 else 1.0
 
     def extra_repr(self) -> str:
         return f"members={len(self.members)}, queries={self.queries:g}"

@@ -127,6 +127,7 @@ def test_the_client_pays_for_mask_offset_and_scales_alone():
     cost = halves_of(point(), SIZE).cost()
     assert cost.client_gflops == 0
     assert cost.client_memory_mib == pytest.approx(3 * 3 * SIZE**2 * 4 / 2**20)
+    assert cost.peak_activation_mib == pytest.approx(3 * 3 * SIZE**2 * 4 / 2**20)  # image, masked image, and their sum
     state_bytes = sum(
         t.numel() * t.element_size() for t in halves_of(point(), SIZE).client(seed=0).state_dict().values()
     )
