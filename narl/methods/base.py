@@ -22,15 +22,14 @@ from narl.training.precision import Precision, choose_precision
 
 @dataclass(frozen=True)
 class StepLosses:
-    """Scalars on the device, detached: reading them is left to the caller, once an epoch."""
+    """Scalars on the device, detached: reading them is left to the caller, once an epoch.
+
+    Attributes:
+        leak: None where no adversary takes part.
+    """
 
     task: Tensor
-    leak: Tensor
-
-    @classmethod
-    def of_task(cls, task: Tensor) -> StepLosses:
-        """Of a step without an adversary, whose loss is 0; `task` may still have a graph."""
-        return cls(task.detach(), torch.zeros_like(task.detach()))
+    leak: Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -56,8 +55,7 @@ class Ingredients:
 
     @cached_property
     def precision(self) -> Precision:
-        whole = nn.ModuleList([self._client, self._task])
-        return choose_precision(self.precision_setting, whole, self.device)
+        return precision_of(self._client, self._task, self.precision_setting, self.device)
 
     @cached_property
     def client(self) -> Obfuscator:
@@ -90,6 +88,11 @@ class Ingredients:
 
     def seed(self, name: str) -> int:
         return derive_seed(self.point.seed, name)
+
+
+def precision_of(client: nn.Module, task: nn.Module, setting: str, device: torch.device) -> Precision:
+    """The number format of both halves: of training, and of attacks on what was trained."""
+    return choose_precision(setting, nn.ModuleList([client, task]), device)
 
 
 class Method(ABC):

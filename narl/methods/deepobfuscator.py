@@ -4,10 +4,12 @@
     C  minimises L_C = L_task(C(z)),  AC minimises L_AC = L_leak(AC(z)),  AR minimises L_AR = 1 − MS-SSIM(x, AR(z))
     O  minimises L_C − λ L_AC − λ_reconstruction L_AR
 
-Published: O is VGG16-BN's first two blocks (arch vgg16_bn, split 4: features[:13]); both weights are searched.
-Where we deviate: every network steps on every batch, from the same forward pass, instead of in turns; MS-SSIM has as
-many scales as the images allow, and its factors are mapped to [0, 1] rather than cut off at 0, which would leave the
-decoder, and so the encoder, without a gradient for images that it rebuilds inverted.
+Published: O is VGG16-BN's first two blocks (arch vgg16_bn, split 4: features[:13]). The original weights could not be
+verified: λ is the configuration's, λ_reconstruction 1 by default is ours.
+Where we deviate: C and AC are the rest of the architecture and AR is the decoder of `narl.models.decoders`; every
+network steps on every batch, from the same forward pass, instead of in turns; MS-SSIM has as many scales as the images
+allow, and its factors are mapped to [0, 1] rather than cut off at 0, which would leave the decoder, and so the encoder,
+without a gradient for images that it rebuilds inverted.
 """
 
 from __future__ import annotations

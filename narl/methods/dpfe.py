@@ -83,7 +83,7 @@ class Dpfe(Method):
         loss = task_loss + CONTRASTIVE_WEIGHT * contrastive_loss(features.flatten(1).float(), private)
         loss.backward()
         self.client.noise.watch(features.detach())
-        return StepLosses.of_task(task_loss)
+        return StepLosses(task_loss.detach())
 
 
 def contrastive_loss(features: Tensor, labels: Tensor) -> Tensor:

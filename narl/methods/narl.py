@@ -8,7 +8,10 @@ run on z cut off from M1, so each head's own backward pass fills its parameters 
 leaves dL/dz; M1 is then driven by dL_task/dz − λ dL_leak/dz. Nothing is ever divided by λ, so λ = 0 is legal
 and then M1 sees the task alone while A goes on learning.
 
-Published: λ 0.01; three Adams at 1e-3; σ 30 (MobileNetV2), 15 (AlexNet), 60 (VGG11) on FairFace.
+Published: λ 0.01; three Adams at 1e-3; σ 30 (MobileNetV2), 15 (AlexNet), 60 (VGG11) on FairFace; ResNet18's σ is not.
+Where we deviate: the three networks step at once, from the same forward pass; while training, noise is drawn in the
+number format of M1's features (bfloat16 where the hardware multiplies it); M1 may end in a bound, and noise may be
+keyed to the image, neither by default.
 """
 
 from __future__ import annotations

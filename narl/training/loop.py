@@ -30,11 +30,11 @@ class Method(Protocol):
 
 @dataclass(frozen=True)
 class EpochLosses:
-    """Mean losses of one epoch, in nats."""
+    """Mean losses of one epoch, in nats; `leak` is None where no adversary takes part."""
 
     epoch: int
     task: float
-    leak: float
+    leak: float | None
 
 
 def train(
@@ -48,7 +48,7 @@ def train(
     for epoch in range(method.num_epochs(epochs)):
         method.begin_epoch(epoch, epochs)
         task_sum = torch.zeros((), device=device)
-        leak_sum = torch.zeros((), device=device)
+        leak_sum: Tensor | None = None
         seen = 0
         for batch in loader.epoch(epoch):
             count = len(batch.utility)
@@ -60,18 +60,20 @@ def train(
                 batch.private.to(device, non_blocking=True),
             )
             task_sum += losses.task * count
-            leak_sum += losses.leak * count
+            if losses.leak is not None:
+                leak_sum = losses.leak * count + (0 if leak_sum is None else leak_sum)
             seen += count
-        result = EpochLosses(epoch, task_sum.item() / max(seen, 1), leak_sum.item() / max(seen, 1))
+        leak = None if leak_sum is None else leak_sum.item() / seen
+        result = EpochLosses(epoch, task_sum.item() / max(seen, 1), leak)
         _refuse_divergence(result, num_utility_classes)
         yield result
 
 
 def _refuse_divergence(losses: EpochLosses, num_utility_classes: int) -> None:
-    if not (math.isfinite(losses.task) and math.isfinite(losses.leak)):
-        raise DivergedTraining(
-            f"epoch {losses.epoch + 1}: a loss is not finite (task {losses.task:g}, leakage {losses.leak:g})"
-        )
+    named = {"task": losses.task} | ({} if losses.leak is None else {"leakage": losses.leak})
+    if not all(map(math.isfinite, named.values())):
+        values = ", ".join(f"{name} {loss:g}" for name, loss in named.items())
+        raise DivergedTraining(f"epoch {losses.epoch + 1}: a loss is not finite ({values})")
     limit = DIVERGED_ABOVE_CHANCE * math.log(num_utility_classes)
     if losses.task > limit:
         raise DivergedTraining(f"epoch {losses.epoch + 1}: task loss {losses.task:g} is above {limit:g}")
