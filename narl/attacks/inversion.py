@@ -1,32 +1,30 @@
 """White-box inversion: who knows M1 and σ searches the image that explains the answer.
 
-    min_x̂  ‖M1(x̂) − z‖² / 2s² + tv_weight · TV(x̂ − x̄),   s² = max(σ²/n, (rms(z)/20)²)
+    min_x̂  −log p(z | M1(x̂)) + tv_weight · TV(x̂ − x̄)
 
-x̂ is a sigmoid of free parameters, starts at the mean training image x̄, and is found by Adam through the frozen M1; n
-is the number of answers averaged. It is the most probable image under the noise's likelihood and a Laplace prior on
-differences of neighbouring pixels (Mahendran and Vedaldi 2015; against split networks He, Zhang and Lee 2019). Where
-we deviate: the prior is about x̄, so that noise which hides everything leaves x̄ and not a flat image. Without noise
-the likelihood would allow for no error at all, so features are then taken as exact to a twentieth of their root mean
-square. Noise that is not Gaussian (the clipped one of image noise, a bank) is treated as a Gaussian of the same
-deviation.
+x̂ is a sigmoid of free parameters, starts at the mean training image x̄, and is found by Adam through the frozen M1; z
+may be the mean of several answers. It is the most probable image under the noise's likelihood (‖M1(x̂) − z‖² / 2σ² for
+plain Gaussian noise, others in `narl.attacks.likelihood`) and a Laplace prior on differences of neighbouring pixels
+(Mahendran and Vedaldi 2015; against split networks He, Zhang and Lee 2019). Where we deviate: the prior is about x̄, so
+that noise which hides everything leaves x̄ and not a flat image; features without noise are taken as exact to a
+twentieth of their root mean square.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Generator as Steps
 from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Generator, Tensor, nn
+from torch import Generator, Tensor
 
 from narl.attacks.averaging import name_of
 from narl.attacks.features import features_at
 from narl.attacks.image_metrics import ImageComparison, ImageMetrics, psnr
+from narl.attacks.likelihood import misfit
 from narl.attacks.pictures import KEPT, RebuildStep, as_bytes, chosen
 from narl.attacks.target import Target
-from narl.models.noise_bank import NoiseBank
 from narl.seeds import derive_seed
 
 STEPS = 1000
@@ -86,21 +84,19 @@ def invert(
     generator = Generator(device).manual_seed(derive_seed(target.seed, name))
     rows = chosen(target.labels("private")[target.report_on], count).to(device)
     clean = features_at(target.features[target.report_on], rows)
-    answers = noise(clean, generator) - _mean_of(noise)
+    answers = noise(clean, generator).detach()
     originals = target.images(target.report_on)[rows]
     mean = target.images("train").mean().expand_as(originals)
-    # Noise that its own mean does not change is that of a key: repeated answers are equal.
-    averaging = 1.0 if noise is target.client.noise else math.sqrt(queries)
-    scale = max(target.client.noise.sigma / averaging, EXACT_TO * answers.square().mean().sqrt().item())
+    exact_to = EXACT_TO * clean.square().mean().sqrt().item()
 
     argument = mean.clamp(0.02, 0.98).logit().contiguous().requires_grad_()
     optimiser = torch.optim.Adam([argument], lr=learning_rate)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, T_max=steps)
     for step in range(steps):
         found = argument.sigmoid()
-        misfit = (target.client.features(found) - answers).square().sum() / (2 * scale**2)
+        loss = misfit(noise, target.client.features(found), answers, exact_to)
         optimiser.zero_grad(set_to_none=True)
-        (misfit + tv_weight * total_variation(found - mean)).backward()
+        (loss + tv_weight * total_variation(found - mean)).backward()
         optimiser.step()
         schedule.step()
         if step % _SHOWN_EVERY == 0:
@@ -116,8 +112,3 @@ def invert(
 def total_variation(images: Tensor) -> Tensor:
     """Sum of absolute differences between vertical and horizontal neighbours of [B, 3, S, S]; a scalar."""
     return images.diff(dim=2).abs().sum() + images.diff(dim=3).abs().sum()
-
-
-def _mean_of(noise: nn.Module) -> Tensor | float:
-    """What the noise adds on average, which the attacker knows."""
-    return noise.members.detach().mean(0) if isinstance(noise, NoiseBank) else 0.0

@@ -64,14 +64,18 @@ class CovarianceNoise(ImageBlindNoise):
         """z [B, d, 1, 1] with noise added, drawn from `generator` (on z's device) or from torch's global one."""
         if not self.is_random:
             return z
-        covariance = self.covariance.double()
-        jitter = (JITTER * covariance.diagonal().mean() + 1e-12) * torch.eye(len(covariance), device=z.device)
-        factor = torch.linalg.cholesky(covariance + jitter).float() * math.sqrt(self.scale / self.queries)
+        factor = self.factor()
         draws = torch.empty(len(z), len(factor), device=z.device).normal_(generator=generator)
         # A bfloat16 product would blur its shape.
         with torch.autocast(z.device.type, enabled=False):
             noise = draws @ factor.T
         return z + noise.view(z.shape).to(z.dtype)
+
+    def factor(self) -> Tensor:
+        """L of L L^T, the noise's covariance: lower triangular float32 [d, d]."""
+        covariance = self.covariance.double()
+        jitter = (JITTER * covariance.diagonal().mean() + 1e-12) * torch.eye(len(covariance), device=covariance.device)
+        return torch.linalg.cholesky(covariance + jitter).float() * math.sqrt(self.scale / self.queries)
 
     def extra_repr(self) -> str:
         return f"scale={self.scale:g}, queries={self.queries:g}"

@@ -96,7 +96,7 @@ class ClippedGaussianNoise(GaussianNoise):
         if self.queries <= self.SIMULATED_QUERIES:
             answers = (super(ClippedGaussianNoise, self).forward(z, generator).clamp_(0, 1) for _ in self._each())
             return sum(answers) / int(self.queries)
-        mean, variance = self._moments(z)
+        mean, variance = (moment.to(z.dtype) for moment in self.moments(z.double()))
         noise = torch.empty_like(z)
         noise.as_strided((noise.numel(),), (1,)).normal_(generator=generator)
         return (mean + noise * (variance / self.queries).sqrt()).clamp_(0, 1)
@@ -104,9 +104,14 @@ class ClippedGaussianNoise(GaussianNoise):
     def _each(self) -> range:
         return range(int(self.queries))
 
-    def _moments(self, z: Tensor) -> tuple[Tensor, Tensor]:
-        """Mean and variance of clip(z + eta, 0, 1): those of a rectified Gaussian."""
-        normal = torch.distributions.Normal(torch.zeros((), device=z.device), torch.ones((), device=z.device))
+    def moments(self, z: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean and variance of clip(z + eta, 0, 1): those of a rectified Gaussian.
+
+        Args:
+            z: in float64, since terms of sigma^2 cancel.
+        """
+        zero = torch.zeros((), device=z.device, dtype=z.dtype)
+        normal = torch.distributions.Normal(zero, zero + 1)
         low, high = -z / self.sigma, (1 - z) / self.sigma
         inside = normal.cdf(high) - normal.cdf(low)
         density_low, density_high = normal.log_prob(low).exp(), normal.log_prob(high).exp()

@@ -13,15 +13,22 @@ from narl.attacks.target import Reading
 from narl.models.noise import ClippedGaussianNoise, GaussianNoise
 
 
-def reading(percent: float) -> Reading:
+def reading(percent: float, converged: bool = True) -> Reading:
     hits = torch.zeros(1000)
     hits[: round(10 * percent)] = 1
-    return Reading(Scores(hits, torch.zeros(1000, dtype=torch.int64)), torch.nn.Identity(), [], True)
+    return Reading(Scores(hits, torch.zeros(1000, dtype=torch.int64)), torch.nn.Identity(), [], converged)
 
 
 def test_leakage_never_falls_with_answers_nor_below_the_floor():
     averaging = Averaging({1: reading(18), 4: reading(30), 16: reading(28), math.inf: reading(90)}, label_floor=20.0)
     assert averaging.leakage == pytest.approx({1: 20.0, 4: 30.0, 16: 30.0, math.inf: 90.0})
+
+
+def test_who_was_still_improving_is_named_where_its_number_is_reported():
+    averaging = Averaging(
+        {1: reading(18, False), 4: reading(30, False), 16: reading(28, True), 64: reading(40, True)}, label_floor=20.0
+    )
+    assert averaging.unconverged == ("4 answers", "16 answers")  # at 16, what 4 answers gave is what is reported
 
 
 def test_query_budget_is_the_last_n_within_five_points():
@@ -55,9 +62,16 @@ def test_moments_of_clipped_noise_are_those_of_many_draws(pixel, sigma):
     generator = torch.Generator().manual_seed(1)
     draws = ClippedGaussianNoise(sigma)(torch.full((200_000,), pixel), generator)
     assert 0 <= draws.min() and draws.max() <= 1
-    mean, variance = ClippedGaussianNoise(sigma)._moments(torch.tensor([pixel]))
+    mean, variance = ClippedGaussianNoise(sigma).moments(torch.tensor([pixel]))
     assert mean.item() == pytest.approx(draws.mean().item(), abs=0.004)
     assert variance.item() == pytest.approx(draws.var().item(), abs=0.004)
+
+
+def test_the_moments_of_a_clipped_pixel_are_those_of_the_rectified_gaussian():
+    """Mid-grey under huge noise: 0 or 1, equally often."""
+    mean, variance = ClippedGaussianNoise(1e4).moments(torch.full((1, 3, 1, 1), 0.5, dtype=torch.float64))
+    assert mean.flatten().tolist() == pytest.approx([0.5] * 3, abs=1e-4)
+    assert variance.flatten().tolist() == pytest.approx([0.25] * 3, abs=1e-4)
 
 
 def test_drawn_and_simulated_averages_of_clipped_noise_agree_where_the_method_changes():

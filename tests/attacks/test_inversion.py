@@ -9,7 +9,9 @@ from torch import nn
 
 from narl.attacks.inversion import invert, total_variation
 from narl.attacks.pictures import chosen
+from narl.models.noise import ClippedGaussianNoise
 from narl.models.noise_bank import NoiseBank
+from narl.models.pixel_noise import PixelNoise
 from narl.steps import drained
 
 
@@ -61,6 +63,38 @@ def test_the_prior_helps_against_noise(dataset):
 def test_what_all_members_of_a_bank_share_hides_nothing(dataset, bare):
     shared = nn.Parameter(torch.full((1, 12, SIZE, SIZE), 7.0))
     assert search(dataset, 0.0, noise=NoiseBank(shared)).metrics.mse == pytest.approx(bare.metrics.mse, rel=0.05)
+
+
+def columns(noise: PixelNoise) -> PixelNoise:
+    """Huge noise in the left half of the image, none in the right."""
+    with torch.no_grad():
+        noise.rho.fill_(20.0)
+    right = torch.zeros(3, SIZE, SIZE, dtype=torch.bool)
+    right[..., SIZE // 2 :] = True
+    noise.silence(right)
+    return noise
+
+
+def test_what_is_sent_bare_beside_noise_is_found(dataset):
+    attacked = target(dataset, nn.Identity(), 0.0)
+    attacked.client.noise = columns(PixelNoise(SIZE, 5.0))
+    found = drained(invert(attacked, count=4, steps=300), lambda step: None)
+    right = (found.pictures.double() - found.originals.double())[:, :, SIZE // 2 :].square().mean().item()
+    assert right < found.mean_image.mse / 15
+
+
+def test_one_answer_about_a_noisy_image_tells_more_than_the_mean_image(dataset):
+    attacked = target(dataset, nn.Identity(), 0.0)
+    attacked.client.noise = ClippedGaussianNoise(0.1)
+    once, often = (drained(invert(attacked, count=4, steps=300, queries=n), lambda step: None) for n in (1, 64))
+    assert once.metrics.mse < 0.85 * once.mean_image.mse
+    assert often.metrics.mse < 0.5 * once.metrics.mse
+
+
+def test_a_bank_that_differs_little_hides_little(dataset, bare):
+    members = torch.randn(3, 12, SIZE, SIZE, generator=torch.Generator().manual_seed(0))
+    found = search(dataset, 0.0, noise=NoiseBank(nn.Parameter(members)))
+    assert found.metrics.mse < found.mean_image.mse / 5
 
 
 def test_a_seed_decides_everything_and_progress_is_shown(dataset):

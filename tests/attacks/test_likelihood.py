@@ -1,0 +1,89 @@
+"""Each noise's likelihood against its definition."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from torch import nn
+from torch.distributions import MultivariateNormal, Normal
+
+from narl.attacks.likelihood import misfit
+from narl.models.covariance_noise import CovarianceNoise
+from narl.models.noise import ClippedGaussianNoise, GaussianNoise
+from narl.models.noise_bank import NoiseBank
+from narl.models.pixel_noise import PixelNoise
+
+
+def pair(shape=(3, 4, 4)) -> tuple[torch.Tensor, ...]:
+    generator = torch.Generator().manual_seed(0)
+    return tuple(torch.rand(2, *shape, generator=generator) for _ in range(3))
+
+
+def difference(noise, answers, one, other) -> float:
+    """log p(answers | other) − log p(answers | one): without the constant that `misfit` leaves out."""
+    return (misfit(noise, one, answers, 1e-3) - misfit(noise, other, answers, 1e-3)).item()
+
+
+def test_gaussian_noise_of_one_answer_and_of_a_mean():
+    answers, one, other = pair()
+    for noise in (GaussianNoise(0.7), GaussianNoise(0.7).averaged(4)):
+        expected = Normal(other, noise.sigma).log_prob(answers).sum() - Normal(one, noise.sigma).log_prob(answers).sum()
+        assert difference(noise, answers, one, other) == pytest.approx(expected.item(), rel=1e-4)
+
+
+def test_noise_of_each_pixel():
+    answers, one, other = pair()
+    noise = PixelNoise(4, 2.0)
+    with torch.no_grad():
+        noise.rho.copy_(torch.randn(3, 4, 4, generator=torch.Generator().manual_seed(1)))
+    scales = noise.scales.detach()
+    expected = Normal(other, scales).log_prob(answers).sum() - Normal(one, scales).log_prob(answers).sum()
+    assert difference(noise, answers, one, other) == pytest.approx(expected.item(), rel=1e-4)
+
+
+def test_noise_with_a_covariance():
+    answers, one, other = pair((5, 1, 1))
+    noise = CovarianceNoise(5, 0.5)
+    noise.watch(torch.randn(200, 5, generator=torch.Generator().manual_seed(1)).cumsum(1).view(200, 5, 1, 1))
+    normal = MultivariateNormal(torch.zeros(5), scale_tril=noise.factor())
+    expected = sum(
+        normal.log_prob(a - o).item() - normal.log_prob(a - b).item()
+        for a, b, o in zip(*(t.flatten(1) for t in (answers, one, other)), strict=True)
+    )
+    assert difference(noise, answers, one, other) == pytest.approx(expected, rel=1e-3)
+
+
+def test_clipped_noise_is_censored_at_both_ends():
+    noise, sigma = ClippedGaussianNoise(0.5), 0.5
+    answers = torch.tensor([0.0, 1.0, 0.4]).view(1, 3, 1, 1)
+    x = torch.tensor([0.3, 0.6, 0.2]).view(1, 3, 1, 1)
+    unit = Normal(0.0, 1.0)
+    expected = -(unit.cdf(torch.tensor(-0.3 / sigma)).log() + unit.cdf(torch.tensor(-0.4 / sigma)).log())
+    expected = expected + (0.2 / sigma) ** 2 / 2
+    assert misfit(noise, x, answers, 1e-3).item() == pytest.approx(expected.item(), rel=1e-5)
+
+
+def test_means_of_clipped_noise_lie_about_its_own_mean():
+    noise = ClippedGaussianNoise(0.8).averaged(64)
+    candidates = torch.linspace(0, 1, 101).view(-1, 1, 1, 1)
+    mean = noise.moments(torch.tensor([0.2], dtype=torch.float64).view(1, 1, 1, 1))[0].float()
+    best = min(candidates, key=lambda x: misfit(noise, x[None], mean, 1e-3).item())
+    assert best.item() == pytest.approx(0.2, abs=0.03)
+
+
+def test_a_bank_is_explained_by_its_best_member_and_two_answers_by_none():
+    members = torch.randn(4, 3, 4, 4, generator=torch.Generator().manual_seed(2))
+    noise, (_, one, other) = NoiseBank(nn.Parameter(members)), pair()
+    assert misfit(noise, one, one + members[2], 0.1).item() == pytest.approx(0, abs=1e-6)
+    assert misfit(noise, other, one + members[2], 0.1) > 1
+    assert misfit(noise.averaged(2), one, one, 0.1).item() == 0
+    alone = NoiseBank(nn.Parameter(members[:1]))
+    assert misfit(alone.averaged(math.inf), one, one + members[0], 0.1).item() == pytest.approx(0, abs=1e-6)
+
+
+def test_features_without_noise_are_exact_to_what_is_asked():
+    answers, one, _ = pair()
+    expected = ((one - answers) / 0.05).square().sum().item() / 2
+    assert misfit(GaussianNoise(0.0), one, answers, 0.05).item() == pytest.approx(expected, rel=1e-5)
