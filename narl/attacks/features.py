@@ -1,11 +1,14 @@
-"""M1(x) of a whole split, once: M1 is frozen while attackers train, so only the noise is ever new."""
+"""M1(x) of a whole split, once a version of the images: M1 is frozen while attackers train, so only noise is ever new.
+
+Attackers may change images as training did (crops, flips): `training_views` is what they train on.
+"""
 
 from __future__ import annotations
 
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Literal, Protocol
 
@@ -13,6 +16,7 @@ import numpy as np
 import torch
 from torch import Generator, Tensor, nn
 
+from narl.config.pipeline import Augment
 from narl.data.beton import cache_root
 from narl.data.dataset import BatchLoader, Dataset
 from narl.training.classification import to_unit_range
@@ -64,23 +68,39 @@ class CachedFeatures:
 
 
 class StreamedFeatures:
-    """Features computed from the images at each pass, where neither memory nor disk has room for them."""
+    """Features computed from the images at each pass, where neither memory nor disk has room for them.
 
-    def __init__(self, obfuscator: nn.Module, dataset: Dataset, split: str, device: torch.device, seed: int):
-        self._obfuscator, self._dataset, self._split, self._device, self._seed = (
-            obfuscator,
-            dataset,
-            split,
-            device,
-            seed,
-        )
+    Args:
+        augment: change the images at each pass as in training.
+    """
+
+    def __init__(
+        self, obfuscator: nn.Module, dataset: Dataset, split: str, device: torch.device, seed: int, augment: bool
+    ):
+        self._obfuscator, self._dataset, self._split, self._device = obfuscator, dataset, split, device
+        self._seed, self._augment = seed, augment
         self.num_samples = len(dataset.labels(split)[0])
 
     def batches(self, batch_size: int, *, shuffle: Generator | None = None, epoch: int = 0) -> Iterator[FeatureBatch]:
         loader = self._dataset.loader(
-            self._split, batch_size=batch_size, seed=self._seed, shuffle=shuffle is not None, augment=False
+            self._split, batch_size=batch_size, seed=self._seed, shuffle=shuffle is not None, augment=self._augment
         )
         yield from _compute(self._obfuscator, loader, self._device, epoch)
+
+
+class Views:
+    """Several versions of a split's features, one a pass in turn.
+
+    Args:
+        versions: at least one, the images as they are first.
+    """
+
+    def __init__(self, versions: Sequence[Features]):
+        self._versions = versions
+        self.num_samples = versions[0].num_samples
+
+    def batches(self, batch_size: int, *, shuffle: Generator | None = None, epoch: int = 0) -> Iterator[FeatureBatch]:
+        return self._versions[epoch % len(self._versions)].batches(batch_size, shuffle=shuffle, epoch=epoch)
 
 
 def features_of(
@@ -91,14 +111,16 @@ def features_of(
     device: torch.device,
     feature_shape: tuple[int, int, int],
     seed: int,
+    version: int = 0,
     cache_limit_bytes: int = CACHE_LIMIT_BYTES,
     batch_size: int = 256,
 ) -> Features:
     """Features of a split in float32 (what a deployed client computes), computed once if there is room for them.
 
     Args:
-        obfuscator: put in eval mode here; running batch statistics, no augmentation.
+        obfuscator: put in eval mode here; running batch statistics.
         feature_shape: (C, H, W) of M1's output.
+        version: of the images: 0 as they are, others each changed at random in a way of its own.
         cache_limit_bytes: larger features go to a file without a name in the cache folder, gone with this process.
     """
     obfuscator.eval()
@@ -110,14 +132,39 @@ def features_of(
     else:
         clean = _mapped(shape, cache_root())
         if clean is None:
-            return StreamedFeatures(obfuscator, dataset, split, device, seed)
+            return StreamedFeatures(obfuscator, dataset, split, device, seed, augment=version > 0)
     clean = clean.permute(0, 3, 1, 2)
     start = 0
-    loader = dataset.loader(split, batch_size=batch_size, shuffle=False, augment=False)
-    for features, rows in _compute(obfuscator, loader, device, 0):
+    loader = dataset.loader(split, batch_size=batch_size, seed=seed, shuffle=False, augment=version > 0)
+    for features, rows in _compute(obfuscator, loader, device, version):
         clean[start : start + len(rows)] = features
         start += len(rows)
     return CachedFeatures(clean, device)
+
+
+def training_views(
+    plain: Features, obfuscator: nn.Module, dataset: Dataset, *, count: int, seed: int, **how
+) -> Features:
+    """What attackers train on: the training images as they are, and `count` - 1 times changed as in training.
+
+    A client without a network costs nothing to run, so there every pass but each `count`-th is changed anew.
+
+    Args:
+        plain: `features_of` the train split.
+        count: at least 1.
+        how: the rest of `features_of`'s arguments.
+    """
+    if count == 1 or dataset.pipeline.augment == Augment():
+        return plain
+    if not any(True for _ in obfuscator.parameters()):
+        changing = StreamedFeatures(obfuscator, dataset, "train", how["device"], seed, augment=True)
+        return Views([plain, *(count - 1) * [changing]])
+    limit = CACHE_LIMIT_BYTES // count
+    changed = (
+        features_of(obfuscator, dataset, "train", seed=seed, version=version, cache_limit_bytes=limit, **how)
+        for version in range(1, count)
+    )
+    return Views([plain, *changed])
 
 
 def byte_store(shape: tuple[int, ...]) -> Tensor:
@@ -146,13 +193,15 @@ def features_at(features: Features, rows: Tensor) -> Tensor:
     return torch.cat([clean[torch.isin(positions, rows)] for clean, positions in features.batches(256)])
 
 
-def root_mean_square(features: Features) -> float:
-    """RMS of M1(x) over a split: the scale that σ is to be compared with."""
-    total, count = 0.0, 0
+def scales_of(features: Features) -> tuple[float, float]:
+    """Root mean square of M1(x) over a split, and that about its mean over images: what σ is to be compared with."""
+    total, squares = 0.0, 0.0
     for clean, _ in features.batches(1024):
-        total += clean.double().square().sum().item()
-        count += clean.numel()
-    return (total / count) ** 0.5
+        total = total + clean.double().sum(0)
+        squares = squares + clean.double().square().sum(0)
+    mean_square = squares / features.num_samples
+    variance = (mean_square - (total / features.num_samples).square()).clamp_min(0)
+    return mean_square.mean().sqrt().item(), variance.mean().sqrt().item()
 
 
 def _compute(obfuscator: nn.Module, loader: BatchLoader, device: torch.device, epoch: int) -> Iterator[FeatureBatch]:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from narl.attacks.adversaries import build_adversary
-from narl.attacks.features import Features, Label, features_of
+from narl.attacks.features import Features, Label, features_of, training_views
 from narl.attacks.fit import Fit, LabelledFeatures, evaluate, fit
 from narl.attacks.pictures import Images
 from narl.attacks.scores import Scores
@@ -56,6 +56,10 @@ class Reading:
 class Target:
     """Frozen here: eval mode, no gradients, noise on.
 
+    Attributes:
+        features: of each split's images as they are.
+        views: of the training images, as adversaries see them (see `narl.attacks.features.training_views`).
+
     Args:
         dataset: opened with train, validation and `report_on`.
         report_on: the split whose scores are returned, `validation` or `test`.
@@ -76,17 +80,12 @@ class Target:
         self.client = client.eval().requires_grad_(False)
         self.dataset, self.halves, self.settings, self.precision = dataset, halves, settings, precision
         self.seed, self.report_on = seed, report_on
+        order, how = derive_seed(seed, "order"), {"device": precision.device, "feature_shape": halves.feature_shape}
         self.features: dict[str, Features] = {
-            name: features_of(
-                client,
-                dataset,
-                name,
-                device=precision.device,
-                feature_shape=halves.feature_shape,
-                seed=derive_seed(seed, "order"),
-            )
+            name: features_of(client, dataset, name, seed=order, **how)
             for name in {"train": None, "validation": None, report_on: None}
         }
+        self.views = training_views(self.features["train"], client, dataset, count=settings.views, seed=order, **how)
         self._images: dict[str, Images] = {}
 
     def with_settings(self, settings: Attack) -> Target:
@@ -131,7 +130,7 @@ class Target:
         noise = noise or self.client.noise
         labelled = {
             split: LabelledFeatures(features, labels[split].to(self.precision.device))
-            for split, features in self.features.items()
+            for split, features in {**self.features, "train": self.views}.items()
         }
         # Dropout has no generator of its own.
         torch.manual_seed(derive_seed(self.seed, name, "dropout"))

@@ -43,6 +43,8 @@ class Attack(Strict):
             remainder of the client's architecture (the paper's), `mlp` a wider head on pooled features, `conv` a
             residual network on the whole map.
         seeds: fresh initialisations of each adversary.
+        views: of each training image: as it is, and `views` - 1 times changed as in training. Has no effect without
+            augmentation.
         queries: numbers of answers to one image whose mean is attacked as well, say 16: metrics `leakage_at_queries`.
     """
 
@@ -53,6 +55,7 @@ class Attack(Strict):
     learning_rate: float = Field(1e-3, gt=0)
     adversaries: tuple[AdversaryName, ...] = ("rest", "mlp")
     seeds: int = Field(1, ge=1)
+    views: int = Field(4, ge=1)
     queries: tuple[Annotated[int, Field(ge=1)], ...] = ()
 
     @model_serializer(mode="wrap")

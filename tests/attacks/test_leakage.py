@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from narl.attacks.features import CachedFeatures, StreamedFeatures, features_of
+from narl.attacks.features import CachedFeatures, StreamedFeatures, features_of, training_views
 from narl.attacks.fit import LabelledFeatures, evaluate, fit
 from narl.attacks.floor import label_floor
 from narl.config.load import build
@@ -211,3 +211,41 @@ def test_a_batch_holds_the_rows_of_its_order_whatever_the_memory_layout():
         for batch, rows in features.batches(4, shuffle=torch.Generator().manual_seed(1)):
             assert torch.equal(batch, clean[rows])
             assert batch.is_contiguous(memory_format=torch.channels_last)
+
+
+def views(count: int, body: nn.Module, **augment):
+    content = DIGITS | {"splits": {"train_limit": 30}, "loader": "tensor", "augment": augment}
+    dataset, client = open_dataset(build(Pipeline, content, "test")), Obfuscator(body, GaussianNoise(1.0))
+    how = {"device": CPU.device, "feature_shape": (3, 32, 32), "seed": 0}
+    plain = features_of(client, dataset, "train", **how)
+    return plain, training_views(plain, client, dataset, count=count, **how)
+
+
+def images_of(features, epoch: int) -> torch.Tensor:
+    """[N, C, H, W] in the order of the split, whatever that of the pass."""
+    batches = list(features.batches(8, shuffle=torch.Generator().manual_seed(epoch), epoch=epoch))
+    return torch.cat([clean for clean, _ in batches])[torch.cat([rows for _, rows in batches]).argsort()]
+
+
+def test_attackers_see_images_as_they_are_and_changed_as_in_training():
+    scale = nn.Conv2d(3, 3, 1, groups=3, bias=False)
+    nn.init.ones_(scale.weight)
+    plain, seen = views(3, scale, pad_crop=4)
+    passes = [images_of(seen, epoch) for epoch in range(4)]
+    assert torch.equal(passes[0], plain.clean) and torch.equal(passes[3], plain.clean)
+    assert not torch.equal(passes[1], passes[0]) and not torch.equal(passes[1], passes[2])
+    for images in passes:  # cropped, not replaced
+        assert images.mean().item() == pytest.approx(plain.clean.mean().item(), rel=0.3)
+
+
+def test_where_the_client_costs_nothing_every_changed_pass_is_new():
+    plain, seen = views(3, nn.Identity(), pad_crop=4)
+    passes = [images_of(seen, epoch) for epoch in range(5)]
+    assert torch.equal(passes[0], plain.clean) and torch.equal(passes[3], plain.clean)
+    assert not torch.equal(passes[1], passes[4])
+
+
+@pytest.mark.parametrize(("count", "augment"), [(1, {"pad_crop": 4}), (4, {})])
+def test_without_changes_there_is_one_view(count, augment):
+    plain, seen = views(count, nn.Identity(), **augment)
+    assert seen is plain
