@@ -3,6 +3,9 @@
 Every image is given a private label at random, by its pixels, so that an image which is in two splits has the same
 label in both. Nobody reads more of these labels than the largest class's share, but for luck, unless images that are
 tested on were trained on; then none of the evaluation's numbers can be trusted.
+
+What was trained on must be remembered to be found out. So the attack is on features without noise and without changes
+to the images, and keeps the epoch in which it remembers most of the training images.
 """
 
 from __future__ import annotations
@@ -16,6 +19,7 @@ from torch import Tensor
 
 from narl.attacks.pictures import Images
 from narl.attacks.target import AttackEpoch, Target
+from narl.models.noise import GaussianNoise
 from narl.seeds import derive_seed
 
 # Of the binomial distribution's standard deviation: luck goes beyond in one evaluation of 700.
@@ -50,8 +54,13 @@ def random_label_control(target: Target) -> Steps[AttackEpoch, None, Control]:
     every = target.labels("private")
     labels = {split: _drawn(target.images(split), every["train"], target.seed) for split in every}
     one = target.with_adversary(target.settings.adversaries[0])
+    one.views = target.features["train"]
+    one.features = {**target.features, "validation": target.features["train"]}
     readings = yield from one.read_with_adversaries(
-        labels, len(target.dataset.private_classes), prefix="random labels, "
+        {**labels, "validation": labels["train"]},
+        len(target.dataset.private_classes),
+        noise=GaussianNoise(0.0),
+        prefix="random labels, ",
     )
     (reading,) = readings.values()
     reported = labels[target.report_on]

@@ -9,7 +9,7 @@ exactly, for any n and σ (Balle and Wang, ICML 2018, Theorem 8; μ is Dong, Rot
 
 Protected is one image against any other, in the local model: whoever sees z, and knows M1 and all else, tells which of
 two images was sent no better than (ε, δ) says. Nothing is said of the images M1 was trained on, nor of two different
-images of one person. Keyed noise repeats its answer, so repeats count once; near-duplicates are answers of their own.
+images of one person. Keyed noise has no such guarantee: who may ask the client about both images compares the answers.
 Numbers are real ones here: rounding, and draws that are Gaussian only to 32 bits, are not accounted for. An ε in the
 tens or more, as common clips and σ give, is a true statement that promises next to nothing.
 """
@@ -33,23 +33,19 @@ STATED_DELTA = 1e-5
 def guarantee(
     point: TrialConfig, feature_shape: tuple[int, int, int], queries: Sequence[float]
 ) -> dict[str, Any] | None:
-    """The (ε, δ) of a client's answers, ready for JSON; None where there is none: no clip, or no noise.
+    """The (ε, δ) of a client's answers, ready for JSON; None where there is none: no clip, or no fresh noise.
 
     Args:
         feature_shape: (C, h, w) of z.
-        queries: numbers of answers to one image; with keyed noise all of them are one answer, and infinity has no ε.
+        queries: numbers of answers to one image; infinity has no ε.
     """
-    if point.bound != "l2-clip" or point.sigma == 0:
+    if point.bound != "l2-clip" or point.sigma == 0 or point.noise == "keyed":
         return None
     reach = sensitivity(point.clip_rms, feature_shape)
-    counts = [int(n) for n in queries if math.isfinite(n)]
-    answers = {n: 1 if point.noise == "keyed" else n for n in sorted({1, *counts})}
+    counts = sorted({1, *(int(n) for n in queries if math.isfinite(n))})
     return {
         "delta": STATED_DELTA,
-        "epsilon_at_queries": {
-            str(n): epsilon(STATED_DELTA, separation(reach, point.sigma, independent))
-            for n, independent in answers.items()
-        },
+        "epsilon_at_queries": {str(n): epsilon(STATED_DELTA, separation(reach, point.sigma, n)) for n in counts},
     }
 
 

@@ -7,9 +7,12 @@ MS-SSIM of small images. LPIPS (Zhang et al. 2018) is AlexNet's, and only where 
 
 from __future__ import annotations
 
+import functools
+import hashlib
 import math
+import shutil
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -19,9 +22,13 @@ from torchmetrics.functional.image import structural_similarity_index_measure
 from torchmetrics.image.lpip import LearnedPerceptualImagePatchSimilarity
 from torchvision.models import AlexNet_Weights
 
+from narl.errors import ConfigError
 from narl.training.similarity import Scales, ms_ssim, scales_for
 
 SMALLEST_FOR_LPIPS = 32
+LPIPS_URL = AlexNet_Weights.IMAGENET1K_V1.url
+# The name of the file says how its SHA-256 starts.
+_DIGEST = PurePosixPath(LPIPS_URL).stem.rpartition("-")[2]
 
 
 @dataclass(frozen=True)
@@ -35,6 +42,7 @@ class ImageMetrics:
         scales: of `ms_ssim`.
         lpips: lower is closer; None where it could not be computed.
         lpips_unavailable: why not.
+        per_image: float32 [N] by name: what `mse`, `l1`, `ssim`, `ms_ssim` and any `lpips` are means of.
     """
 
     mse: float
@@ -45,6 +53,7 @@ class ImageMetrics:
     scales: Scales
     lpips: float | None
     lpips_unavailable: str | None
+    per_image: dict[str, Tensor] = field(compare=False, repr=False)
 
     def to_json(self) -> dict[str, Any]:
         """By name; `psnr` is None where it is infinite, `lpips_unavailable` is there only if it is so."""
@@ -81,9 +90,8 @@ class ImageComparison:
 
     def __init__(self, size: int, device: torch.device) -> None:
         self._scales = scales_for(size)
-        self._sums = torch.zeros(4, dtype=torch.float64)
-        self._count = 0
-        self._lpips_unavailable = _why_no_lpips(size)
+        self._batches: list[Tensor] = []
+        self._lpips_unavailable = _why_no_lpips(size, lpips_weights())
         self._lpips = None if self._lpips_unavailable else _lpips(device)
 
     @torch.no_grad()
@@ -97,11 +105,9 @@ class ImageComparison:
             difference.abs().mean(1),
             similarity.view(-1),
             ms_ssim(images, rebuilt).view(-1),
+            *(() if self._lpips is None else (self._lpips(rebuilt, images).view(-1),)),
         )
-        self._sums += torch.stack([column.double().sum() for column in columns]).cpu()
-        self._count += len(images)
-        if self._lpips is not None:
-            self._lpips.update(rebuilt, images)
+        self._batches.append(torch.stack(columns).float().cpu())
 
     def result(self) -> ImageMetrics:
         """Means over everything added.
@@ -109,18 +115,16 @@ class ImageComparison:
         Raises:
             ValueError: nothing was added.
         """
-        if self._count == 0:
+        if not self._batches:
             raise ValueError("no image was compared")
-        mse, l1, ssim, multiscale = (self._sums / self._count).tolist()
+        per_image = dict(zip(("mse", "l1", "ssim", "ms_ssim", "lpips"), torch.cat(self._batches, dim=1), strict=False))
+        mean = {name: values.double().mean().item() for name, values in per_image.items()}
         return ImageMetrics(
-            mse=mse,
-            l1=l1,
-            psnr=psnr(mse),
-            ssim=ssim,
-            ms_ssim=multiscale,
+            **{"lpips": None, **mean},
+            psnr=psnr(mean["mse"]),
             scales=self._scales,
-            lpips=None if self._lpips is None else self._lpips.compute().item(),
             lpips_unavailable=self._lpips_unavailable,
+            per_image=per_image,
         )
 
 
@@ -130,18 +134,53 @@ def psnr(mse: float) -> float:
 
 
 def lpips_weights() -> Path:
-    """Where torchvision keeps AlexNet's ImageNet weights, under $TORCH_HOME: used if there, never downloaded."""
-    name = PurePosixPath(AlexNet_Weights.IMAGENET1K_V1.url).name
-    return Path(torch.hub.get_dir()) / "checkpoints" / name
+    """Where torchvision keeps AlexNet's ImageNet weights, under $TORCH_HOME; never downloaded unasked."""
+    return Path(torch.hub.get_dir()) / "checkpoints" / PurePosixPath(LPIPS_URL).name
 
 
-def _why_no_lpips(size: int) -> str | None:
+def provide_lpips_weights(source: str) -> None:
+    """Put AlexNet's weights where `lpips_weights` says, unless they are there.
+
+    Args:
+        source: `download`, or the name of the file as torchvision publishes it.
+
+    Raises:
+        ConfigError: no such file, or not those weights; or they cannot be downloaded.
+    """
+    target = lpips_weights()
+    if target.is_file() and _is_alexnet(target):
+        return
+    target.parent.mkdir(parents=True, exist_ok=True)
+    partial = target.with_suffix(".partial")
+    try:
+        if source == "download":
+            torch.hub.download_url_to_file(LPIPS_URL, str(partial), progress=False)
+        else:
+            shutil.copyfile(source, partial)
+        if not _is_alexnet(partial):
+            raise ConfigError(f"LPIPS: {source!r} is not {LPIPS_URL}: its SHA-256 does not start with {_DIGEST}")
+        partial.replace(target)
+    except OSError as error:
+        raise ConfigError(f"LPIPS: weights cannot be had from {source!r}: {error}") from error
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def _is_alexnet(path: Path) -> bool:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest().startswith(_DIGEST)
+
+
+@functools.cache
+def _why_no_lpips(size: int, weights: Path) -> str | None:
     if size < SMALLEST_FOR_LPIPS:
         return f"LPIPS needs images of at least {SMALLEST_FOR_LPIPS} pixels a side"
-    if not lpips_weights().is_file():
-        return f"AlexNet's ImageNet weights ({AlexNet_Weights.IMAGENET1K_V1.url}) are not at {lpips_weights()}"
+    if not weights.is_file():
+        return f"AlexNet's ImageNet weights ({LPIPS_URL}) are not at {weights}"
+    if not _is_alexnet(weights):
+        return f"{weights} is not {LPIPS_URL}: its SHA-256 does not start with {_DIGEST}"
     return None
 
 
 def _lpips(device: torch.device) -> LearnedPerceptualImagePatchSimilarity:
-    return LearnedPerceptualImagePatchSimilarity(net_type="alex", normalize=True).to(device)
+    return LearnedPerceptualImagePatchSimilarity(net_type="alex", normalize=True, reduction="none").to(device)

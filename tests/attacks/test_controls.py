@@ -42,6 +42,15 @@ def test_an_attack_that_is_tested_on_what_it_was_trained_on_is_found_out(honest)
     assert not result.passed and result.accuracy > 40
 
 
+def test_noise_that_would_blur_what_is_remembered_does_not_weaken_the_control():
+    noisy = target(digits(), nn.Identity(), sigma=50.0).with_settings(SETTINGS)
+    noisy.features["test"] = noisy.features["train"]
+    labels = noisy.labels
+    noisy.labels = lambda label: {**labels(label), "test": labels(label)["train"]}
+    noisy._images["test"] = noisy.images("train")
+    assert not control(noisy).passed
+
+
 def test_equal_images_have_equal_digests_and_others_do_not(honest):
     images = honest.images("test")
     digests = list(images.digests())

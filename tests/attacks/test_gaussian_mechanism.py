@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from scipy.integrate import quad
 from scipy.stats import norm
 
-from narl.attacks.gaussian_mechanism import delta, epsilon, sensitivity, separation
+from narl.attacks.gaussian_mechanism import delta, epsilon, guarantee, sensitivity, separation
+from narl.config.trial import Point
 from narl.errors import ConfigError
 from narl.models.bounds import L2Clip
 
@@ -121,3 +122,11 @@ def test_opposite_features_attain_the_sensitivity():
     features = 100 * torch.ones(1, *shape, dtype=torch.float64)
     clip = L2Clip(0.7)
     assert (clip(features) - clip(-features)).norm().item() == pytest.approx(sensitivity(0.7, shape), rel=1e-12)
+
+
+def test_keyed_noise_has_no_guarantee():
+    """Its answers are equal for equal images: whoever may ask about both candidates knows which one was sent."""
+    point = {"arch": "resnet18", "split": 2, "sigma": 1.0, "lambda": 0.01, "bound": "l2-clip"}
+    fresh, keyed = (Point(**point, noise=noise).to_record() for noise in ("fresh", "keyed"))
+    assert guarantee(fresh, (4, 3, 5), (1, 16, math.inf))["epsilon_at_queries"].keys() == {"1", "16"}
+    assert guarantee(keyed, (4, 3, 5), (1, 16)) is None

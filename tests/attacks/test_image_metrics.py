@@ -1,12 +1,16 @@
 from __future__ import annotations
 
+import hashlib
 import math
+import urllib.error
 
 import pytest
 import torch
 from torchvision.models import alexnet
 
-from narl.attacks.image_metrics import ImageComparison, lpips_weights, psnr
+from narl.attacks import image_metrics
+from narl.attacks.image_metrics import ImageComparison, lpips_weights, provide_lpips_weights, psnr
+from narl.errors import ConfigError
 from narl.training.similarity import Scales
 
 CPU = torch.device("cpu")
@@ -80,13 +84,31 @@ def test_lpips_without_its_weights_is_no_number_but_a_reason(monkeypatch):
     assert "at least 32" in compare((x[..., :31, :31], x[..., :31, :31]), size=31).lpips_unavailable
 
 
-def test_lpips_with_weights_at_hand():
-    lpips_weights().parent.mkdir(parents=True)
-    torch.save(alexnet(weights=None).state_dict(), lpips_weights())
+def test_lpips_with_weights_at_hand(tmp_path, monkeypatch):
+    weights = tmp_path / "weights.pth"
+    torch.save(alexnet(weights=None).state_dict(), weights)
     x = noise_images()
+    with pytest.raises(ConfigError, match="SHA-256"):  # other weights make other numbers
+        provide_lpips_weights(str(weights))
+    assert compare((x, x)).lpips is None and not lpips_weights().exists()
+
+    monkeypatch.setattr("narl.attacks.image_metrics._DIGEST", hashlib.sha256(weights.read_bytes()).hexdigest()[:8])
+    provide_lpips_weights(str(weights))
+    image_metrics._why_no_lpips.cache_clear()
     same, other = compare((x, x)), compare((x, noise_images(seed=1)))
     assert same.lpips == pytest.approx(0, abs=1e-6) and same.lpips_unavailable is None
-    assert other.lpips > 0
+    assert other.lpips > 0 and other.per_image["lpips"].mean().item() == pytest.approx(other.lpips)
+
+
+def test_weights_for_lpips_that_cannot_be_had_are_an_error(tmp_path, monkeypatch):
+    def unreachable(*args, **kwargs):
+        raise urllib.error.URLError("no network")
+
+    monkeypatch.setattr(torch.hub, "download_url_to_file", unreachable)
+    for source in (str(tmp_path / "absent.pth"), "download"):
+        with pytest.raises(ConfigError, match="LPIPS"):
+            provide_lpips_weights(source)
+    assert not list(lpips_weights().parent.glob("*"))
 
 
 def test_nothing_compared_is_no_result():
