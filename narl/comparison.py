@@ -6,31 +6,28 @@ that was interrupted goes on where it stopped.
 
 from __future__ import annotations
 
-import functools
-import json
-import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
+from narl import __version__
 from narl.attacks.averaging import QUERIES, name_of
 from narl.config.methods import METHODS, complete_settings
 from narl.config.pipeline import Pipeline
 from narl.config.trial import Attack, Point, TrainConfig, Training
 from narl.data.dataset import Dataset
 from narl.evaluation import evaluate_seed, with_seed
-from narl.evaluation_report import Pictures, summarise
+from narl.evaluation_report import Pictures, SeedReport
+from narl.evaluation_summary import summarise
 from narl.models.zoo import architecture
 from narl.published import PublishedImages, PublishedRow, published_images, published_row
 from narl.records import stable_hash
 from narl.trial import Progress
 
 UPPER_BOUND = "upper bound"
-# Published for images of up to 64 pixels (CIFAR-10) and for larger ones (faces).
-IMAGE_SIGMA, LARGE_IMAGE_SIGMA = 0.8, 2.0
+# Pixels a side: what is published for CIFAR-10 goes for images up to this size, what is for faces for larger ones.
+LARGEST_SMALL = 64
 
 
 @dataclass(frozen=True)
@@ -98,7 +95,7 @@ def _row(setting: Setting, name: str, method: str, *, split: int, sigma: float |
         "method": method,
         "arch": setting.deepobfuscator_client[0] if method == "deepobfuscator" else setting.arch,
         "split": split,
-        "settings": complete_settings(method, {}),
+        "settings": complete_settings(method, _published_settings(method, setting.pipeline.image.size)),
     }
     if options.uses_sigma:
         point["sigma"] = sigma
@@ -108,6 +105,16 @@ def _row(setting: Setting, name: str, method: str, *, split: int, sigma: float |
         pipeline=setting.pipeline, trial=Point(**point), training=setting.training, attack=setting.attack
     )
     return Row(name, config)
+
+
+def published_image_sigma(size: int) -> float:
+    """σ of image noise, for images of `size` pixels a side."""
+    return 0.8 if size <= LARGEST_SMALL else 2.0
+
+
+def _published_settings(method: str, size: int) -> dict[str, float]:
+    """What is published for some sizes and not for others."""
+    return {"dimension": 128.0 if size <= LARGEST_SMALL else 256.0} if method == "maxent" else {}
 
 
 def compare(
@@ -121,7 +128,7 @@ def compare(
     bounds_folder: Path | None = None,
     on_progress: Callable[[Row, int, Progress], None] = lambda row, seed, step: None,
 ) -> dict[str, dict[str, Any]]:
-    """The report of each row by its name (see `narl.evaluation_report.summarise`), of the test split.
+    """The report of each row by its name (see `narl.evaluation_summary.summarise`), of the test split.
 
     Args:
         dataset: opened with train, validation and test.
@@ -130,32 +137,36 @@ def compare(
 
     Raises:
         ConfigError: a row is illegal for these images.
+        DataError: what was kept of a seed is damaged.
         DivergedTraining: a loss blew up.
     """
     rows, readers = list(rows), {}
     shared_seeds = None if bounds_folder is None else bounds_folder / _labels_hash(dataset)
-    found: dict[str, dict[int, dict[str, Any]]] = {row.name: {} for row in rows}
+    found: dict[str, dict[int, SeedReport]] = {row.name: {} for row in rows}
     # Seed after seed, so that an interrupted comparison has as many rows as it can.
     for seed in range(num_seeds):
         for row in rows:
-            path = folder / "seeds" / _file_name(row, seed, attacks, queries)
-            shared = shared_seeds / path.name if shared_seeds is not None and row.name == UPPER_BOUND else None
-            if shared is not None:
-                _copy(shared, path)
-            if not path.exists():
-                report = evaluate_seed(
+            name = _file_name(row, seed, attacks, queries)
+            places = [folder / "seeds" / name]
+            if shared_seeds is not None and row.name == UPPER_BOUND:
+                places.append(shared_seeds / name)
+            kept = next((place for place in places if place.exists()), None)
+            report = (
+                SeedReport.load(kept)
+                if kept
+                else evaluate_seed(
                     with_seed(row.config, seed),
                     dataset,
                     attacks=attacks,
                     queries=queries,
                     readers=readers,
-                    on_pictures=functools.partial(_keep_pictures, path.with_suffix(".npz")),
                     on_progress=lambda step, row=row, seed=seed: on_progress(row, seed, step),
                 )
-                _write(path, report)
-            if shared is not None:
-                _copy(path, shared)
-            found[row.name][seed] = json.loads(path.read_text(encoding="utf-8"))
+            )
+            for place in places:
+                if not place.exists():
+                    report.save(place)
+            found[row.name][seed] = report
     return {name: summarise(by_seed, report_on="test") for name, by_seed in found.items()}
 
 
@@ -165,18 +176,9 @@ def pictures_of(
     """What `compare` kept of the first seed's images, a row an attack on a method; empty if no attack rebuilt any."""
     shown: Pictures = {}
     for row in rows:
-        path = (folder / "seeds" / _file_name(row, 0, attacks, queries)).with_suffix(".npz")
-        if not path.exists():
-            continue
-        with np.load(path) as kept:
-            for name in kept.files:
-                shown[name if name in ("original", "mean image") else f"{row.name}, {name}"] = kept[name]
+        for name, images in SeedReport.load(folder / "seeds" / _file_name(row, 0, attacks, queries)).pictures.items():
+            shown[name if name in ("original", "mean image") else f"{row.name}, {name}"] = images
     return shown
-
-
-def _keep_pictures(path: Path, pictures: Pictures) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    np.savez_compressed(path, **pictures)
 
 
 def _labels_hash(dataset: Dataset) -> str:
@@ -185,28 +187,8 @@ def _labels_hash(dataset: Dataset) -> str:
     return stable_hash([[column.tolist() for column in dataset.labels(split)] for split in splits])
 
 
-def _copy(path: Path, to: Path) -> None:
-    """A seed's report and pictures, if they are there and not yet where they are to go; the report last."""
-    for suffix in (".npz", ".json"):
-        source, target = path.with_suffix(suffix), to.with_suffix(suffix)
-        if source.exists() and not target.exists():
-            _put(target, source.read_bytes())
-
-
 def _file_name(row: Row, seed: int, attacks: Sequence[str], queries: Sequence[float]) -> str:
     content = with_seed(row.config, seed).model_dump(mode="json", by_alias=True)
     content["pipeline"] = row.config.pipeline.content_hash, row.config.pipeline.augment.model_dump(mode="json")
-    digest = stable_hash([content, sorted(attacks), [name_of(n) for n in queries]])
+    digest = stable_hash([content, sorted(attacks), [name_of(n) for n in queries], __version__])
     return f"{row.name.replace(' ', '-')}-seed{seed}-{digest}.json"
-
-
-def _write(path: Path, report: Mapping[str, Any]) -> None:
-    _put(path, json.dumps(report, allow_nan=False).encode())
-
-
-def _put(path: Path, content: bytes) -> None:
-    """Whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_suffix(f"{path.suffix}.{os.getpid()}.tmp")
-    temporary.write_bytes(content)
-    temporary.replace(path)

@@ -8,29 +8,33 @@ flagged beside every Δ.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from collections.abc import Generator as Steps
 from dataclasses import replace
-from typing import Any
 
-from narl.attacks.audit import audit, column_labels
-from narl.attacks.averaging import QUERIES, average, name_of
+from narl.attacks.audit import Audit, audit, column_labels
+from narl.attacks.averaging import QUERIES, Averaging, average, name_of
 from narl.attacks.control import Control, random_label_control
 from narl.attacks.gaussian_mechanism import guarantee
 from narl.attacks.inversion import invert
 from narl.attacks.leakage import Leakage
+from narl.attacks.persistence import read_persistently
 from narl.attacks.pictures import RebuildStep
 from narl.attacks.reader import private_reader
 from narl.attacks.reconstruction import Reconstruction, reconstruct
-from narl.attacks.target import AttackEpoch, Reading, Target
+from narl.attacks.target import Reading, Target
 from narl.config.trial import TrainConfig
 from narl.data.dataset import Dataset
-from narl.evaluation_report import Pictures, SeedResult, seed_report
+from narl.evaluation_report import SeedReport, SeedResult, seed_report
+from narl.methods.base import precision_of
+from narl.methods.catalogue import halves_of
 from narl.models.split import Obfuscator
 from narl.seeds import derive_seed
 from narl.steps import drained, mapped
-from narl.training.precision import choose_precision, default_device
-from narl.trial import Progress, TrialOutcome, attack_client, attack_progress, run_trial
+from narl.training.classification import num_outputs
+from narl.training.precision import default_device
+from narl.trial import Progress, attack_client, attack_progress, run_trial
 
 ATTACKS = ("leakage", "averaging", "reconstruction", "inversion", "control")
 
@@ -44,10 +48,9 @@ def evaluate_seed(
     client: Obfuscator | None = None,
     queries: Sequence[float] = QUERIES,
     readers: dict[str, Reading] | None = None,
-    on_pictures: Callable[[Pictures], None] = lambda pictures: None,
     on_progress: Callable[[Progress], None] = lambda step: None,
-) -> dict[str, Any]:
-    """One seed's report, ready for JSON; several make one of `summarise`'s.
+) -> SeedReport:
+    """One seed's report; several make one of `narl.evaluation_summary.summarise`'s.
 
     Args:
         dataset: opened with train, validation and `report_on`.
@@ -55,17 +58,13 @@ def evaluate_seed(
         client: a trained client to attack as it is; by default one is trained.
         readers: networks that read clean images (see `narl.attacks.reader`), by architecture; one that is missing is
             trained and added, so that several seeds and methods under the same settings share it.
-        on_pictures: called with what attacks rebuilt, if any did.
 
     Raises:
         ConfigError: the configuration is illegal for these images.
         DivergedTraining: a loss blew up.
     """
     steps = _one_seed(config, dataset, attacks, report_on, client, queries, {} if readers is None else readers)
-    result = drained(steps, on_progress)
-    if result.pictures:
-        on_pictures(result.pictures)
-    return seed_report(result)
+    return seed_report(drained(steps, on_progress))
 
 
 def with_seed(config: TrainConfig, seed: int) -> TrainConfig:
@@ -89,16 +88,26 @@ def _one_seed(
     if client is None:
         outcome = yield from run_trial(config, dataset, report_on=report_on)
     else:
-        precision = choose_precision(config.training.precision, client, default_device())
+        halves = halves_of(config.trial.to_record(), dataset.image_size)
+        task = halves.rest(num_outputs=num_outputs(len(dataset.utility_classes)), seed=0)
+        precision = precision_of(client, task, config.training.precision, default_device())
         client = precision.place(client)
         outcome = yield from attack_client(config, client, dataset, precision=precision, report_on=report_on)
-    leakage = yield from mapped(_trained_on(outcome), attack_progress)
+    target, leakage = outcome.target, outcome.leakage
+    steps = read_persistently(
+        target,
+        target.labels("private"),
+        len(dataset.private_classes),
+        floor=leakage.label_floor,
+        first=leakage.readings,
+    )
+    leakage = replace(leakage, readings=(yield from mapped(steps, attack_progress)))
     outcome = replace(outcome, leakage=leakage)
     averaging = None
     if "averaging" in attacks:
-        steps = average(outcome.target, leakage.label_floor, queries, known={1: leakage.strongest})
+        steps = average(target, leakage.label_floor, queries, known={1: leakage.strongest}, persistently=True)
         averaging = yield from mapped(steps, attack_progress)
-    target, reconstructions, inversion, control, audits = outcome.target, {}, None, None, {}
+    reconstructions, inversion, control, audits = {}, None, None, {}
     if "reconstruction" in attacks:
         reader = yield from _reader(target, readers)
         for n in sorted({1, *(queries if "averaging" in attacks else ())}):
@@ -114,7 +123,13 @@ def _one_seed(
         audits[column] = yield from mapped(audit(target, column), attack_progress)
     return SeedResult(
         outcome=outcome,
-        flags=(*_doubts(leakage), *_rebuilt_doubts(reconstructions, leakage.label_floor), *_control_doubts(control)),
+        flags=(
+            *leakage_doubts(leakage),
+            *_averaging_doubts(averaging),
+            *_audit_doubts(audits),
+            *_rebuilt_doubts(reconstructions, leakage.label_floor),
+            *_control_doubts(control),
+        ),
         averaging=averaging,
         reconstructions=reconstructions,
         inversion=inversion,
@@ -144,47 +159,39 @@ def _rebuild_progress(done: RebuildStep) -> Progress:
     return Progress("attack", done.step, f"{done.network} {done.psnr:.1f} dB")
 
 
-def _trained_on(outcome: TrialOutcome) -> Steps[AttackEpoch, None, Leakage]:
-    """The leakage with each suspect adversary's second, longer attempt, if that reads more."""
-    leakage, target = outcome.leakage, outcome.target
-    suspect = {
-        name: reading
-        for name, reading in leakage.readings.items()
-        if not reading.converged or reading.scores.accuracy < leakage.label_floor
-    }
-    if not suspect:
-        return leakage
-    longer = {"max_epochs": 2 * target.settings.max_epochs, "patience": 2 * target.settings.patience}
-    readings = dict(leakage.readings)
-    for name in suspect:
-        again = target.with_adversary(target.adversaries[name], **longer)
-        second = yield from again.read_with_adversaries(
-            target.labels("private"), len(target.dataset.private_classes), prefix=f"{name} again, "
-        )
-        readings[name] = _stronger(suspect[name], *second.values())
-    return replace(leakage, readings=readings)
-
-
-def _stronger(first: Reading, second: Reading) -> Reading:
-    """What reads more; once one of the two has converged, nobody need train longer."""
-    best = max(first, second, key=lambda reading: reading.scores.accuracy)
-    return replace(best, converged=first.converged or second.converged)
-
-
-def _doubts(leakage: Leakage) -> Iterator[str]:
+def leakage_doubts(leakage: Leakage) -> Iterator[str]:
+    """Reasons to doubt what adversaries read, in words."""
     for name, reading in leakage.readings.items():
         if not reading.converged:
-            yield f"{name} was still improving after {len(reading.curve)} epochs"
+            yield f"{name} was still improving, or still guessing, when its epochs ran out"
     if leakage.strongest_adversary < leakage.label_floor:
         read, floor = leakage.strongest_adversary, leakage.label_floor
         yield f"no adversary reaches the label floor ({read:.2f} % < {floor:.2f} %): the floor is reported"
+
+
+def _averaging_doubts(averaging: Averaging | None) -> Iterator[str]:
+    if averaging is None:
+        return
+    for answers in averaging.unconverged:
+        yield f"{answers}: the adversary was still improving when its epochs ran out"
+    if averaging.leakage.get(math.inf, math.inf) <= averaging.label_floor:
+        yield "even without noise no adversary reads more than the label floor: that none does with it proves nothing"
+
+
+def _audit_doubts(audits: dict[str, Audit]) -> Iterator[str]:
+    for column, result in audits.items():
+        if not result.reading.converged:
+            yield f"column {column}: the adversary was still improving when its epochs ran out"
 
 
 def _rebuilt_doubts(reconstructions: dict[float, Reconstruction], label_floor: float) -> Iterator[str]:
     for n, reconstruction in reconstructions.items():
         if not reconstruction.converged:
             answers = "" if n == 1 else f" of {name_of(n)} answers"
-            yield f"the decoder{answers} was still improving after {len(reconstruction.curve)} epochs"
+            yield f"the decoder{answers} was still improving when its epochs ran out"
+        if reconstruction.metrics.mse > reconstruction.mean_image.mse:
+            answers = "" if n == 1 else f" of {name_of(n)} answers"
+            yield f"the decoder{answers} is further from the images than the mean image is"
     if reconstructions and (read := reconstructions[1].read_clean.accuracy) <= label_floor:
         yield f"the reader reads {read:.2f} % of clean images, no more than the floor: what it reads proves nothing"
 

@@ -1,9 +1,13 @@
-"""What an evaluation reports: one seed's numbers, and means over seeds with 95 % intervals."""
+"""What one seed of an evaluation reports: its numbers, what intervals are made of, and pictures; and both on disk."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import io
+import json
+import os
+import zipfile
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,17 +16,67 @@ from torch import Tensor
 from narl.attacks.audit import Audit
 from narl.attacks.averaging import Averaging, name_of
 from narl.attacks.control import Control
-from narl.attacks.fit import EVALUATION_DRAWS
-from narl.attacks.image_metrics import mean_of
 from narl.attacks.inversion import Inversion
 from narl.attacks.leakage import Leakage
 from narl.attacks.reconstruction import Reconstruction
-from narl.intervals import bootstrap_interval
-from narl.seeds import derive_seed
+from narl.errors import DataError
 from narl.trial import TrialOutcome
 
+# What every seed's numbers have; the summary counts on it.
+_ALWAYS_THERE = {"utility", "leakage", "adversaries", "paper_adversary", "label_floor", "num_samples", "flags", "cost"}
+
 Pictures = dict[str, np.ndarray]  # uint8 [K, S, S, 3] by the name of a row
-REPORTED = ("utility", "leakage", "delta", "delta_paper", "balanced_leakage", "worst_class_leakage", "advantage")
+
+
+@dataclass(frozen=True)
+class SeedReport:
+    """What is kept of one seed.
+
+    Attributes:
+        numbers: ready for JSON.
+        per_image: float32 [N] by name, a value an image of the reported split, in the unit of the number that is its
+            mean: `utility`, `adversary/rest`, `at_queries/16` (the strongest adversary's), `audit/Young`,
+            `reconstruction/1/mse`, `inversion/mse`. Adversaries' are not clamped to the label floor.
+            And `private`, the private labels.
+        pictures: empty if no attack rebuilt images.
+    """
+
+    numbers: dict[str, Any]
+    per_image: dict[str, np.ndarray]
+    pictures: Pictures
+
+    def save(self, path: Path) -> None:
+        """`path`, a .json, and the arrays beside it as .npz; the former last, each whole or not at all."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        arrays = {f"per_image/{name}": values for name, values in self.per_image.items()}
+        arrays |= {f"pictures/{name}": images for name, images in self.pictures.items()}
+        content = io.BytesIO()
+        np.savez_compressed(content, **arrays)
+        _write(path.with_suffix(".npz"), content.getvalue())
+        _write(path, json.dumps(self.numbers, allow_nan=False).encode())
+
+    @classmethod
+    def load(cls, path: Path) -> SeedReport:
+        """What `save` saved.
+
+        Raises:
+            DataError: the files are damaged.
+        """
+        try:
+            numbers = json.loads(path.read_text(encoding="utf-8"))
+            if not isinstance(numbers, dict) or not _ALWAYS_THERE <= numbers.keys():
+                raise ValueError("it is no seed's report")
+            with np.load(path.with_suffix(".npz")) as file:
+                arrays = {name: file[name] for name in file.files}
+            kinds: dict[str, dict[str, np.ndarray]] = {"per_image": {}, "pictures": {}}
+            for name, array in arrays.items():
+                kind, _, own_name = name.partition("/")
+                kinds[kind][own_name] = array
+        except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+            raise DataError(
+                f"{path} and its .npz cannot be read ({error}): delete both to measure them anew"
+            ) from error
+        return cls(numbers, **kinds)
 
 
 @dataclass(frozen=True)
@@ -60,22 +114,51 @@ class SeedResult:
         return {name: images.numpy() for name, images in rows.items()}
 
 
-def seed_report(result: SeedResult) -> dict[str, Any]:
-    """One seed's numbers; `per_image` holds what intervals are made of, a digit an image (see `packed`)."""
+def _write(path: Path, content: bytes) -> None:
+    temporary = path.with_suffix(f"{path.suffix}.{os.getpid()}.tmp")
+    temporary.write_bytes(content)
+    temporary.replace(path)
+
+
+def seed_report(result: SeedResult) -> SeedReport:
+    """What to keep of one seed."""
+    numbers = _numbers(result)
+    per_image = {name: values.numpy().astype(np.float32) for name, values in _per_image(result).items()}
+    per_image["private"] = result.leakage.strongest.scores.labels.numpy().astype(np.int32)
+    return SeedReport(numbers, per_image, result.pictures)
+
+
+def _per_image(result: SeedResult) -> dict[str, Tensor]:
+    """See `SeedReport`; [N] each."""
+    leakage = result.leakage
+    values = {"utility": leakage.utility_reading.scores.percents}
+    values |= {f"adversary/{name}": reading.scores.percents for name, reading in leakage.readings.items()}
+    if result.averaging is not None:
+        values |= {f"at_queries/{name_of(n)}": one.scores.percents for n, one in result.averaging.readings.items()}
+    values |= {f"audit/{column}": audit.reading.scores.percents for column, audit in result.audits.items()}
+    for n, reconstruction in result.reconstructions.items():
+        metrics = {**reconstruction.metrics.per_image, "read_rebuilt": reconstruction.read_rebuilt.percents}
+        values |= {f"reconstruction/{name_of(n)}/{name}": each for name, each in metrics.items()}
+    if result.inversion is not None:
+        values |= {f"inversion/{name}": each for name, each in result.inversion.metrics.per_image.items()}
+    return values
+
+
+def _numbers(result: SeedResult) -> dict[str, Any]:
     leakage, metrics = result.leakage, result.outcome.metrics
-    strongest = leakage.strongest.scores
-    above_floor = leakage.strongest_adversary >= leakage.label_floor
+    each = [reading.scores for reading in leakage.readings.values()]
     report: dict[str, Any] = {
         "utility": leakage.utility,
         "leakage": leakage.leakage,
         "delta": leakage.utility - leakage.leakage,
-        "delta_paper": leakage.utility - leakage.strongest_adversary,
+        "delta_paper": leakage.utility - leakage.paper_adversary,
         "label_floor": leakage.label_floor,
         "advantage": leakage.leakage - leakage.label_floor,
-        "balanced_leakage": strongest.balanced_accuracy,
-        "worst_class_leakage": max(strongest.by_class),
-        "leakage_by_class": strongest.by_class,
+        "balanced_leakage": max(scores.balanced_accuracy for scores in each),
+        "worst_class_leakage": max(max(scores.by_class) for scores in each),
+        "leakage_by_class": leakage.strongest.scores.by_class,
         "adversaries": leakage.adversaries,
+        "paper_adversary": leakage.paper_adversary_name,
         "feature_rms": leakage.feature_rms,
         "snr_db": metrics.snr_db,
         "num_samples": leakage.num_samples,
@@ -84,14 +167,6 @@ def seed_report(result: SeedResult) -> dict[str, Any]:
         "attack_seconds": metrics.attack_seconds,
         "cost": metrics.to_json()["cost"],
         "tags": result.outcome.tags,
-        "per_image": {
-            "utility": packed(leakage.utility_reading.scores.hits),
-            "leakage": packed(strongest.hits) if above_floor else None,
-            "audit": {
-                column: packed(audit.reading.scores.hits) if audit.leakage > audit.label_floor else None
-                for column, audit in result.audits.items()
-            },
-        },
     }
     if result.averaging is not None:
         by_n = result.averaging.leakage
@@ -122,95 +197,3 @@ def seed_report(result: SeedResult) -> dict[str, Any]:
     if result.guarantee is not None:
         report["differential_privacy"] = result.guarantee
     return report
-
-
-def packed(hits: Tensor) -> str:
-    """[N] shares of the draws that were read right -> one digit an image, the number of draws of `EVALUATION_DRAWS`."""
-    return "".join(str(round(EVALUATION_DRAWS * share)) for share in hits.tolist())
-
-
-def unpacked(digits: str) -> np.ndarray:
-    """What `packed` packed, in percent: float64 [N]."""
-    counts = np.frombuffer(digits.encode(), dtype=np.uint8).astype(np.float64) - ord("0")
-    return counts * (100 / EVALUATION_DRAWS)
-
-
-def summarise(by_seed: Mapping[int, dict[str, Any]], *, report_on: str, one_client: bool = False) -> dict[str, Any]:
-    """Means over seeds, intervals over images and seeds, and every seed's report without its values an image.
-
-    Args:
-        by_seed: reports of `evaluate_seed`.
-        one_client: whether all seeds attacked one trained client, rather than each its own.
-    """
-    seeds, by_seed = list(by_seed), list(by_seed.values())
-    utility = [unpacked(seed["per_image"]["utility"]) for seed in by_seed]
-    leakage = [_of_images(seed, seed["per_image"]["leakage"], seed["leakage"]) for seed in by_seed]
-    resampling = derive_seed(0, "bootstrap")
-    report: dict[str, Any] = {
-        "reported_on": report_on,
-        "num_samples": by_seed[0]["num_samples"],
-        "seeds": seeds,
-        "client": "the same trained client for every seed" if one_client else "trained afresh with each seed",
-        "mean": _means(by_seed, REPORTED),
-        "interval95": {
-            "utility": bootstrap_interval(utility, seed=resampling),
-            "leakage": bootstrap_interval(leakage, seed=resampling),
-            "delta": bootstrap_interval([u - a for u, a in zip(utility, leakage, strict=True)], seed=resampling),
-        },
-        "label_floor": by_seed[0]["label_floor"],
-        "cost": by_seed[0]["cost"],
-        "flags": sorted({flag for seed in by_seed for flag in seed["flags"]}),
-    }
-    if all("averaging" in seed for seed in by_seed):
-        for key in ("leakage_at_queries", "delta_at_queries"):
-            each = [seed["averaging"][key] for seed in by_seed]
-            report[key] = _means(each, each[0])
-        report["query_budget"] = [seed["averaging"]["query_budget"] for seed in by_seed]
-    if all("reconstruction" in seed for seed in by_seed):
-        report["reconstruction"] = _mean_reconstruction([seed["reconstruction"] for seed in by_seed])
-    if all("reconstruction_at_queries" in seed for seed in by_seed):
-        report["reconstruction_at_queries"] = {
-            n: _mean_reconstruction([seed["reconstruction_at_queries"][n] for seed in by_seed])
-            for n in by_seed[0]["reconstruction_at_queries"]
-        }
-    if all("inversion" in seed for seed in by_seed):
-        each = [seed["inversion"] for seed in by_seed]
-        report["inversion"] = {name: mean_of([one[name] for one in each]) for name in ("rebuilt", "mean_image")}
-        report["inversion"]["images"] = each[0]["images"]
-    if all("control" in seed for seed in by_seed):
-        each = [seed["control"] for seed in by_seed]
-        report["control"] = _means(each, each[0])
-    if all("audit" in seed for seed in by_seed):
-        report["audit"] = {column: _mean_audit(by_seed, column, resampling) for column in by_seed[0]["audit"]}
-    if "differential_privacy" in by_seed[0]:
-        report["differential_privacy"] = by_seed[0]["differential_privacy"]
-    report["by_seed"] = {
-        str(number): {key: value for key, value in seed.items() if key != "per_image"}
-        for number, seed in zip(seeds, by_seed, strict=True)
-    }
-    return report
-
-
-def _means(rows: Sequence[Mapping[str, Any]], names: Iterable[str]) -> dict[str, float]:
-    return {name: float(np.mean([row[name] for row in rows])) for name in names}
-
-
-def _of_images(seed: Mapping[str, Any], digits: str | None, floor: float) -> np.ndarray:
-    """Percent by image; a leakage that is the floor's is the same for every image."""
-    return unpacked(digits) if digits else np.full(seed["num_samples"], floor)
-
-
-def _mean_reconstruction(each: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    return {
-        **{name: mean_of([one[name] for one in each]) for name in ("rebuilt", "mean_image")},
-        **_means(each, ("read_rebuilt", "read_clean")),
-    }
-
-
-def _mean_audit(by_seed: Sequence[dict[str, Any]], column: str, resampling: int) -> dict[str, Any]:
-    each = [seed["audit"][column] for seed in by_seed]
-    images = [
-        _of_images(seed, seed["per_image"]["audit"][column], seed["audit"][column]["leakage"]) for seed in by_seed
-    ]
-    mean = _means(each, ("leakage", "label_floor", "advantage"))
-    return {**mean, "interval95": bootstrap_interval(images, seed=resampling), "classes": each[0]["classes"]}

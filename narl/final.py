@@ -10,7 +10,7 @@ from typing import Any
 
 from narl.config.trial import TrainConfig
 from narl.data.dataset import open_dataset
-from narl.evaluation import with_seed
+from narl.evaluation import leakage_doubts, with_seed
 from narl.export.bundle import write_bundle
 from narl.intervals import mean_interval, wilson_interval
 from narl.methods.catalogue import halves_of
@@ -81,6 +81,7 @@ def _report(outcomes: dict[int, TrialOutcome]) -> dict[str, Any]:
         by_seed[str(seed)] = {
             **m.to_json(),
             "tags": outcome.tags,
+            "doubts": list(leakage_doubts(outcome.leakage)),
             "utility_interval95": wilson_interval(m.utility, count),
             "leakage_interval95": wilson_interval(m.leakage, count),
         }

@@ -26,7 +26,7 @@ OBJECTIVES = {
     o.name: o
     for o in (
         Objective("delta", "maximize", "pp", "Δ (utility − leakage)"),
-        Objective("delta_paper", "maximize", "pp", "Δ without the label floor"),
+        Objective("delta_paper", "maximize", "pp", "Δ as in the paper"),
         Objective("utility", "maximize", "%", "utility accuracy"),
         Objective("leakage", "minimize", "%", "leakage accuracy"),
         Objective("client_gflops", "minimize", "GFLOPs", "client compute"),

@@ -108,9 +108,11 @@ class TrialMetrics:
         strongest_adversary: accuracy of the strongest adversary, unclamped.
         label_floor: what the utility label alone gives away about the private label.
         delta: `utility - leakage`.
-        delta_paper: `utility - strongest_adversary`, as the paper defines it.
+        delta_paper: utility minus the accuracy of the paper's adversary, `rest` (of the strongest, where that does not
+            attack), unclamped.
         feature_rms: root mean square of M1(x), noise excluded.
-        snr_db: 20 log10(feature_rms / sigma), infinite without noise (stored as None).
+        snr_db: of z: 20 log10 of the root mean square of M1(x) about its mean over images, over that of the noise;
+            infinite without noise (stored as None).
         cost: what the client pays.
         adversaries: accuracy of each adversary by name.
         train_seconds, attack_seconds: wall time.
@@ -197,8 +199,14 @@ class TrialRecord:
 
     @property
     def leakage_is_lower_bound(self) -> bool:
-        """True if an adversary was still improving, or still guessing, when its epochs ran out."""
+        """True if an adversary was still improving, or still guessing, when its epochs ran out: Δ is an upper bound."""
         return any(name != "utility" for name in self.tags.get("unconverged", "").split(",") if name)
+
+    def bound_sign(self, metric: str) -> str:
+        """What to write before a metric's value where adversaries had not converged: `≤`, `≥`, or nothing."""
+        if not self.leakage_is_lower_bound:
+            return ""
+        return {"delta": "≤", "leakage": "≥"}.get(re.split(r"[_(]", metric)[0], "")
 
     def to_json(self) -> dict[str, Any]:
         row = {f.name: getattr(self, f.name) for f in fields(self)}

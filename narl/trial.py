@@ -108,7 +108,8 @@ def attack_client(
     leakage = yield from mapped(attack(target), attack_progress)
     known = {1: leakage.strongest}
     steps = average(target, leakage.label_floor, config.attack.queries, known=known)
-    by_queries = (yield from mapped(steps, attack_progress)).leakage
+    averaging = yield from mapped(steps, attack_progress)
+    by_queries, unconverged = averaging.leakage, (*leakage.unconverged, *averaging.unconverged)
     seconds = time.monotonic() - started
     return TrialOutcome(
         metrics=_metrics(
@@ -127,7 +128,7 @@ def attack_client(
             "loader": dataset.loader_name,
             "torch_threads": str(torch.get_num_threads()),
             "reported_on": report_on,
-            **({"unconverged": ",".join(leakage.unconverged)} if leakage.unconverged else {}),
+            **({"unconverged": ",".join(unconverged)} if unconverged else {}),
         },
     )
 
@@ -160,30 +161,33 @@ def _train(
     )
     # Dropout and stochastic depth have no generator of their own.
     torch.manual_seed(derive_seed(point.seed, "dropout"))
-    curves: dict[str, list[float]] = {"train_task_loss": [], "train_leak_loss": []}
+    curves: dict[str, list[float]] = {"train_task_loss": []}
     epochs = train(
         method, loader, epochs=settings.epochs, num_utility_classes=len(dataset.utility_classes), device=device
     )
     for losses in epochs:
         curves["train_task_loss"].append(losses.task)
-        curves["train_leak_loss"].append(losses.leak)
-        yield Progress("train", losses.epoch, f"task loss {losses.task:.3f}, leakage loss {losses.leak:.3f}")
+        detail = f"task loss {losses.task:.3f}"
+        if losses.leak is not None:
+            curves.setdefault("train_leak_loss", []).append(losses.leak)
+            detail += f", leakage loss {losses.leak:.3f}"
+        yield Progress("train", losses.epoch, detail)
     return method.client, method.precision, curves
 
 
 def _metrics(
     leakage: Leakage, at_queries: dict[str, float], cost: ClientCost, sigma: float, attack_seconds: float
 ) -> TrialMetrics:
-    rms = leakage.feature_rms
+    std = leakage.feature_std
     return TrialMetrics(
         utility=leakage.utility,
         leakage=leakage.leakage,
         strongest_adversary=leakage.strongest_adversary,
         label_floor=leakage.label_floor,
         delta=leakage.utility - leakage.leakage,
-        delta_paper=leakage.utility - leakage.strongest_adversary,
-        feature_rms=rms,
-        snr_db=20 * math.log10(rms / sigma) if sigma > 0 and rms > 0 else None,
+        delta_paper=leakage.utility - leakage.paper_adversary,
+        feature_rms=leakage.feature_rms,
+        snr_db=20 * math.log10(std / sigma) if sigma > 0 and std > 0 else None,
         cost=cost,
         adversaries=leakage.adversaries,
         train_seconds=0.0,

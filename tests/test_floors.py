@@ -28,6 +28,7 @@ FLOORS = [
     ["tracking", "export"],
     ["search"],
     ["evaluation_report"],
+    ["evaluation_summary"],
     ["evaluation"],
     ["experiment", "final", "comparison"],
     ["cli"],

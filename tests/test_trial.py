@@ -47,8 +47,9 @@ def test_metrics_obey_their_definitions(outcome):
     m = outcome[0].metrics
     assert m.strongest_adversary == max(m.adversaries.values()) and set(m.adversaries) == {"rest", "mlp"}
     assert m.leakage == max(m.strongest_adversary, m.label_floor)
-    assert m.delta == m.utility - m.leakage and m.delta_paper == m.utility - m.strongest_adversary
-    assert m.snr_db == pytest.approx(20 * math.log10(m.feature_rms / 1.0))
+    assert m.delta == m.utility - m.leakage and m.delta_paper == m.utility - m.adversaries["rest"]
+    assert m.snr_db == pytest.approx(20 * math.log10(outcome[0].leakage.feature_std / 1.0))
+    assert outcome[0].leakage.feature_std <= m.feature_rms
     assert 19 < m.label_floor < 23  # ten nearly equal digits, of which the parity leaves five
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from narl.attacks.floor import label_floor
+from narl.attacks.persistence import read_persistently
 from narl.attacks.target import AttackEpoch, Reading, Target, strongest
 from narl.data.dataset import Dataset
 from narl.errors import DataError
@@ -33,16 +34,16 @@ class Audit:
 
 
 def audit(target: Target, column: str) -> Steps[AttackEpoch, None, Audit]:
-    """Read `column` with every configured adversary.
+    """Read `column` with every configured adversary, suspects twice (see `narl.attacks.persistence`).
 
     Raises:
         DataError: no such column, or one that no network can learn.
         DivergedTraining: an adversary's loss is not finite.
     """
     labels, classes = column_labels(target.dataset, column)
-    readings = yield from target.read_with_adversaries(labels, len(classes), prefix=f"{column}, ")
     reported = target.report_on
     floor = label_floor(target.labels("utility")[reported].numpy(), labels[reported].numpy())
+    readings = yield from read_persistently(target, labels, len(classes), floor=floor, prefix=f"{column}, ")
     return Audit(classes, strongest(readings), floor)
 
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from narl.attacks.features import root_mean_square
+from narl.attacks.features import scales_of
 from narl.attacks.floor import label_floor
 from narl.attacks.target import AttackEpoch, Reading, Target, strongest
 from narl.seeds import derive_seed
@@ -29,12 +29,14 @@ class Leakage:
         readings: what each adversary reads, by name.
         label_floor: see narl.attacks.floor, of the reported split.
         feature_rms: root mean square of M1(x) on the reported split.
+        feature_std: the same about the mean over images, value by value: what differs between images.
     """
 
     utility_reading: Reading
     readings: dict[str, Reading]
     label_floor: float
     feature_rms: float
+    feature_std: float
 
     @property
     def utility(self) -> float:
@@ -62,6 +64,17 @@ class Leakage:
     @property
     def strongest_adversary(self) -> float:
         return self.strongest.scores.accuracy
+
+    @property
+    def paper_adversary_name(self) -> str:
+        """The one whose accuracy the paper reports, `rest`; the strongest if that does not attack."""
+        rest = (name for name in self.readings if name in ("rest", "rest_0"))
+        return next(rest, max(self.adversaries, key=self.adversaries.__getitem__))
+
+    @property
+    def paper_adversary(self) -> float:
+        """Percent."""
+        return self.adversaries[self.paper_adversary_name]
 
     @property
     def leakage(self) -> float:
@@ -94,10 +107,12 @@ def attack(target: Target) -> Steps[AttackEpoch, None, Leakage]:
     network = target.halves.rest(num_outputs=outputs, seed=derive_seed(target.seed, "utility"))
     utility = yield from target.read("utility", network, target.labels("utility"))
     readings = yield from target.read_with_adversaries(target.labels("private"), len(dataset.private_classes))
+    feature_rms, feature_std = scales_of(target.features[target.report_on])
     utility_labels, private_labels = dataset.labels(target.report_on)
     return Leakage(
         utility_reading=utility,
         readings=readings,
         label_floor=label_floor(utility_labels.numpy(), private_labels.numpy()),
-        feature_rms=root_mean_square(target.features[target.report_on]),
+        feature_rms=feature_rms,
+        feature_std=feature_std,
     )

@@ -26,6 +26,11 @@ class Scores:
         return 100.0 * self.hits.double().mean().item()
 
     @property
+    def percents(self) -> Tensor:
+        """[N] float32, `hits` in percent."""
+        return 100 * self.hits
+
+    @property
     def by_class(self) -> list[float]:
         """Percent read right of each class that occurs, in the order of the classes."""
         hits = self.hits.double()

@@ -1,0 +1,56 @@
+"""Second attempts: an adversary that may have stopped too early is trained again, twice as long.
+
+Suspect is who was still improving when the epochs ran out, and who reads no more than the label floor, which takes no
+network at all. What is suspect after that is to be flagged.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator as Steps
+from collections.abc import Mapping
+from dataclasses import replace
+
+from torch import nn
+
+from narl.attacks.target import AttackEpoch, Labels, Reading, Target
+
+
+def read_persistently(
+    target: Target,
+    labels: Labels,
+    num_classes: int,
+    *,
+    floor: float,
+    noise: nn.Module | None = None,
+    prefix: str = "",
+    first: Mapping[str, Reading] | None = None,
+) -> Steps[AttackEpoch, None, dict[str, Reading]]:
+    """What each adversary reads of `labels`: `Target.read_with_adversaries`, suspects twice.
+
+    Args:
+        floor: percent, what the utility label alone gives away.
+        first: the first attempts, by the adversaries' names, if they were made already.
+
+    Raises:
+        DivergedTraining: an adversary's loss is not finite.
+    """
+    if first is None:
+        read = yield from target.read_with_adversaries(labels, num_classes, noise=noise, prefix=prefix)
+        first = {name.removeprefix(prefix): reading for name, reading in read.items()}
+    longer = {"max_epochs": 2 * target.settings.max_epochs, "patience": 2 * target.settings.patience}
+    readings = dict(first)
+    for name, reading in first.items():
+        if reading.converged and reading.scores.accuracy > floor:
+            continue
+        again = target.with_adversary(target.adversaries[name], **longer)
+        second = yield from again.read_with_adversaries(
+            labels, num_classes, noise=noise, prefix=f"{prefix}{name} again, "
+        )
+        readings[name] = _better(reading, *second.values())
+    return readings
+
+
+def _better(first: Reading, second: Reading) -> Reading:
+    """What reads more. Where the longer attempt stopped by itself, more epochs are not what the other lacked."""
+    best = max(first, second, key=lambda reading: reading.scores.accuracy)
+    return replace(best, converged=best.converged or second.converged)
