@@ -76,6 +76,15 @@ def non_negative_int(text: str) -> int:
     return 0 if text == "0" else positive_int(text)
 
 
+def add_lpips(parser: argparse.ArgumentParser) -> None:
+    """Where the backbone of one image metric comes from."""
+    parser.add_argument(
+        "--lpips",
+        metavar="FILE|download",
+        help="AlexNet's weights for LPIPS, as torchvision publishes them (default: if they are in torch's cache)",
+    )
+
+
 def add_search_choice(parser: argparse.ArgumentParser) -> None:
     """Which recorded search a question is about."""
     parser.add_argument("--name", help="name of the search (default: the one most recently written to)")

@@ -34,7 +34,8 @@ def run(args: argparse.Namespace) -> int:
         floor = f"label floor {m.label_floor:.2f} %"
         print(f"# Δ {m.delta:.2f} = utility {m.utility:.2f} % − leakage {m.leakage:.2f} % ({floor})")
         if record.leakage_is_lower_bound:
-            print(f"# Leakage is at least that: {record.tags['unconverged']} had not converged (attack.max_epochs).")
+            who = record.tags["unconverged"]
+            print(f"# Leakage is at least that, Δ at most: {who} had not converged (attack.max_epochs).")
         costs = f"{m.client_gflops:.4g} GFLOPs, {m.client_memory_mib:.4g} MiB, uplink {m.uplink_kib:.4g} KiB"
         print(f"# client {record.config.client}: {costs}")
         yaml.safe_dump(content, sys.stdout, sort_keys=False, allow_unicode=True)

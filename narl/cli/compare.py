@@ -11,8 +11,15 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from narl.cli.arguments import names_among, names_in, positive_int, positive_number, query_counts
-from narl.cli.rebuilt_table import print_rebuilt
+from narl.cli.arguments import add_lpips, names_among, names_in, positive_int, positive_number, query_counts
+from narl.cli.evaluation_tables import (
+    RebuiltRow,
+    as_range,
+    control_rows,
+    print_rebuilt,
+    rebuilt_rows,
+    recording_console,
+)
 from narl.errors import ConfigError
 
 
@@ -37,11 +44,12 @@ def register(subparsers) -> None:
     parser.add_argument(
         "--attacks",
         default="leakage,averaging",
-        help="some of leakage,averaging,reconstruction,inversion (default: leakage,averaging)",
+        help="some of leakage,averaging,reconstruction,inversion,control (default: leakage,averaging)",
     )
     parser.add_argument(
         "--queries", type=query_counts, metavar="N,N,…", help="answers averaged (default: 1,4,16,64,256,inf)"
     )
+    add_lpips(parser)
     parser.add_argument("--seeds", type=positive_int, default=3, help="how many seeds (default: 3)")
     parser.add_argument("--out", type=Path, default=Path("comparison"), help="folder to write (default: comparison)")
     parser.set_defaults(run=run)
@@ -52,6 +60,7 @@ def run(args: argparse.Namespace) -> int:
 
     from narl import __version__
     from narl.attacks.averaging import QUERIES
+    from narl.attacks.image_metrics import provide_lpips_weights
     from narl.cli.progress import seed_progress
     from narl.comparison import compare, pictures_of, rows_of
     from narl.config.methods import METHODS
@@ -65,6 +74,13 @@ def run(args: argparse.Namespace) -> int:
     rows = rows_of(setting, METHODS if args.methods == "all" else names_among(args.methods, "method", METHODS))
     for row in rows:  # refused before the images are opened
         halves_of(row.config.trial.to_record(), setting.pipeline.image.size)
+    if args.lpips:
+        provide_lpips_weights(args.lpips)
+    try:
+        (args.out / "seeds").mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(f"{args.out} cannot be written to: {error.strerror}") from error
+    total = len(rows) * args.seeds
     with seed_progress() as show:
         dataset = open_dataset(setting.pipeline, splits=("train", "validation", "test"))
         reports = compare(
@@ -75,11 +91,13 @@ def run(args: argparse.Namespace) -> int:
             queries=args.queries or QUERIES,
             num_seeds=args.seeds,
             bounds_folder=cache_root() / "bounds" / __version__,
-            on_progress=lambda row, seed, step: show(f"{row.name}, {seed}", step),
+            on_progress=lambda row, seed, step: show(
+                seed, step, f"{rows.index(row) + 1 + seed * len(rows)}/{total} {row.name}, "
+            ),
         )
     report_path = args.out / "comparison.json"
     report_path.write_text(json.dumps(reports, indent=1, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8")
-    print_comparison(rows, reports)
+    (args.out / "table.txt").write_text(print_comparison(rows, reports), encoding="utf-8")
     averaged = {name: report for name, report in reports.items() if "leakage_at_queries" in report}
     if averaged:
         from narl.tracking.evaluation_figure import averaging_png
@@ -94,7 +112,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _setting(args: argparse.Namespace):
-    from narl.comparison import IMAGE_SIGMA, LARGE_IMAGE_SIGMA, Setting
+    from narl.comparison import Setting, published_image_sigma
     from narl.config.load import build
     from narl.config.pipeline import load_pipeline
     from narl.config.trial import Attack, Training
@@ -105,7 +123,6 @@ def _setting(args: argparse.Namespace):
         raise ConfigError(
             f"--deepobfuscator-client must be ARCH/SPLIT, say vgg16_bn/4; got {args.deepobfuscator_client!r}"
         )
-    default_sigma = IMAGE_SIGMA if pipeline.image.size <= 64 else LARGE_IMAGE_SIGMA
     attack = {
         "max_epochs": args.attack_epochs,
         "min_epochs": min(6, args.attack_epochs),
@@ -118,47 +135,34 @@ def _setting(args: argparse.Namespace):
         splits=tuple(dict.fromkeys(args.split or (3, 4))),
         sigma=args.sigma,
         lambda_=args.lambda_,
-        image_sigma=args.image_sigma or default_sigma,
+        image_sigma=args.image_sigma or published_image_sigma(pipeline.image.size),
         deepobfuscator_client=(arch, int(split)),
         training=build(Training, {"epochs": args.epochs, "batch_size": args.batch_size}, "--epochs, --batch-size"),
         attack=build(Attack, attack, "--attack-epochs, --adversaries"),
     )
 
 
-def print_comparison(rows, reports: dict) -> None:
-    """Table 1: measured means with 95 % intervals of Δ, and the published numbers beside them."""
-    from rich.console import Console
+def print_comparison(rows, reports: dict) -> str:
+    """Table 1: measured means with 95 % intervals of Δ, and the published numbers beside them; what was printed."""
     from rich.table import Table
 
     table = Table(box=None, header_style="bold", padding=(0, 1))
-    columns = (
-        "row",
-        "Δ",
-        "95 %",
-        "utility",
-        "leakage",
-        "Δ unclamped",
-        "at 16",
-        "GFLOPs",
-        "MiB",
-        "paper Δ",
-        "util.",
-        "leak.",
-    )
-    for column in columns:
+    averaged = list(next(iter(reports.values())).get("delta_at_queries", {}))[1:]
+    published = ("paper Δ", "util.", "leak.") if any(row.published for row in rows) else ()
+    at = [f"Δ at {n}" for n in averaged]
+    for column in ("row", "Δ", "95 %", "utility", "leakage", "Δ as in paper", *at, "GFLOPs", "MiB", *published):
         table.add_column(column, justify="left" if column == "row" else "right", no_wrap=True)
     for row in rows:
         report, paper = reports[row.name], row.published
-        mean, (low, high) = report["mean"], report["interval95"]["delta"]
-        at_16 = report.get("delta_at_queries", {}).get("16")
+        mean = report["mean"]
         table.add_row(
             row.name + (" *" if report["flags"] else ""),
             f"{mean['delta']:.1f}",
-            f"[{low:.1f}, {high:.1f}]",
+            as_range(report["interval95"]["delta"], 1),
             f"{mean['utility']:.1f}",
             f"{mean['leakage']:.1f}",
             f"{mean['delta_paper']:.1f}",
-            "" if at_16 is None else f"{at_16:.1f}",
+            *(f"{report['delta_at_queries'][n]:.1f}" for n in averaged),
             f"{report['cost']['client_gflops']:.3g}",
             f"{report['cost']['client_memory_mib']:.3g}",
             *(
@@ -167,12 +171,13 @@ def print_comparison(rows, reports: dict) -> None:
                 else ()
             ),
         )
-    console = Console(width=max(120, Console().width))
+    console = recording_console()
     console.print(table)
     first = next(iter(reports.values()))
     console.print(
         f"test split, {first['num_samples']} images, seeds {', '.join(map(str, first['seeds']))}; label floor "
-        f"{first['label_floor']:.2f} %; Δ and accuracies in percent; at 16: Δ against the mean of 16 answers",
+        f"{first['label_floor']:.2f} %; Δ and accuracies in percent"
+        + ("; Δ at n: against who averages n answers" if averaged else ""),
         highlight=False,
     )
     rebuilt = list(_rebuilt_rows(rows, reports))
@@ -181,6 +186,7 @@ def print_comparison(rows, reports: dict) -> None:
     for row in rows:
         for flag in reports[row.name]["flags"]:
             console.print(f"* {row.name}: {flag}", highlight=False, markup=False)
+    return console.export_text()
 
 
 def _rebuilt_rows(rows, reports: dict):
@@ -188,15 +194,7 @@ def _rebuilt_rows(rows, reports: dict):
     from dataclasses import asdict
 
     for row in rows:
-        report = reports[row.name]
-        if reconstruction := report.get("reconstruction"):
-            yield row.name, reconstruction["rebuilt"], reconstruction["read_rebuilt"]
-        if inversion := report.get("inversion"):
-            yield f"{row.name}, inversion, first {inversion['images']}", inversion["rebuilt"], None
-        if "reconstruction" in report and row.published_images:
-            yield f"{row.name}, paper", asdict(row.published_images), None
-    if inversion := report.get("inversion"):
-        yield f"mean image, first {inversion['images']}", inversion["mean_image"], None
-    if reconstruction := report.get("reconstruction"):
-        yield "mean image", reconstruction["mean_image"], None
-        yield "clean images", {}, reconstruction["read_clean"]
+        yield from rebuilt_rows(row.name, reports[row.name])
+        if "reconstruction" in reports[row.name] and row.published_images:
+            yield RebuiltRow(f"{row.name}, paper", asdict(row.published_images))
+    yield from control_rows(reports[rows[0].name])

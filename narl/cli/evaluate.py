@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import argparse
 import re
+import sys
 from pathlib import Path
 
-from narl.cli.arguments import names_among, names_in, positive_int, query_counts
-from narl.cli.rebuilt_table import print_rebuilt
-from narl.errors import ConfigError
+from narl.cli.arguments import add_lpips, names_among, names_in, positive_int, query_counts
+from narl.cli.evaluation_tables import as_range, control_rows, print_rebuilt, rebuilt_rows, recording_console
+from narl.errors import ConfigError, NarlError
 
 
 def register(subparsers) -> None:
@@ -24,6 +25,8 @@ def register(subparsers) -> None:
     parser.add_argument(
         "--queries", type=query_counts, metavar="N,N,…", help="answers averaged (default: 1,4,16,64,256,inf)"
     )
+    parser.add_argument("--adversaries", default="rest,mlp,conv", help="kinds (default: all three, rest,mlp,conv)")
+    add_lpips(parser)
     parser.add_argument("--seeds", type=positive_int, default=3, help="how many seeds (default: 3)")
     parser.add_argument("--out", type=Path, help="folder to write (default: evaluations/…)")
     parser.add_argument("--runs", type=Path, help="folder of searches (default: $NARL_RUNS or narl-runs)")
@@ -32,12 +35,16 @@ def register(subparsers) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
+    from narl.config.load import build
+    from narl.config.trial import Attack
     from narl.evaluation import ATTACKS
 
     attacks = names_among(args.attacks, "attack", ATTACKS) if args.attacks is not None else ATTACKS
     config, client, name = _subject(args)
+    attack = config.attack.model_dump() | {"adversaries": names_in(args.adversaries)}
+    config = config.model_copy(update={"attack": build(Attack, attack, "--adversaries")})
     if args.audit is not None:
-        config = config.model_copy(update={"audit": names_in(args.audit)})
+        config = config.model_copy(update={"audit": _audited_columns(args.audit, config.pipeline)})
     out = args.out or Path("evaluations") / name
 
     from narl.export.bundle import refuse_occupied
@@ -45,15 +52,18 @@ def run(args: argparse.Namespace) -> int:
     refuse_occupied(out)
 
     from narl.attacks.averaging import QUERIES
+    from narl.attacks.image_metrics import provide_lpips_weights
     from narl.cli.progress import seed_progress
     from narl.data.dataset import open_dataset
     from narl.evaluation import evaluate_seed, with_seed
-    from narl.evaluation_report import summarise
+    from narl.evaluation_summary import summarise
     from narl.methods.catalogue import halves_of
-    from narl.tracking.evaluation_run import log_evaluation, write_evaluation
+    from narl.tracking.evaluation_run import TABLE, log_evaluation, write_evaluation
 
     halves_of(config.trial.to_record(), config.pipeline.image.size)  # refused before the images are opened
-    by_seed, readers, pictures = {}, {}, []
+    if args.lpips:
+        provide_lpips_weights(args.lpips)
+    by_seed, readers = {}, {}
     with seed_progress() as show:
         dataset = open_dataset(config.pipeline, splits=tuple(dict.fromkeys(("train", "validation", args.split))))
         for seed in range(config.trial.seed, config.trial.seed + args.seeds):
@@ -65,16 +75,29 @@ def run(args: argparse.Namespace) -> int:
                 report_on=args.split,
                 client=client,
                 readers=readers,
-                on_pictures=pictures.append,
                 on_progress=lambda step, seed=seed: show(seed, step),
             )
     report = summarise(by_seed, report_on=args.split, one_client=client is not None)
-    write_evaluation(out, config, report, pictures[0] if pictures else None)
-    print_evaluation(name, report)
+    table = print_evaluation(name, report)  # first, lest a full disk lose it
+    write_evaluation(out, config, report, by_seed[config.trial.seed].pictures)
+    (out / TABLE).write_text(table, encoding="utf-8")
     print(f"wrote {out}/")
     if not args.no_mlflow:
-        print(f"MLflow: {log_evaluation(out, name, config, report)}")
+        try:
+            print(f"MLflow: {log_evaluation(out, name, config, report)}")
+        except NarlError as error:
+            print(f"narl: not recorded in MLflow, the files are all there: {error}", file=sys.stderr)
     return 0
+
+
+def _audited_columns(text: str, pipeline) -> tuple[str, ...]:
+    columns = names_in(text)
+    if not columns:
+        raise ConfigError("--audit names no column")
+    for label in ("utility", "private"):
+        if (name := getattr(pipeline, label).name) in columns:
+            raise ConfigError(f"--audit: {name!r} is the {label} label, which is attacked or shown anyway")
+    return columns
 
 
 def _subject(args: argparse.Namespace):
@@ -123,12 +146,11 @@ def _config_of(runs: Path | None, search: str, trial: int):
     return train_config(folder, records[trial])
 
 
-def print_evaluation(name: str, report: dict) -> None:
-    """Means with 95 % intervals, leakage by number of queries, and every reason for doubt."""
-    from rich.console import Console
+def print_evaluation(name: str, report: dict) -> str:
+    """Means with 95 % intervals, leakage by number of queries, and every reason for doubt; what was printed."""
     from rich.table import Table
 
-    console = Console()
+    console = recording_console()
     mean, interval = report["mean"], report["interval95"]
     table = Table(box=None, header_style="bold", padding=(0, 1))
     for column in ("", "mean", "95 %"):
@@ -142,13 +164,13 @@ def print_evaluation(name: str, report: dict) -> None:
         "leakage above the label floor, points": "advantage",
     }
     for label, key in rows.items():
-        bounds = f"[{interval[key][0]:.2f}, {interval[key][1]:.2f}]" if key in interval else ""
-        table.add_row(label, f"{mean[key]:.2f}", bounds)
+        table.add_row(label, f"{mean[key]:.2f}", as_range(interval[key]))
     console.print(table)
     if "leakage_at_queries" in report:
         queries = _by_queries("answers averaged", report["leakage_at_queries"])
         for label, key in (("leakage, %", "leakage_at_queries"), ("Δ, points", "delta_at_queries")):
             queries.add_row(label, *(f"{value:.2f}" for value in report[key].values()))
+            queries.add_row("  95 %", *map(as_range, interval[key].values()))
         console.print(queries)
         budgets = ", ".join(report["query_budget"])
         console.print(f"query budget (leakage within 5 points of one answer), by seed: {budgets}", highlight=False)
@@ -156,7 +178,9 @@ def print_evaluation(name: str, report: dict) -> None:
         queries = _by_queries("rebuilt from the mean of", report["reconstruction_at_queries"])
         each = report["reconstruction_at_queries"].values()
         queries.add_row("SSIM", *(f"{one['rebuilt']['ssim']:.3f}" for one in each))
+        queries.add_row("  95 %", *(as_range(one["interval95"]["ssim"], 3) for one in each))
         queries.add_row("read by a network for clean images, %", *(f"{one['read_rebuilt']:.2f}" for one in each))
+        queries.add_row("  95 %", *(as_range(one["interval95"]["read_rebuilt"]) for one in each))
         console.print(queries)
     if "audit" in report:
         console.print(_audited(report["audit"]))
@@ -173,21 +197,10 @@ def print_evaluation(name: str, report: dict) -> None:
             f"δ = {private['delta']:g}: ε by number of answers {stated}",
             highlight=False,
         )
-    rebuilt = []
-    if reconstruction := report.get("reconstruction"):
-        rebuilt += [
-            ("decoder", reconstruction["rebuilt"], reconstruction["read_rebuilt"]),
-            ("mean image", reconstruction["mean_image"], None),
-            ("clean images", {}, reconstruction["read_clean"]),
-        ]
-    if inversion := report.get("inversion"):
-        first = f"first {inversion['images']}"
-        rebuilt += [
-            (f"inversion, {first}", inversion["rebuilt"], None),
-            (f"mean image, {first}", inversion["mean_image"], None),
-        ]
-    if rebuilt:
+    if rebuilt := [*rebuilt_rows("decoder", report), *control_rows(report)]:
         print_rebuilt(console, rebuilt)
+    if report["snr_db"] is not None:
+        console.print(f"signal-to-noise ratio of what is sent: {report['snr_db']:.1f} dB", highlight=False)
     lines = [
         f"{name}: {report['reported_on']} split, {report['num_samples']} images, seeds "
         f"{', '.join(map(str, report['seeds']))}, {report['client']}; label floor {report['label_floor']:.2f} %",
@@ -195,6 +208,7 @@ def print_evaluation(name: str, report: dict) -> None:
     ]
     for line in lines:
         console.print(line, highlight=False, markup=False)
+    return console.export_text()
 
 
 def _by_queries(head: str, queries):
@@ -217,7 +231,6 @@ def _audited(columns: dict):
     for head in ("classes", "leakage, %", "95 %", "floor, %", "above it"):
         table.add_column(head, justify="right")
     for name, column in columns.items():
-        low, high = column["interval95"]
-        percents = (f"{column['leakage']:.2f}", f"[{low:.2f}, {high:.2f}]", f"{column['label_floor']:.2f}")
+        percents = (f"{column['leakage']:.2f}", as_range(column["interval95"]), f"{column['label_floor']:.2f}")
         table.add_row(name, str(column["classes"]), *percents, f"{column['advantage']:.2f}")
     return table

@@ -47,6 +47,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         # The reader of our output left; there is nobody to tell.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except OSError as error:  # after BrokenPipeError, which is one
+        if error.filename is None:
+            raise
+        print(f"narl: {error.filename}: {error.strerror}", file=sys.stderr)
+        return 2
     except KeyboardInterrupt:
         print("narl: interrupted; what had finished is kept", file=sys.stderr)
         return 130

@@ -147,6 +147,8 @@ def _cell(key: str, row: dict[str, Any]) -> str:
         above = [] if row["method"] == "narl" else [row["method"]]
         return "\n".join([*above, client, *row.get("settings", "").split()])
     if key in ("utility", "leakage") or key.startswith("delta"):
-        bound = "≥" if key == "leakage" and row["leakage_is_lower_bound"] else ""
+        bound = ""
+        if row["delta_is_upper_bound"]:
+            bound = {"utility": "", "leakage": "≥"}.get(key, "≤")
         return f"{bound}{row[key]:.2f}"
     return f"{row[key]:.2g}" if key in ("sigma", "lambda") else f"{row[key]:.3g}"

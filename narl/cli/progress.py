@@ -24,8 +24,8 @@ def seed_progress(what: str = "") -> Iterator[Callable]:
     before = f"{what}, " if what else ""
     with console.status(f"{before}opening the images") as status:
 
-        def show(seed, step) -> None:
-            text = f"{before}seed {seed}, {step.phase} epoch {step.epoch + 1}: {step.detail}"
+        def show(seed, step, where: str = "") -> None:
+            text = f"{before}{where}seed {seed}, {step.phase} epoch {step.epoch + 1}: {step.detail}"
             if console.is_terminal:
                 status.update(text)
             else:

@@ -119,9 +119,9 @@ class SearchView:
                 str(tried[c.client]),
                 f"{m.client_gflops:.4f}",
                 f"{m.client_memory_mib:.2f}",
-                f"{m.delta:.2f}",
+                f"{r.bound_sign('delta')}{m.delta:.2f}",
                 f"{m.utility:.2f}",
-                f"{'≥' if r.leakage_is_lower_bound else ''}{m.leakage:.2f}",
+                f"{r.bound_sign('leakage')}{m.leakage:.2f}",
                 f"{c.sigma:.2f}",
                 f"{c.lambda_:.2g}",
                 style="bold green" if star else "",
@@ -186,6 +186,7 @@ def _line(record: TrialRecord, count: int, total: int) -> str:
         return f"{head}failed, {record.error}"
     m = record.metrics
     return (
-        f"{head}Δ {m.delta:.2f} = {m.utility:.2f} − {m.leakage:.2f} "
+        f"{head}Δ {record.bound_sign('delta')}{m.delta:.2f} = {m.utility:.2f} − "
+        f"{record.bound_sign('leakage')}{m.leakage:.2f} "
         f"({m.client_gflops:.4f} GFLOPs, {m.client_memory_mib:.2f} MiB, {record.finished_at - record.started_at:.0f} s)"
     )

@@ -77,6 +77,9 @@ def print_report(report: dict) -> None:
             markup=False,
         )
     console.print(f"test split, {report['num_samples']} images, strongest of the adversaries", highlight=False)
+    for seed, m in report["by_seed"].items():
+        for doubt in m["doubts"]:
+            console.print(f"doubt, seed {seed}: {doubt}", highlight=False, markup=False)
 
 
 def _interval(bounds) -> str:

@@ -14,10 +14,10 @@ FEW = 3
 
 
 def averaging_png(reports: Mapping[str, Mapping[str, Any]], title: str, path: Path | str) -> None:
-    """One line of leakage a report, by name, and its utility as a dotted level if there are few.
+    """One line of leakage a report, by name, in its 95 % intervals, and utility as a dotted level if there are few.
 
     Args:
-        reports: of `narl.evaluation_report.summarise`, each with the averaging attack.
+        reports: of `narl.evaluation_summary.summarise`, each with the averaging attack.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -29,8 +29,8 @@ def averaging_png(reports: Mapping[str, Mapping[str, Any]], title: str, path: Pa
         colour, marker = PALETTE[number % len(PALETTE)], MARKERS[number // len(PALETTE) % len(MARKERS)]
         by_n = report["leakage_at_queries"]
         places = range(len(by_n))
-        for seed in report["by_seed"].values():
-            axes.plot(places, seed["averaging"]["leakage_at_queries"].values(), color=colour, alpha=0.3, linewidth=1)
+        low, high = zip(*report["interval95"]["leakage_at_queries"].values(), strict=True)
+        axes.fill_between(places, low, high, color=colour, alpha=0.15, linewidth=0)
         axes.plot(places, by_n.values(), marker=marker, color=colour, label=name)
         if len(reports) <= FEW:
             axes.axhline(report["mean"]["utility"], color=colour, linestyle=":", linewidth=1.2)

@@ -20,7 +20,8 @@ from narl.tracking.mirror import connected, flat
 from narl.tracking.reconstruction_figure import reconstructions_png
 
 EXPERIMENT = "narl/evaluations"
-REPORT, CONFIG, FIGURE, PICTURES = "report.json", "config.yaml", "averaging.png", "reconstructions.png"
+REPORT, CONFIG, TABLE = "report.json", "config.yaml", "table.txt"
+FIGURE, PICTURES = "averaging.png", "reconstructions.png"
 
 
 def write_evaluation(
@@ -50,11 +51,19 @@ def log_evaluation(folder: Path, name: str, config: TrainConfig, report: dict[st
         found = client.get_experiment_by_name(EXPERIMENT)
         experiment = found.experiment_id if found else client.create_experiment(EXPERIMENT)
         tags = {"mlflow.source.name": "narl", "narl.report_hash": stable_hash(report)}
+        if report["flags"]:
+            tags["narl.doubts"] = "; ".join(report["flags"])
         run = client.create_run(experiment, run_name=name, tags=tags).info.run_id
         trial = config.model_dump(mode="json", by_alias=True)["trial"]
         metrics = dict(report["mean"])
-        for n, value in report.get("leakage_at_queries", {}).items():
-            metrics[f"leakage_at_{'infinite' if n == '∞' else n}_queries"] = value
+        for name in report["mean"]:
+            metrics[f"{name}_low95"], metrics[f"{name}_high95"] = report["interval95"][name]
+        metrics["label_floor"] = report["label_floor"]
+        if report["snr_db"] is not None:
+            metrics["snr_db"] = report["snr_db"]
+        for kind in ("leakage", "delta"):
+            for n, value in report.get(f"{kind}_at_queries", {}).items():
+                metrics[f"{kind}_at_{'infinite' if n == '∞' else n}_queries"] = value
         for column, audited in report.get("audit", {}).items():
             metrics[f"audit_{re.sub(r'[^A-Za-z0-9_.-]', '_', column)}"] = audited["leakage"]
         if "control" in report:
@@ -63,13 +72,15 @@ def log_evaluation(folder: Path, name: str, config: TrainConfig, report: dict[st
             for key, value in report.get(attack, {}).get("rebuilt", {}).items():
                 if isinstance(value, float):
                     metrics[f"{attack}_{key}"] = value
+        if "reconstruction" in report:
+            metrics["reconstruction_read"] = report["reconstruction"]["read_rebuilt"]
         now = int(1000 * time.time())
         client.log_batch(
             run,
             metrics=[Metric(key, value, now, 0) for key, value in metrics.items()],
             params=[Param(key, value) for key, value in flat(trial)],
         )
-        for file in (REPORT, CONFIG, FIGURE, PICTURES):
+        for file in (REPORT, CONFIG, TABLE, FIGURE, PICTURES):
             if (folder / file).exists():
                 client.log_artifact(run, str(folder / file))
         client.set_terminated(run, "FINISHED")

@@ -57,7 +57,7 @@ def front_table(records: Sequence[TrialRecord], objectives: Sequence[str]) -> li
                 "delta": round(m.delta, 2),
                 "utility": round(m.utility, 2),
                 "leakage": round(m.leakage, 2),
-                "leakage_is_lower_bound": record.leakage_is_lower_bound,
+                "delta_is_upper_bound": record.leakage_is_lower_bound,
                 "label_floor": round(m.label_floor, 2),
                 **{f"delta_at_queries({n})": round(m.utility - value, 2) for n, value in m.leakage_at_queries.items()},
                 "client_gflops": m.client_gflops,
@@ -229,6 +229,8 @@ def _view(records: Sequence[TrialRecord], objectives: Sequence[str]) -> _View:
     series = dict.fromkeys(_series(r, several_methods) for r in sorted(complete, key=lambda r: r.trial_id))
     front = front_of(records, objectives)
     counts = f"{len(complete)} finished trials, {len(front)} on the front of {', '.join(objectives)}"
+    if doubtful := sum(record.leakage_is_lower_bound for record in complete):
+        counts += f"; Δ of {doubtful} is an upper bound (≤): an adversary had not converged"
     return _View(
         complete=complete,
         front=front,
@@ -253,7 +255,8 @@ def _hover(record: TrialRecord, on_front: bool) -> str:
         (
             f"<b>trial {record.trial_id}: {client}</b>{' (front)' if on_front else ''}",
             ", ".join(f"{name} {value:.4g}" for name, value in numbers.items()),
-            f"Δ {m.delta:.2f} pp = utility {m.utility:.2f} % − leakage {m.leakage:.2f} %",
+            f"Δ {record.bound_sign('delta')}{m.delta:.2f} pp = utility {m.utility:.2f} % − leakage "
+            f"{record.bound_sign('leakage')}{m.leakage:.2f} %",
             f"label floor {m.label_floor:.2f} %",
             f"{m.client_gflops:.4g} GFLOPs, {m.client_memory_mib:.4g} MiB",
             f"uplink {m.uplink_kib:.4g} KiB, peak activations {m.peak_activation_mib:.4g} MiB",
@@ -326,7 +329,9 @@ def _label_front(axes: Axes, view: _View, cost: str) -> None:
         best.setdefault(record.config.client, record)
     for name, record in best.items():
         point = (getattr(record.metrics, cost), record.metrics.delta)
-        text = axes.annotate(name, point, xytext=(0, 0), textcoords="offset points")
+        text = axes.annotate(
+            f"{record.bound_sign('delta')} {name}".strip(), point, xytext=(0, 0), textcoords="offset points"
+        )
         text.set(fontsize=9.5, color="#222222", zorder=5, path_effects=[withStroke(linewidth=2.5, foreground="white")])
         for obstacles, (offset, ha, va) in [(o, place) for o in (taken + lines, taken) for place in _PLACES]:
             text.set(position=offset, ha=ha, va=va)

@@ -57,7 +57,9 @@ def heatmap_png(records: Sequence[TrialRecord], title: str, path: Path | str) ->
         axes.set_title(client, fontsize=11)
     for axes in panels[-1]:
         axes.set_xlabel("σ", fontsize=10)
-    figure.suptitle(f"{title}: {len(complete)} trials, dark is better", fontsize=12)
+    doubtful = sum(record.leakage_is_lower_bound for record in complete)
+    bound = f"; in {doubtful} an adversary had not converged: leakage ≥, Δ ≤" if doubtful else ""
+    figure.suptitle(f"{title}: {len(complete)} trials, dark is better{bound}", fontsize=12)
     figure.savefig(path, format="png")
 
 

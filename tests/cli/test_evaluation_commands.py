@@ -64,12 +64,18 @@ def there(folder, monkeypatch):
 
 def test_an_evaluation_writes_report_configuration_and_figures(folder):
     out = folder / "out"
-    assert {p.name for p in out.iterdir()} == {"report.json", "config.yaml", "averaging.png", "reconstructions.png"}
+    figures = {"averaging.png", "reconstructions.png"}
+    assert {p.name for p in out.iterdir()} == {"report.json", "config.yaml", "table.txt"} | figures
+    assert "leakage above the label floor" in (out / "table.txt").read_text()
     report = json.loads((out / "report.json").read_text())
     assert report["seeds"] == [0, 1] and report["reported_on"] == "test" and report["num_samples"] == 60
     assert list(report["leakage_at_queries"]) == ["1", "16"] == list(report["reconstruction_at_queries"])
     audited = report["audit"]["class"]
     assert audited["leakage"] >= audited["label_floor"] and audited["interval95"][0] <= audited["leakage"]
+    rebuilt = report["reconstruction_at_queries"]["16"]
+    for name in ("mse", "ssim", "psnr"):
+        low, high = rebuilt["interval95"][name]
+        assert low <= rebuilt["rebuilt"][name] <= high
     assert report["control"]["accuracy"] <= report["control"]["limit"]
     private = report["differential_privacy"]["epsilon_at_queries"]
     assert 0 < private["1"] < private["16"]
@@ -84,9 +90,10 @@ def test_an_evaluation_is_a_run_of_mlflow(folder):
     assert run.info.status == "FINISHED"
     for name in ("delta", "utility", "leakage"):
         assert run.data.metrics[name] == pytest.approx(report["mean"][name])
+    assert run.data.metrics["delta_low95"] == pytest.approx(report["interval95"]["delta"][0])
     assert run.data.metrics["audit_class"] == pytest.approx(report["audit"]["class"]["leakage"])
     assert run.data.metrics["leakage_at_16_queries"] == pytest.approx(report["leakage_at_queries"]["16"])
-    assert {f.path for f in client.list_artifacts(run.info.run_id)} >= {"report.json", "averaging.png"}
+    assert {f.path for f in client.list_artifacts(run.info.run_id)} >= {"report.json", "table.txt", "averaging.png"}
 
 
 def test_a_trial_can_be_named_by_search_or_by_its_mlflow_run(folder, capsys):
@@ -107,6 +114,13 @@ def test_a_trial_can_be_named_by_search_or_by_its_mlflow_run(folder, capsys):
         reports.append(json.loads((folder / f"trial{number}" / "report.json").read_text())["mean"])
     assert reports[0] == reports[1]
     assert "tiny-0" in capsys.readouterr().out
+
+
+def test_a_report_survives_an_mlflow_that_is_down(folder, capsys, monkeypatch):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
+    assert main(["evaluate", "config.yaml", "--attacks", "leakage", "--seeds", "1", "--out", "alone"]) == 0
+    assert "not recorded in MLflow" in capsys.readouterr().err
+    assert (folder / "alone" / "report.json").exists()
 
 
 COMPARE = ["compare", "--pipeline", "pipeline.yaml", "--arch", "mobilenet_v3_small", "--split", "2", "--seeds", "1"]
@@ -133,12 +147,17 @@ def test_a_comparison_prints_both_tables_and_goes_on(folder, capsys):
         (["evaluate", "config.yaml", "--attacks", "leakge"], "did you mean 'leakage'"),
         (["evaluate", "config.yaml", "--audit", "clas", "--out", "new"], "did you mean 'class'"),
         (["evaluate", "config.yaml", "--out", "out"], "out"),
+        (["evaluate", "config.yaml", "--audit", "", "--out", "new"], "names no column"),
+        (["evaluate", "config.yaml", "--audit", "digit", "--out", "new"], "private label"),
+        (["evaluate", "config.yaml", "--adversaries", "mpl", "--out", "new"], "mpl"),
+        (["evaluate", "config.yaml", "--lpips", "absent.pth", "--out", "new"], "absent.pth"),
         (["evaluate", "nonsense"], "no trial"),
         (["evaluate", "0" * 32], "0" * 32),
         (["evaluate", "none/3"], "none"),
         (["compare", "--pipeline", "pipeline.yaml", "--methods", "nrl"], "did you mean 'narl'"),
         (["compare", "--pipeline", "pipeline.yaml", "--deepobfuscator-client", "vgg16_bn"], "ARCH/SPLIT"),
         (["compare", "--pipeline", "absent.yaml"], "absent.yaml"),
+        (["compare", "--pipeline", "pipeline.yaml", "--methods", "narl", "--out", "config.yaml"], "cannot be written"),
     ],
 )
 def test_bad_input_is_one_line_and_exit_code_2(folder, arguments, message, capsys):

@@ -93,7 +93,8 @@ def test_without_a_terminal_it_prints_plain_lines(searched, records):
     for _, trial, arch, split, sigma, rest in shown:
         record = records[int(trial)]
         assert (record.config.arch, record.config.split, record.config.sigma) == (arch, int(split), float(sigma))
-        assert rest.startswith("failed, DivergedTraining" if record.error else f"Δ {record.metrics.delta:.2f} = ")
+        begins = "failed, DivergedTraining" if record.error else f"Δ {record.bound_sign('delta')}"
+        assert rest.startswith(begins) and (record.error or f"{record.metrics.delta:.2f} = " in rest)
     assert lines.index(next(line for line in lines if "2 trials done" in line)) > 3
     assert "narl best-config" in lines[-1]
 

@@ -1,0 +1,83 @@
+"""Tables of evaluations on a terminal: the columns of the paper's Table 3, each row's 95 % intervals below it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+COLUMNS = {"mse": "MSE", "l1": "L1", "ssim": "SSIM", "ms_ssim": "MS-SSIM", "psnr": "PSNR", "lpips": "LPIPS"}
+_DECIMALS = {"mse": 1, "l1": 2, "ssim": 4, "ms_ssim": 4, "psnr": 2, "lpips": 4, "read_rebuilt": 2}
+
+
+@dataclass(frozen=True)
+class RebuiltRow:
+    """One row of the table.
+
+    Attributes:
+        metrics: by name, see `narl.attacks.image_metrics.ImageMetrics.to_json`.
+        intervals: of metrics and of `read_rebuilt`, by name, where there are any.
+        read: what a network that knows clean images reads, percent, if it looked at these.
+    """
+
+    name: str
+    metrics: Mapping[str, Any]
+    intervals: Mapping[str, Sequence[float] | None] = field(default_factory=dict)
+    read: float | None = None
+
+
+def rebuilt_rows(name: str, report: Mapping[str, Any]) -> Iterator[RebuiltRow]:
+    """What attacks rebuilt, of a report of `narl.evaluation_summary.summarise`."""
+    if one := report.get("reconstruction"):
+        yield RebuiltRow(name, one["rebuilt"], one["interval95"], one["read_rebuilt"])
+    if one := report.get("inversion"):
+        yield RebuiltRow(f"{name}, inversion of {one['images']}", one["rebuilt"], one["interval95"])
+
+
+def control_rows(report: Mapping[str, Any]) -> Iterator[RebuiltRow]:
+    """What needs no answer of any client: the mean image in place of each, and clean images."""
+    if one := report.get("inversion"):
+        yield RebuiltRow(f"mean image of {one['images']}", one["mean_image"])
+    if one := report.get("reconstruction"):
+        yield RebuiltRow("mean image", one["mean_image"])
+        yield RebuiltRow("clean images", {}, read=one["read_clean"])
+
+
+def print_rebuilt(console, rows: Iterable[RebuiltRow]) -> None:
+    """Each row, and under it its intervals."""
+    from rich.table import Table
+
+    table = Table(box=None, header_style="bold", padding=(0, 1))
+    for column in ("rebuilt images", *COLUMNS.values(), "read, %"):
+        table.add_column(column, justify="left" if column == "rebuilt images" else "right", no_wrap=True)
+    notes = {}
+    for row in rows:
+        numbers = {key: row.metrics.get(key) for key in COLUMNS}
+        shown = ("–" if number is None else f"{number:.{_DECIMALS[key]}f}" for key, number in numbers.items())
+        table.add_row(row.name, *shown, "" if row.read is None else f"{row.read:.2f}")
+        if row.intervals:
+            ranges = (as_range(row.intervals.get(key), decimals - 1) for key, decimals in _DECIMALS.items())
+            table.add_row("  95 %", *ranges, style="dim")
+        if "ms_ssim_scales" in row.metrics:
+            notes[f"MS-SSIM of {row.metrics['ms_ssim_scales']} scales"] = None
+        if "lpips_unavailable" in row.metrics:
+            notes[f"no LPIPS: {row.metrics['lpips_unavailable']}"] = None
+    console.print(table)
+    console.print(
+        "MSE and L1 on the 0 to 255 scale, PSNR in dB; read: the private label, by a network that knows clean images; "
+        + "; ".join(notes),
+        highlight=False,
+        markup=False,
+    )
+
+
+def recording_console():
+    """A console that remembers what it prints, wide enough for the tables of an evaluation."""
+    from rich.console import Console
+
+    return Console(width=max(120, Console().width), record=True)
+
+
+def as_range(interval: Sequence[float] | None, decimals: int = 2) -> str:
+    """`[1.00, 2.00]`, or nothing."""
+    return "" if interval is None else "[" + ", ".join(f"{end:.{decimals}f}" for end in interval) + "]"
