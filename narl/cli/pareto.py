@@ -6,7 +6,7 @@ import argparse
 import csv
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -104,7 +104,7 @@ _HEADS = {
     "uplink_kib": "uplink\nKiB",
     "peak_activation_mib": "activ.\nMiB",
 }
-_NARROW = 92  # characters; a narrower terminal is spared the last two costs
+_SPARE = ("peak_activation_mib", "uplink_kib", "lambda", "sigma", "trial", "client_memory_mib")
 
 
 def _print_table(rows: list[dict[str, Any]], title: str) -> None:
@@ -112,33 +112,37 @@ def _print_table(rows: list[dict[str, Any]], title: str) -> None:
     from rich.console import Console
     from rich.table import Table
 
+    from narl.cli.fitted_table import fitted, print_fitted
+
     floor = max(row["label_floor"] for row in rows)
     caption = (
         f"Accuracies on validation images. The utility label alone gives away {floor:g} % (label floor): "
-        f"no Δ above {100 - floor:g} is possible. ≥: an adversary had not converged when its epochs ran out."
+        f"no Δ above {100 - floor:g} is possible. ≥ and ≤: an adversary had not converged when its epochs ran out."
     )
-    console = Console()
-    if not console.is_terminal:  # there is no width to fit
-        console = Console(width=max(console.width, _NARROW))
-    keys = list(_HEADS) if console.width >= _NARROW else list(_HEADS)[:-2]
+    keys = list(_HEADS)
     averaged = [key for key in rows[0] if key.startswith("delta_at_")]
     after = keys.index("leakage") + 1
     keys[after:after] = averaged
     heads = _HEADS | {key: f"Δ at\n{key[len('delta_at_queries(') : -1]}" for key in averaged}
-    table = Table(
-        title=title,
-        title_justify="left",
-        title_style="bold",
-        caption=caption,
-        caption_justify="left",
-        box=box.SIMPLE_HEAD,
-        padding=0,
-    )
-    for key in keys:
-        table.add_column(heads[key], justify="left" if key == "client" else "right", no_wrap=True)
-    for row in rows:
-        table.add_row(*(_cell(key, row) for key in keys))
-    console.print(table)
+
+    def build(columns: Sequence[str]) -> Table:
+        table = Table(
+            title=title,
+            title_justify="left",
+            title_style="bold",
+            caption=caption,
+            caption_justify="left",
+            box=box.SIMPLE_HEAD,
+            padding=0,
+        )
+        for key in columns:
+            table.add_column(heads[key], justify="left" if key == "client" else "right", no_wrap=True)
+        for row in rows:
+            table.add_row(*(_cell(key, row) for key in columns))
+        return table
+
+    console = Console()
+    print_fitted(console, fitted(console, build, keys, _SPARE))
 
 
 def _cell(key: str, row: dict[str, Any]) -> str:

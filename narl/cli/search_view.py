@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -14,6 +14,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from narl.cli.fitted_table import fitted, print_fitted
 from narl.config.search_space import SearchSpace
 from narl.ledger import read_ledger
 from narl.pareto import front_of
@@ -105,28 +106,28 @@ class SearchView:
         rows = sorted(best.values(), key=lambda r: (r.metrics.client_gflops, r.metrics.client_memory_mib))
         if limit is not None and len(rows) > limit:
             rows = [r for r in rows if r.trial_id in on_front][:limit]
-        table = Table(box=None, header_style="bold", padding=(0, 1, 0, 0))
-        table.add_column("")
-        table.add_column("client", no_wrap=True)
-        for name in ("tried", "GFLOPs", "MiB", "best Δ", "util.", "leak.", "σ", "λ"):
-            table.add_column(name, justify="right", no_wrap=True)
-        for r in rows:
-            m, c = r.metrics, r.config
-            star = r.trial_id in on_front
-            table.add_row(
-                "★" if star else "",
-                c.client,
-                str(tried[c.client]),
-                f"{m.client_gflops:.4f}",
-                f"{m.client_memory_mib:.2f}",
-                f"{r.bound_sign('delta')}{m.delta:.2f}",
-                f"{m.utility:.2f}",
-                f"{r.bound_sign('leakage')}{m.leakage:.2f}",
-                f"{c.sigma:.2f}",
-                f"{c.lambda_:.2g}",
-                style="bold green" if star else "",
-            )
-        return table
+        cells = {
+            "": lambda r: "★" if r.trial_id in on_front else "",
+            "client": lambda r: r.config.client,
+            "tried": lambda r: str(tried[r.config.client]),
+            "GFLOPs": lambda r: f"{r.metrics.client_gflops:.4f}",
+            "MiB": lambda r: f"{r.metrics.client_memory_mib:.2f}",
+            "best Δ": lambda r: f"{r.bound_sign('delta')}{r.metrics.delta:.2f}",
+            "util.": lambda r: f"{r.metrics.utility:.2f}",
+            "leak.": lambda r: f"{r.bound_sign('leakage')}{r.metrics.leakage:.2f}",
+            "σ": lambda r: f"{r.config.sigma:.2f}",
+            "λ": lambda r: f"{r.config.lambda_:.2g}",
+        }
+
+        def build(columns: Sequence[str]) -> Table:
+            table = Table(box=None, header_style="bold", padding=(0, 1, 0, 0))
+            for name in columns:
+                table.add_column(name, justify="left" if name in ("", "client") else "right", no_wrap=True)
+            for r in rows:
+                table.add_row(*(cells[name](r) for name in columns), style="bold green" if cells[""](r) else "")
+            return table
+
+        return fitted(self._console, build, list(cells), spare=("tried", "λ", "σ", "MiB"))
 
     def summary(self, result) -> None:
         """Printed once, after the search."""
@@ -134,13 +135,13 @@ class SearchView:
         failed = len(result.records) - len(done)
         front = front_of(done, self._space.objectives)
         out = self._console
-        out.print(self.front_table(limit=None))
+        print_fitted(out, self.front_table(limit=None))
         out.print(
             f"{len(done)} trials done ({result.new_records} new, {failed} failed) over "
-            f"{len({r.config.arch for r in done})} architectures in {_clock(result.seconds)}; "
+            f"{_counted(len({r.config.arch for r in done}), 'architecture')} in {_clock(result.seconds)}; "
             f"★ {len(front)} on the front of {', '.join(self._space.objectives)}. "
             f"Accuracies in %, of validation images{_floor(done)}. "
-            "≥: an adversary had not converged when its epochs ran out.",
+            "≥ and ≤: an adversary had not converged when its epochs ran out.",
             highlight=False,
             soft_wrap=True,
         )
@@ -168,6 +169,10 @@ class SearchView:
         if self._space.time_budget_minutes:
             left = min(left, max(0.0, 60 * self._space.time_budget_minutes - (time.monotonic() - self._started)))
         return f"ETA {_clock(left)}"
+
+
+def _counted(count: int, what: str) -> str:
+    return f"{count} {what}" + ("" if count == 1 else "s")
 
 
 def _floor(records: list[TrialRecord]) -> str:

@@ -13,6 +13,8 @@ from narl.records import TrialRecord
 
 # More columns or rows than this are no grid but a scatter of a continuous range.
 MOST_VALUES = 12
+# Percentage points from the lightest to the darkest cell, at least: what is less is within what seeds differ by.
+LEAST_SPAN = 5.0
 
 
 def heatmap_png(records: Sequence[TrialRecord], title: str, path: Path | str) -> None:
@@ -44,6 +46,7 @@ def heatmap_png(records: Sequence[TrialRecord], title: str, path: Path | str) ->
     for row, metric in zip(panels, metrics, strict=True):
         maps = [_means(complete, client, metric, sigmas, lambdas) for client in clients]
         low, high = np.nanmin(maps), np.nanmax(maps)
+        high = max(high, low + LEAST_SPAN)
         for axes, values in zip(row, maps, strict=True):
             # Dark is good: high for what is maximised, low for what is minimised.
             colours = "viridis_r" if objective(metric).direction == "maximize" else "viridis"
