@@ -35,13 +35,13 @@ def test_who_ran_out_of_epochs_is_trained_again_twice_as_long(bare):
     assert not readings["mlp"].converged
 
 
-def test_who_reads_less_than_the_utility_label_tells_is_trained_again(bare):
-    patient = bare.with_settings(Attack(max_epochs=30, patience=1, **ATTACK))
-    first, epochs = read(patient, floor=0.0)
-    assert first["mlp"].converged and set(epochs) == {"mlp"}
-    again, epochs = read(patient, floor=100.0, first=first)
-    assert set(epochs) == {"mlp again, mlp"}
-    assert again["mlp"].scores.accuracy >= first["mlp"].scores.accuracy
+@pytest.mark.parametrize(("floor", "again"), [(0.0, {"mlp"}), (100.0, {"mlp", "conv"})])
+def test_who_counts_and_who_reads_less_than_the_utility_label_tells_are_trained_again(bare, floor, again):
+    both = bare.with_settings(Attack(**ATTACK | {"max_epochs": 3, "patience": 1, "adversaries": ("mlp", "conv")}))
+    first = {"mlp": reading(60, True), "conv": reading(50, True)}
+    second, epochs = read(both, floor=floor, first=first)
+    assert set(epochs) == {f"{name} again, {name}" for name in again}
+    assert all(second[name].scores.accuracy >= first[name].scores.accuracy for name in first)
 
 
 def test_a_prefix_is_for_progress_and_not_in_the_names(bare):
