@@ -174,7 +174,9 @@ def _averaging_doubts(averaging: Averaging | None) -> Iterator[str]:
         return
     for answers in averaging.unconverged:
         yield f"{answers}: the adversary was still improving when its epochs ran out"
-    if averaging.leakage.get(math.inf, math.inf) <= averaging.label_floor:
+    bare = averaging.readings.get(math.inf)
+    noise_hid = bare is not None and bare is not averaging.readings.get(1)
+    if noise_hid and averaging.leakage[math.inf] <= averaging.label_floor:
         yield "even without noise no adversary reads more than the label floor: that none does with it proves nothing"
 
 
@@ -186,11 +188,12 @@ def _audit_doubts(audits: dict[str, Audit]) -> Iterator[str]:
 
 def _rebuilt_doubts(reconstructions: dict[float, Reconstruction], label_floor: float) -> Iterator[str]:
     for n, reconstruction in reconstructions.items():
+        if n > 1 and reconstruction is reconstructions[1]:
+            continue  # more answers tell nothing
+        answers = "" if n == 1 else f" of {name_of(n)} answers"
         if not reconstruction.converged:
-            answers = "" if n == 1 else f" of {name_of(n)} answers"
             yield f"the decoder{answers} was still improving when its epochs ran out"
         if reconstruction.metrics.mse > reconstruction.mean_image.mse:
-            answers = "" if n == 1 else f" of {name_of(n)} answers"
             yield f"the decoder{answers} is further from the images than the mean image is"
     if reconstructions and (read := reconstructions[1].read_clean.accuracy) <= label_floor:
         yield f"the reader reads {read:.2f} % of clean images, no more than the floor: what it reads proves nothing"

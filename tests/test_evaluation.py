@@ -8,13 +8,16 @@ import pytest
 import torch
 from examples import DIGITS
 
+from narl.attacks.averaging import Averaging
+from narl.attacks.scores import Scores
+from narl.attacks.target import Reading
 from narl.comparison import UPPER_BOUND, Setting, compare, rows_of
 from narl.config.load import build
 from narl.config.methods import METHODS
 from narl.config.trial import Attack, TrainConfig, Training
 from narl.data.dataset import open_dataset
 from narl.errors import DataError
-from narl.evaluation import evaluate_seed
+from narl.evaluation import _averaging_doubts, evaluate_seed
 from narl.evaluation_report import SeedReport
 from narl.evaluation_summary import REPORTED, summarise
 from narl.intervals import mean_interval
@@ -234,3 +237,17 @@ def test_a_file_that_is_no_seeds_report_is_refused(reports, tmp_path):
         path.write_text(content)
         with pytest.raises(DataError, match="no seed's report"):
             SeedReport.load(path)
+
+
+def reading(share: int) -> Reading:
+    hits = (torch.arange(100) < share).float()
+    return Reading(Scores(hits, torch.zeros(100, dtype=torch.int64)), torch.nn.Identity(), [], True)
+
+
+def test_attackers_that_find_nothing_even_without_noise_are_doubted():
+    blind, seeing, one = reading(20), reading(80), reading(15)
+    doubts = [
+        list(_averaging_doubts(Averaging({1: one, math.inf: bare}, label_floor=20.0))) for bare in (blind, seeing, one)
+    ]
+    assert "proves nothing" in doubts[0][0] and doubts[1] == []
+    assert doubts[2] == []  # a client without noise: that nobody reads it is said of one answer already
