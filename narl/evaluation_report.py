@@ -23,7 +23,10 @@ from narl.errors import DataError
 from narl.trial import TrialOutcome
 
 # What every seed's numbers have; the summary counts on it.
-_ALWAYS_THERE = {"utility", "leakage", "adversaries", "paper_adversary", "label_floor", "num_samples", "flags", "cost"}
+_ALWAYS_THERE = {
+    *("utility", "leakage", "adversaries", "paper_adversary", "label_floor"),
+    *("num_samples", "snr_db", "flags", "cost"),
+}
 
 Pictures = dict[str, np.ndarray]  # uint8 [K, S, S, 3] by the name of a row
 

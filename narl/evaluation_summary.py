@@ -142,6 +142,7 @@ class _Samples:
         return self._bootstrap(len(labels)).class_means([seed[name] for seed in self._seeds], labels)
 
     def _interval(self, by_seed: np.ndarray) -> tuple[float, float]:
+        # Any will do: which images were drawn is in `by_seed`, and all have the same seeds to draw from.
         return next(iter(self._bootstraps.values())).interval(by_seed)
 
     def _bootstrap(self, num_images: int) -> Bootstrap:

@@ -204,9 +204,7 @@ class TrialRecord:
 
     def bound_sign(self, metric: str) -> str:
         """What to write before a metric's value where adversaries had not converged: `≤`, `≥`, or nothing."""
-        if not self.leakage_is_lower_bound:
-            return ""
-        return {"delta": "≤", "leakage": "≥"}.get(re.split(r"[_(]", metric)[0], "")
+        return bound_sign(metric) if self.leakage_is_lower_bound else ""
 
     def to_json(self) -> dict[str, Any]:
         row = {f.name: getattr(self, f.name) for f in fields(self)}
@@ -221,6 +219,11 @@ class TrialRecord:
         if row.get("metrics") is not None:
             row["metrics"] = TrialMetrics.from_json(row["metrics"])
         return cls(**row)
+
+
+def bound_sign(metric: str) -> str:
+    """What adversaries that had not converged make of a metric: a lower bound (`≥`), an upper one (`≤`), neither."""
+    return {"delta": "≤", "leakage": "≥"}.get(re.split(r"[_(]", metric)[0], "")
 
 
 def stable_hash(value: Any) -> str:

@@ -156,7 +156,7 @@ def training_views(
     """
     if count == 1 or dataset.pipeline.augment == Augment():
         return plain
-    if not any(True for _ in obfuscator.parameters()):
+    if next(obfuscator.parameters(), None) is None:
         changing = StreamedFeatures(obfuscator, dataset, "train", how["device"], seed, augment=True)
         return Views([plain, *(count - 1) * [changing]])
     limit = CACHE_LIMIT_BYTES // count

@@ -37,8 +37,7 @@ def read_persistently(
         DivergedTraining: an adversary's loss is not finite.
     """
     if first is None:
-        read = yield from target.read_with_adversaries(labels, num_classes, noise=noise, prefix=prefix)
-        first = {name.removeprefix(prefix): reading for name, reading in read.items()}
+        first = yield from target.read_with_adversaries(labels, num_classes, noise=noise, prefix=prefix)
     longer = {"max_epochs": 2 * target.settings.max_epochs, "patience": 2 * target.settings.patience}
     readings = dict(first)
     best = strongest(first)

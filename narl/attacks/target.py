@@ -156,13 +156,17 @@ class Target:
     def read_with_adversaries(
         self, labels: Labels, num_classes: int, *, noise: nn.Module | None = None, prefix: str = ""
     ) -> Steps[AttackEpoch, None, dict[str, Reading]]:
-        """What each configured adversary, each with its seeds, reads of `labels`; names start with `prefix`."""
+        """What each configured adversary, each with its seeds, reads of `labels`, by its name in `adversaries`.
+
+        Args:
+            prefix: of its name in progress; decides the draws with it.
+        """
         readings = {}
         for own_name, kind in self.adversaries.items():
             name = prefix + own_name
             seed = derive_seed(self.seed, name)
             network = build_adversary(kind, self.halves, num_outputs=num_outputs(num_classes), seed=seed)
-            readings[name] = yield from self.read(name, network, labels, noise=noise)
+            readings[own_name] = yield from self.read(name, network, labels, noise=noise)
         return readings
 
 

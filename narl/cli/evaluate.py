@@ -36,15 +36,18 @@ def register(subparsers) -> None:
 
 def run(args: argparse.Namespace) -> int:
     from narl.config.load import build
-    from narl.config.trial import Attack
+    from narl.config.trial import TrainConfig
     from narl.evaluation import ATTACKS
 
     attacks = names_among(args.attacks, "attack", ATTACKS) if args.attacks is not None else ATTACKS
     config, client, name = _subject(args)
-    attack = config.attack.model_dump() | {"adversaries": names_in(args.adversaries)}
-    config = config.model_copy(update={"attack": build(Attack, attack, "--adversaries")})
+    content = config.model_dump(by_alias=True)
+    content["attack"]["adversaries"] = names_in(args.adversaries)
     if args.audit is not None:
-        config = config.model_copy(update={"audit": _audited_columns(args.audit, config.pipeline)})
+        content["audit"] = names_in(args.audit)
+        if not content["audit"]:
+            raise ConfigError("--audit names no column")
+    config = build(TrainConfig, content, "--adversaries, --audit")
     out = args.out or Path("evaluations") / name
 
     from narl.export.bundle import refuse_occupied
@@ -88,16 +91,6 @@ def run(args: argparse.Namespace) -> int:
         except NarlError as error:
             print(f"narl: not recorded in MLflow, the files are all there: {error}", file=sys.stderr)
     return 0
-
-
-def _audited_columns(text: str, pipeline) -> tuple[str, ...]:
-    columns = names_in(text)
-    if not columns:
-        raise ConfigError("--audit names no column")
-    for label in ("utility", "private"):
-        if (name := getattr(pipeline, label).name) in columns:
-            raise ConfigError(f"--audit: {name!r} is the {label} label, which is attacked or shown anyway")
-    return columns
 
 
 def _subject(args: argparse.Namespace):

@@ -13,6 +13,7 @@ from typing import Any
 
 from narl.cli.arguments import add_search_choice
 from narl.errors import ConfigError, NothingFeasible
+from narl.records import bound_sign
 
 
 def register(subparsers) -> None:
@@ -151,8 +152,5 @@ def _cell(key: str, row: dict[str, Any]) -> str:
         above = [] if row["method"] == "narl" else [row["method"]]
         return "\n".join([*above, client, *row.get("settings", "").split()])
     if key in ("utility", "leakage") or key.startswith("delta"):
-        bound = ""
-        if row["delta_is_upper_bound"]:
-            bound = {"utility": "", "leakage": "≥"}.get(key, "≤")
-        return f"{bound}{row[key]:.2f}"
+        return f"{bound_sign(key) if row['delta_is_upper_bound'] else ''}{row[key]:.2f}"
     return f"{row[key]:.2g}" if key in ("sigma", "lambda") else f"{row[key]:.3g}"

@@ -174,6 +174,13 @@ class TrainConfig(Strict):
     found_by: FoundBy | None = None
     audit: tuple[str, ...] = ()
 
+    @model_validator(mode="after")
+    def _audited_columns_are_others(self):
+        for label in ("utility", "private"):
+            if (name := getattr(self.pipeline, label).name) in self.audit:
+                raise ValueError(f"audit names {name!r}, which is the {label} label and needs no audit")
+        return self
+
     @model_serializer(mode="wrap")
     def _without_what_is_not_there(self, handler):
         row = handler(self)
