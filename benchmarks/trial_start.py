@@ -137,6 +137,8 @@ class Proposals:
 
     def finished(self, record) -> None: ...
 
+    def noticed(self, text, *, ended=None) -> None: ...
+
 
 def timed_actor() -> type:
     """`TrialActor` that says when it reached each stage, and ends a trial after its first step."""

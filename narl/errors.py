@@ -38,6 +38,18 @@ class DivergedTraining(TrialFailure):
     """A loss became non-finite or left every plausible range."""
 
 
+class TrialLost(Exception):
+    """A trial that ended through no fault of its configuration. It is put back and runs again."""
+
+
+class WorkerLost(TrialLost):
+    """A process that took part in a trial died, or a neighbour left it no memory."""
+
+
+class NodeFault(TrialLost):
+    """The node lacks something that every trial needs: no trial can run there."""
+
+
 def without_credentials(text: str) -> str:
     """The text with `user:password@` cut out of every URL in it."""
     return re.sub(r"(?<=://)[^\s'\"]*@", "", text)

@@ -6,15 +6,16 @@ import os
 import time
 from collections.abc import Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from narl.config.search_space import FREE_KEYS, SearchSpace
 from narl.data.beton import cache_root
 from narl.data.dataset import open_dataset
 from narl.errors import ConfigError
-from narl.ledger import Ledger, read_ledger
+from narl.ledger import Ledger, num_counted, read_ledger, superseded
 from narl.records import TrialConfig, TrialRecord
+from narl.search.log import search_log
 from narl.search.runner import ray_runtime, run_session, trial_resources
 from narl.search.session import SearchObserver, SearchSession
 from narl.search.space import affordable
@@ -33,6 +34,7 @@ class SearchResult:
         seconds: wall time of this session's search, Ray's start included.
         mirror_error: why MLflow lacks some runs, if it does.
         exhausted: every point of the space has been tried.
+        set_aside: trials that were lost with their workers too often, and why; they are in no ledger.
     """
 
     folder: SearchFolder
@@ -41,6 +43,7 @@ class SearchResult:
     seconds: float
     mirror_error: str | None
     exhausted: bool = False
+    set_aside: dict[int, str] = field(default_factory=dict)
 
 
 def run_search(
@@ -48,6 +51,7 @@ def run_search(
     *,
     runs: Path | None = None,
     resume: bool = False,
+    retry_failed: bool = False,
     study_url: str | None = None,
     ray_address: str | None = None,
     observers: Sequence[SearchObserver] = (),
@@ -57,6 +61,7 @@ def run_search(
     Args:
         runs: folder of searches; `narl-runs` or $NARL_RUNS by default.
         resume: go on with the search of that name if there is one.
+        retry_failed: run every configuration that failed once more.
         study_url: Optuna storage; a SQLite file in the search's folder by default.
         ray_address: a Ray cluster (`auto` on one of its nodes); a runtime of our own by default.
 
@@ -70,12 +75,16 @@ def run_search(
     _check_resume(folder, space, resume)
     # Before anything is written: labels and files are checked here, not in a worker.
     open_dataset(space.pipeline, splits=("train", "validation"))
-    os.environ["NARL_CACHE"] = str(cache_root())  # workers have another working folder
-    pending = len(read_ledger(folder.ledger_path)) < space.trials
+    if ray_address is None or "NARL_CACHE" in os.environ:
+        os.environ["NARL_CACHE"] = str(cache_root())  # workers have another working folder
+    earlier = read_ledger(folder.ledger_path)
+    to_retry = {r.trial_id for r in earlier if r.metrics is None} - superseded(earlier) if retry_failed else set()
+    pending = num_counted(earlier) - len(to_retry) < space.trials
     # Ray first: an address that does not answer, or a trial that fits no node, leaves nothing written.
     with ray_runtime(ray_address) if pending else nullcontext(), folder.lock():
         _check_resume(folder, space, resume)  # another driver may have come and gone since
-        resources = trial_resources(space.resources) if pending else {}
+        on_cluster = ray_address is not None
+        resources = trial_resources(space.resources, on_cluster=on_cluster) if pending else None
         ledger = Ledger(folder.ledger_path)
         before = len(ledger)
         study = SearchStudy(
@@ -84,6 +93,8 @@ def run_search(
             space=affordable_space,
             ledger=ledger,
         )
+        if retry_failed:
+            study.retry_failed()
         folder.save_space(space)
         mirror = BackgroundMirror(
             MLflowMirror(space.name, space.objectives, search_params=search_params(space)), lambda: ledger.records
@@ -97,7 +108,10 @@ def run_search(
         )
         try:
             if pending:
-                run_session(session, space, resources)
+                if not resources.gpus and space.resources.gpus_per_trial is None:
+                    session.notice("no GPU is or will be there: training on CPU")
+                with search_log(folder.log_path):
+                    run_session(session, space, resources, on_cluster=on_cluster)
             mirror.notify()
         finally:
             mirror.close(timeout=60)
@@ -107,7 +121,8 @@ def run_search(
         new_records=len(ledger) - before,
         seconds=time.monotonic() - started,
         mirror_error=mirror.last_error,
-        exhausted=len(ledger) >= affordable_space.num_points,
+        exhausted=num_counted(ledger.records) >= affordable_space.num_points,
+        set_aside=session.set_aside,
     )
 
 
@@ -143,3 +158,6 @@ class NotifyMirror:
 
     def finished(self, record: TrialRecord) -> None:
         self._mirror.notify()
+
+    def noticed(self, text: str, *, ended: int | None = None) -> None:
+        pass

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Collection, Iterable
 from pathlib import Path
 
 from narl.errors import NarlError
@@ -47,6 +48,16 @@ class Ledger:
 
     def __len__(self) -> int:
         return len(self._records)
+
+
+def superseded(records: Iterable[TrialRecord]) -> set[int]:
+    """Numbers of the failed trials that another trial has repeated."""
+    return {int(record.tags["retry_of"]) for record in records if "retry_of" in record.tags}
+
+
+def num_counted(records: Collection[TrialRecord]) -> int:
+    """How many of the trials that a search shall have these are: a failed one and its repetition are one."""
+    return len(records) - len(superseded(records))
 
 
 def read_ledger(path: Path | str) -> list[TrialRecord]:

@@ -175,7 +175,8 @@ class TrialRecord:
         status: `complete` with metrics, or `failed` with an error.
         curves: one list a learning curve, one value an epoch.
         telemetry: readings of the accelerator while the trial ran, empty without one.
-        tags: anything else worth showing (precision, loader, device).
+        tags: anything else worth showing (precision, loader, device, node).
+        log: the end of what the worker of a failed trial had to say (JSON: left out if empty).
     """
 
     trial_id: int
@@ -188,6 +189,7 @@ class TrialRecord:
     curves: dict[str, list[float]] = field(default_factory=dict)
     telemetry: dict[str, float] = field(default_factory=dict)
     tags: dict[str, str] = field(default_factory=dict)
+    log: str = ""
 
     def __post_init__(self) -> None:
         if (self.status == "complete") != (self.metrics is not None):
@@ -210,6 +212,8 @@ class TrialRecord:
         row = {f.name: getattr(self, f.name) for f in fields(self)}
         row["config"] = self.config.to_json()
         row["metrics"] = self.metrics.to_json() if self.metrics else None
+        if not self.log:
+            del row["log"]
         return row
 
     @classmethod

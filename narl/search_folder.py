@@ -40,6 +40,11 @@ class SearchFolder:
         return f"sqlite:///{(self.path / 'study.db').absolute()}"
 
     @property
+    def log_path(self) -> Path:
+        """What Ray says of lost trials and nodes, at full length."""
+        return self.path / "search.log"
+
+    @property
     def space_path(self) -> Path:
         return self.path / "search_space.yaml"
 

@@ -17,6 +17,7 @@ def register(subparsers) -> None:
     parser.add_argument("--sampler", help="tpe, nsga2, nsga3, gp, random, qmc or grid")
     parser.add_argument("--name", help="name of the search (default: the file's)")
     parser.add_argument("--resume", action="store_true", help="go on with the search of that name, if there is one")
+    parser.add_argument("--retry-failed", action="store_true", help="with --resume: run what failed once more")
     parser.add_argument("--runs", type=Path, help="folder of searches (default: $NARL_RUNS or narl-runs)")
     parser.add_argument("--study", metavar="URL", help="Optuna storage (default: SQLite in the search's folder)")
     parser.add_argument("--ray-address", metavar="ADDRESS", help="run on this Ray cluster (default: this machine)")
@@ -27,7 +28,10 @@ def run(args: argparse.Namespace) -> int:
     from narl.cli.search_view import search_view
     from narl.config.load import build
     from narl.config.search_space import SearchSpace, load_search_space
+    from narl.errors import ConfigError
 
+    if args.retry_failed and not args.resume:
+        raise ConfigError("--retry-failed goes with --resume: it repeats trials of an earlier session")
     space = load_search_space(args.space)
     changes = {
         "trials": args.trials,
@@ -46,6 +50,7 @@ def run(args: argparse.Namespace) -> int:
             space,
             runs=args.runs,
             resume=args.resume,
+            retry_failed=args.retry_failed,
             study_url=args.study,
             ray_address=args.ray_address,
             observers=(view,),

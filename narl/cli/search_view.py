@@ -16,7 +16,7 @@ from rich.text import Text
 
 from narl.cli.fitted_table import fitted, print_fitted
 from narl.config.search_space import SearchSpace
-from narl.ledger import read_ledger
+from narl.ledger import num_counted, read_ledger, superseded
 from narl.pareto import front_of
 from narl.records import TrialConfig, TrialRecord
 from narl.search_folder import SearchFolder, default_runs_folder
@@ -47,6 +47,7 @@ class SearchView:
         self._running: dict[int, tuple[TrialConfig, str]] = {}
         self._started = time.monotonic()
         self._first_trial: float | None = None
+        self._notices: list[str] = []
 
     # --- observer ---
 
@@ -64,19 +65,25 @@ class SearchView:
         self._records = [*self._records, record]
         if not self._console.is_terminal:
             self._console.print(
-                _line(record, len(self._records), self._space.trials), highlight=False, markup=False, soft_wrap=True
+                _line(record, num_counted(self._records), self._space.trials), highlight=False, markup=False, soft_wrap=True
             )
+
+    def noticed(self, text: str, *, ended: int | None = None) -> None:
+        self._running = {i: running for i, running in self._running.items() if i != ended}
+        self._notices = [*self._notices, text]
+        if not self._console.is_terminal:
+            self._console.print(text, highlight=False, markup=False, soft_wrap=True)
 
     # --- rendering ---
 
     def __rich__(self) -> Group:
         done = [r for r in self._records if r.metrics]
-        failed = len(self._records) - len(done)
+        failed = num_counted(self._records) - len(done)
         head = Table.grid(padding=(0, 1))
         head.add_row(
             Text(f"narl search {self._space.name}", style="bold"),
-            ProgressBar(total=self._space.trials, completed=len(self._records), width=12),
-            f"{len(self._records)}/{self._space.trials} done",
+            ProgressBar(total=self._space.trials, completed=num_counted(self._records), width=12),
+            f"{num_counted(self._records)}/{self._space.trials} done",
             f"{len(self._running)} running",
             Text(f"{failed} failed", style="red" if failed else ""),
             f"{_clock(time.monotonic() - self._started)}, {self._eta()}",
@@ -89,7 +96,8 @@ class SearchView:
             )
             for trial_id, (config, state) in sorted(self._running.items())
         ]
-        return Group(head, *running, self.front_table())
+        notices = [Text(f"  {text}", style="yellow", no_wrap=True, overflow="ellipsis") for text in self._notices[-3:]]
+        return Group(head, *running, *notices, self.front_table())
 
     def front_table(self, *, limit: int | None = CELLS_SHOWN) -> Table:
         """Best Δ of each client tried, cheapest first; a star marks the front."""
@@ -132,7 +140,7 @@ class SearchView:
     def summary(self, result) -> None:
         """Printed once, after the search."""
         done = [r for r in result.records if r.metrics]
-        failed = len(result.records) - len(done)
+        failed = num_counted(result.records) - len(done)
         front = front_of(done, self._space.objectives)
         out = self._console
         print_fitted(out, self.front_table(limit=None))
@@ -145,10 +153,16 @@ class SearchView:
             highlight=False,
             soft_wrap=True,
         )
+        if out.is_terminal:
+            for text in self._notices:
+                out.print(text, highlight=False, markup=False, soft_wrap=True)
+        repeated = superseded(result.records)
         for record in result.records:
-            if record.error:
+            if record.error and record.trial_id not in repeated:
                 out.print(f"trial {record.trial_id} failed: {record.error}", highlight=False, markup=False)
-        if len(result.records) < self._space.trials:
+        for trial_id, reason in result.set_aside.items():
+            out.print(f"trial {trial_id} has no result: {reason}; --resume tries again", highlight=False, markup=False)
+        if num_counted(result.records) < self._space.trials:
             reason = ", and the space has no more points" if result.exhausted else "; --resume goes on"
             out.print(f"{self._space.trials} trials were asked for{reason}.", highlight=False)
         elif not result.new_records:

@@ -25,13 +25,30 @@ SamplerName = Literal["tpe", "nsga2", "nsga3", "gp", "random", "qmc", "grid"]
 
 
 class Resources(Strict):
-    """What one trial occupies; how many run at once follows from what the cluster has.
+    """What one trial occupies; how many run at once follows from what the cluster has, and changes with it.
 
-    `gpus_per_trial` of null means: one if the cluster has any, else none. Fractions share a GPU.
+    Attributes:
+        cpus_per_trial: of all its processes together.
+        gpus_per_trial: null means one if the cluster has any or can have, else none. Up to 1 is a share of one GPU;
+            above it a whole number, on which one trial trains in parallel.
+        max_concurrent_trials: at most so many at once. Where nodes come when they are asked for and narl cannot know
+            how many (Kubernetes), so many are asked for.
     """
 
-    cpus_per_trial: float = Field(1, gt=0)
+    cpus_per_trial: float = Field(1, ge=1e-4)
     gpus_per_trial: float | None = Field(None, ge=0)
+    max_concurrent_trials: int | None = Field(None, ge=1)
+
+    @field_validator("gpus_per_trial")
+    @classmethod
+    def _a_share_or_whole(cls, value):
+        if value is None or value == 0 or (value > 1 and value == int(value)) or 1e-4 <= value <= 1:
+            return value
+        if value < 1:
+            raise ValueError(f"Ray counts GPUs in ten thousandths, got {value:g}")
+        raise ValueError(
+            f"above 1, whole GPUs alone, got {value:g}; allowed are 0, a share up to 1, or {int(value)} or {int(value) + 1}"
+        )
 
 
 class SearchSpace(Strict):

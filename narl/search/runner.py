@@ -13,6 +13,8 @@ from contextlib import contextmanager
 # Tune's own CSV, JSON and TensorBoard loggers cost more than a trial's proposal; the ledger replaces them.
 os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
 os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
+# How many trials may wait for a node is decided in narl/search/nodes.py; Tune would let one wait, and clusters grow by one.
+os.environ.setdefault("TUNE_MAX_PENDING_TRIALS_PG", "1000")
 # Tune would swallow Ctrl-C and return as if all were done.
 os.environ.setdefault("TUNE_DISABLE_SIGINT_HANDLER", "1")
 # A head that finds a token asks every driver for it, and Ray's drivers show theirs only if told to.
@@ -24,68 +26,100 @@ if os.environ.keys() & {"RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"} or os.path.exis
 import ray
 from ray import tune
 
+from narl import __version__
 from narl.config.search_space import Resources, SearchSpace
 from narl.errors import ConfigError, NarlError
-from narl.search.searcher import StudySearcher
+from narl.search.capacity import TrialResources, node_types_to_come, resolve
+from narl.search.log import LOGGERS
+from narl.search.nodes import Nodes, Probe
+from narl.search.searcher import LostTrials, StopOnError, StudySearcher
 from narl.search.session import SearchSession
-from narl.search.trainable import TrialActor
+from narl.search.trainable import TrialActor, lacking
 
 
 def run_session(
     session: SearchSession,
     space: SearchSpace,
-    resources: dict[str, float],
+    resources: TrialResources,
     trainable: type[tune.Trainable] = TrialActor,
+    *,
+    on_cluster: bool = False,
 ) -> None:
     """Run trials until the session hands out no more. A Ray runtime must be up (see `ray_runtime`).
 
     Args:
         resources: of one trial, from `trial_resources`.
         trainable: what runs a `trial_payload` and reports as `TrialActor` does.
+        on_cluster: nodes may be other hosts, and are probed before they get trials.
+
+    Raises:
+        NarlError: results cannot be recorded, or no node is left for trials.
     """
+    cache = os.environ.get("NARL_CACHE")
+    pipeline = space.pipeline.model_dump(mode="json", by_alias=True)
+    nodes = Nodes(
+        resources,
+        most=space.resources.max_concurrent_trials,
+        to_come=_trials_to_come(resources, space.resources) if on_cluster else 0,
+        probe=Probe(lacking, {"version": __version__, "pipeline": pipeline, "cache": cache}) if on_cluster else None,
+        notice=session.notice,
+    )
     storage = tempfile.mkdtemp(prefix="narl-tune-")
-    searcher = StudySearcher(session, space)
+    searcher = StudySearcher(session, space, nodes, cache=cache, gpus=resources.gpus)
     try:
         tune.Tuner(
-            tune.with_resources(trainable, resources),
-            tune_config=tune.TuneConfig(
-                search_alg=searcher,
-                num_samples=-1,
-                reuse_actors=True,
-                max_concurrent_trials=_concurrency(resources),
-            ),
+            tune.with_resources(trainable, lambda config: _placement(resources, config["avoid"])),
+            tune_config=tune.TuneConfig(search_alg=searcher, num_samples=-1, reuse_actors=True),
             run_config=tune.RunConfig(
                 name=space.name,
                 storage_path=storage,
                 verbose=0,
-                # A lost worker's trial runs once more before it counts as failed.
-                failure_config=tune.FailureConfig(max_failures=1),
+                callbacks=[LostTrials(searcher)],
+                stop=StopOnError(searcher),
+                # The session puts lost trials back itself.
+                failure_config=tune.FailureConfig(max_failures=0),
+                # Its storage is a folder of this host: a worker on another could not write there.
+                checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
             ),
         ).fit()
     finally:
         shutil.rmtree(storage, ignore_errors=True)
     if searcher.error is not None:
-        raise NarlError(f"results cannot be recorded ({searcher.error}); what had finished is kept") from searcher.error
+        raise _in_one_line(searcher.error) from searcher.error
 
 
-def trial_resources(resources: Resources) -> dict[str, float]:
-    """CPUs and GPUs of one trial, `gpus_per_trial: null` resolved.
+def trial_resources(resources: Resources, *, on_cluster: bool = False) -> TrialResources:
+    """CPUs and GPUs of one trial, `gpus_per_trial: null` resolved; `on_cluster`, nodes may come that are not there yet.
 
     Raises:
-        ConfigError: one trial wants more than any node has.
+        ConfigError: one trial wants more than the cluster has and can have.
     """
     nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-    gpus = resources.gpus_per_trial
-    if gpus is None:
-        gpus = 1.0 if any(node.get("GPU", 0) >= 1 for node in nodes) else 0.0
-    wanted = {"cpu": resources.cpus_per_trial, "gpu": gpus}
-    fits = any(all(node.get(name.upper(), 0) >= amount for name, amount in wanted.items()) for node in nodes)
-    if not fits and not _autoscales():
-        have = "; ".join(f"{node.get('CPU', 0):g} CPUs and {node.get('GPU', 0):g} GPUs" for node in nodes)
-        raise ConfigError(
-            f"a trial wants {wanted['cpu']:g} CPUs and {wanted['gpu']:g} GPUs (resources), but the nodes have: {have}"
-        )
-    return wanted
+    return resolve(resources, nodes, node_types_to_come() if on_cluster else [])
+
+
+def _placement(trial: TrialResources, avoid: list[str]) -> tune.PlacementGroupFactory:
+    bundles = [trial.bundle] * trial.processes
+    if not avoid:
+        return tune.PlacementGroupFactory(bundles)
+    elsewhere = {"ray.io/node-id": f"!in({','.join(avoid)})"}
+    return tune.PlacementGroupFactory(bundles, bundle_label_selector=[elsewhere] * len(bundles))
+
+
+def _trials_to_come(trial: TrialResources, wanted: Resources) -> int:
+    """How many trials to ask for on a cluster that grows when trials wait; 0 on any other."""
+    types = node_types_to_come()
+    if types:
+        return trial.fit_in(resources for resources, count in types for _ in range(count))
+    # KubeRay's autoscaler runs beside the head, which is told so in its start command.
+    grows = "--no-monitor" in os.environ.get("KUBERAY_GEN_RAY_START_CMD", "")
+    return (wanted.max_concurrent_trials or 0) if grows else 0
+
+
+def _in_one_line(error: Exception) -> NarlError:
+    if isinstance(error, NarlError):
+        return error
+    return NarlError(f"results cannot be recorded ({error}); what had finished is kept")
 
 
 @contextmanager
@@ -111,8 +145,8 @@ def ray_runtime(address: str | None) -> Iterator[None]:
                 ray.init(address=address, **quiet)
             except (ConnectionError, ValueError, RuntimeError, ray.exceptions.RayError) as error:
                 raise ConfigError(f"no Ray cluster at {address!r}: {error}") from error
-        # Failed trials are in the ledger by name; Tune would print their tracebacks into the view.
-        logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
+        for name in LOGGERS:
+            logging.getLogger(name).setLevel(logging.CRITICAL)
         os.umask(mask)
         yield
     finally:
@@ -130,16 +164,3 @@ def _refuse_unreachable(address: str) -> None:
             socket.create_connection((host.strip("[]"), int(port)), timeout=10).close()
         except (OSError, OverflowError) as error:
             raise ConfigError(f"no Ray cluster at {address!r}: {error}") from error
-
-
-def _concurrency(resources: dict[str, float]) -> int | None:
-    """As many trials as fit; no limit where the cluster can grow, since a waiting trial is what makes it grow."""
-    if _autoscales():
-        return None
-    total = ray.cluster_resources()
-    return max(1, int(min(total.get(n.upper(), 0) / amount for n, amount in resources.items() if amount)))
-
-
-def _autoscales() -> bool:
-    """True on a cluster that `ray up` made with room to grow."""
-    return os.path.exists(os.path.expanduser("~/ray_bootstrap_config.yaml"))

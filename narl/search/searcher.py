@@ -1,57 +1,100 @@
 """Ray Tune's view of a search session: a Searcher whose only state is the study and the ledger.
 
-`save` and `restore` do nothing: a search is resumed from the ledger, never from Tune's snapshots.
+`save` and `restore` do nothing: a search is resumed from the ledger, never from Tune's snapshots. A trial that was lost
+is a new one to Tune, and the same one to the session.
 """
 
 from __future__ import annotations
 
 import json
+import logging
+from pathlib import Path
 from typing import Any
 
+from ray import tune
 from ray.tune.search import Searcher
 
 from narl.config.search_space import SearchSpace
+from narl.errors import NarlError
+from narl.search.nodes import Nodes
 from narl.search.session import SearchSession
 from narl.search.trainable import trial_payload
+
+log = logging.getLogger("narl.search")
 
 
 class StudySearcher(Searcher):
     """Turns Tune's calls into the session's."""
 
-    def __init__(self, session: SearchSession, space: SearchSpace):
+    def __init__(self, session: SearchSession, space: SearchSpace, nodes: Nodes, **payload: Any):
         super().__init__()
-        self._session, self._space = session, space
+        self._session, self._space, self._nodes, self._payload = session, space, nodes, payload
         self._trial_ids: dict[str, int] = {}
         self.error: Exception | None = None
-        """Why results cannot be recorded (a full disk, say): no further trial starts, and the runner raises it."""
+        """Why the search cannot go on (a full disk, say): no further trial starts, and the runner raises it."""
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
-        proposal = self._session.propose() if self.error is None else None
-        if proposal is None:
+        # Tune would take an exception from here for its own, and print it.
+        try:
+            return self._suggest(trial_id)
+        except Exception as failure:
+            self._give_up(failure)
             return Searcher.FINISHED
+
+    def _suggest(self, trial_id: str) -> dict[str, Any] | str | None:
+        if self.error is not None or self._session.ended:
+            return Searcher.FINISHED
+        if self._session.num_live >= self._nodes.capacity():
+            if why := self._nodes.none_left:
+                raise NarlError(f"no node is left for trials ({why})")
+            return None
+        proposal = self._session.propose()
+        if proposal is None:
+            # Not the end yet: a trial that runs may be lost and put back.
+            return Searcher.FINISHED if self._session.ended else None
         self._trial_ids[trial_id], config = proposal
-        return trial_payload(config, self._space)
+        return trial_payload(config, self._space, avoid=self._nodes.taken_out, **self._payload)
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
         if "phase" in result and trial_id in self._trial_ids:
             self._session.progress(self._trial_ids[trial_id], result["phase"], result["epoch"], result["detail"])
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
-        # Tune would take an exception from here for the trial's own, and run the trial again.
+        if error:
+            return  # `lost` knows more
+        # Tune would take an exception from here for the trial's own.
         try:
-            self._record(self._trial_ids.pop(trial_id), result, error)
+            self._record(self._trial_ids.pop(trial_id), result or {})
         except Exception as failure:
-            self.error = failure
+            self._give_up(failure)
 
-    def _record(self, narl_id: int, result: dict[str, Any] | None, error: bool) -> None:
-        if result and result.get("outcome"):
+    def lost(self, trial_id: str, text: str) -> None:
+        """The worker of a trial is gone, in Ray's words `text`."""
+        narl_id = self._trial_ids.pop(trial_id, None)
+        if narl_id is None:
+            return
+        log.warning("trial %d was lost: %s", narl_id, text)
+        try:
+            self._session.put_back(narl_id, reason_of_loss(text))
+        except Exception as failure:
+            self._give_up(failure)
+
+    def _record(self, narl_id: int, result: dict[str, Any]) -> None:
+        if result.get("outcome"):
             self._session.complete(narl_id, json.loads(result["outcome"]))
-        elif result and result.get("failure"):
-            self._session.fail(narl_id, result["failure"])
-        elif error:
-            self._session.fail(narl_id, "WorkerLost: the worker process did not start, or it or its node died")
+        elif result.get("failure"):
+            self._session.fail(narl_id, result["failure"], log=result.get("log", ""))
+        elif result.get("fault"):
+            log.warning("trial %d, node %s: %s\n%s", narl_id, result["node"], result["fault"], result.get("log", ""))
+            if result["whole_node"]:
+                self._nodes.take_out(result["node"], result["fault"])
+            self._session.put_back(narl_id, result["fault"], counts=not result["whole_node"])
         else:
-            self._session.fail(narl_id, "Stopped: the trial was stopped before it had a result")
+            self._session.put_back(narl_id, "it was stopped before it had a result")
+
+    def _give_up(self, failure: Exception) -> None:
+        log.error("the search cannot go on", exc_info=failure)
+        self.error = self.error or failure
 
     def __getstate__(self) -> dict[str, Any]:
         """Tune pickles its parts for a restore that narl never asks for."""
@@ -62,3 +105,56 @@ class StudySearcher(Searcher):
 
     def restore(self, checkpoint_path: str) -> None:
         """Nothing to restore."""
+
+
+class LostTrials(tune.Callback):
+    """Tells the searcher why a trial has no result, which Tune tells callbacks alone."""
+
+    def __init__(self, searcher: StudySearcher):
+        self._searcher = searcher
+
+    def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        try:
+            text = Path(trial.error_file).read_text(encoding="utf-8", errors="replace")
+        except (OSError, TypeError):
+            text = ""
+        self._searcher.lost(trial.trial_id, text)
+
+
+class StopOnError(tune.Stopper):
+    """Ends every trial once results cannot be recorded or no node is left."""
+
+    def __init__(self, searcher: StudySearcher):
+        self._searcher = searcher
+
+    def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
+        return False
+
+    def stop_all(self) -> bool:
+        return self._searcher.error is not None
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {}
+
+
+# What Ray says, and what that means; the first that is found.
+_LOSSES = (
+    ("node has died", "its node died"),
+    ("node has terminated", "its node died"),
+    ("preempt", "its node was preempted"),
+    ("OutOfMemory", "its node ran out of memory, and Ray ended the worker"),
+    ("out of memory", "its node ran out of memory"),
+    ("ModuleNotFoundError", None),
+    ("ImportError", None),
+    ("worker process has exited", "its worker process died"),
+    ("died unexpectedly", "its worker process died"),
+)
+
+
+def reason_of_loss(text: str) -> str:
+    """One line of what Ray says over many."""
+    for words, meaning in _LOSSES:
+        if words in text:
+            return meaning or next(line.strip() for line in text.splitlines() if words in line)
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    return lines[-1][:300] if lines else "its worker did not start, or it died"

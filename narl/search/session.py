@@ -6,12 +6,16 @@ Knows nothing of Ray: the Ray searcher and a test's simple loop drive it alike.
 from __future__ import annotations
 
 import time
+from collections import Counter, deque
 from collections.abc import Callable, Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
-from narl.ledger import Ledger
+from narl.ledger import Ledger, num_counted
 from narl.records import TrialConfig, TrialRecord
 from narl.search.study import SearchStudy
+
+# How often a trial that was lost with its worker or node runs again in one session.
+MAX_PUT_BACK = 3
 
 
 class SearchObserver(Protocol):
@@ -23,9 +27,15 @@ class SearchObserver(Protocol):
 
     def finished(self, record: TrialRecord) -> None: ...
 
+    def noticed(self, text: str, *, ended: int | None = None) -> None:
+        """One line that a person should see; trial `ended`, if one is named, no longer runs."""
+
 
 class SearchSession:
     """Hands out trials until `trials` have finished or `deadline` has passed.
+
+    A trial that its worker or node took with it is no result: it is put back and handed out again under its own
+    number. After `MAX_PUT_BACK` times it is set aside, for a later session to try.
 
     Args:
         trials: how many trials the whole search shall have, those in the ledger included.
@@ -46,15 +56,29 @@ class SearchSession:
         self._trials, self._deadline, self._clock = trials, deadline, clock
         self._observers = observers
         self._live: dict[int, tuple[TrialConfig, float]] = {}
+        self._waiting: deque[tuple[int, TrialConfig]] = deque()
+        self._times_lost: Counter[int] = Counter()
+        self._exhausted = False
+        self.set_aside: dict[int, str] = {}
+        """Trials that were lost too often in this session, and why the last time. They are in no ledger."""
+
+    @property
+    def num_live(self) -> int:
+        """Trials handed out that have not come back."""
+        return len(self._live)
+
+    @property
+    def ended(self) -> bool:
+        """No trial runs, and none will ever be handed out."""
+        return not self._live and not self._may_start()
 
     def propose(self) -> tuple[int, TrialConfig] | None:
-        """The next trial, or None: no further trial will ever be handed out."""
-        if len(self._ledger) + len(self._live) >= self._trials:
+        """The next trial, or None: there is none for now, or (see `ended`) none at all."""
+        if not self._may_start():
             return None
-        if self._deadline is not None and self._clock() >= self._deadline:
-            return None
-        asked = self._study.ask()
+        asked = self._waiting.popleft() if self._waiting else self._study.ask()
         if asked is None:
+            self._exhausted = True
             return None
         trial_id, config = asked
         self._live[trial_id] = (config, time.time())
@@ -74,15 +98,17 @@ class SearchSession:
         """
         config, proposed_at = self._live[trial_id]
         times = {"started_at": outcome.get("started_at", proposed_at), "finished_at": time.time()}
+        tags = {**outcome.get("tags", {}), **self._history(trial_id)}
         try:
-            row = {**outcome, **times, "trial_id": trial_id, "config": config.to_json(), "status": "complete"}
-            record = TrialRecord.from_json(row)
+            row = {**outcome, **times, "tags": tags, "trial_id": trial_id, "config": config.to_json()}
+            record = TrialRecord.from_json({**row, "status": "complete"})
         except ValueError as error:
             self.fail(trial_id, f"NonFiniteMetric: {error}")
             return
         self._finish(record)
 
-    def fail(self, trial_id: int, error: str) -> None:
+    def fail(self, trial_id: int, error: str, *, log: str = "") -> None:
+        """Record that the configuration cannot be trained; `log` is the end of what the worker had to say."""
         config, proposed_at = self._live[trial_id]
         self._finish(
             TrialRecord(
@@ -92,11 +118,51 @@ class SearchSession:
                 error=error,
                 started_at=proposed_at,
                 finished_at=time.time(),
+                tags=self._history(trial_id),
+                log=log,
             )
         )
 
+    def put_back(self, trial_id: int, reason: str, *, counts: bool = True) -> None:
+        """A trial was lost, through no fault of its configuration: nothing is recorded, and it runs again.
+
+        Args:
+            counts: towards `MAX_PUT_BACK`; not where the node that lost it gets no more trials.
+        """
+        config, _ = self._live.pop(trial_id)
+        self._times_lost[trial_id] += counts
+        if self._times_lost[trial_id] > MAX_PUT_BACK:
+            self.set_aside[trial_id] = reason
+            self.notice(f"trial {trial_id} is set aside, lost {MAX_PUT_BACK + 1} times: {reason}", ended=trial_id)
+        else:
+            self._waiting.append((trial_id, config))
+            self.notice(f"trial {trial_id} was lost and runs again: {reason}", ended=trial_id)
+
+    def notice(self, text: str, *, ended: int | None = None) -> None:
+        """Tell every observer one line."""
+        for observer in self._observers:
+            observer.noticed(text, ended=ended)
+
+    def _may_start(self) -> bool:
+        if self._deadline is not None and self._clock() >= self._deadline:
+            return False
+        if self._waiting:
+            return True
+        counted = num_counted(self._ledger.records) - self._study.num_to_retry
+        planned = counted + len(self._live) + len(self.set_aside)
+        return not self._exhausted and planned < self._trials
+
+    def _history(self, trial_id: int) -> dict[str, Any]:
+        """What a record should say of how it came about."""
+        history = {}
+        if self._times_lost[trial_id]:
+            history["times_lost"] = str(self._times_lost[trial_id])
+        if (earlier := self._study.retry_of(trial_id)) is not None:
+            history["retry_of"] = str(earlier)
+        return history
+
     def _finish(self, record: TrialRecord) -> None:
-        del self._live[record.trial_id]
         self._study.tell(record)
+        del self._live[record.trial_id]
         for observer in self._observers:
             observer.finished(record)

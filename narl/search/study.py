@@ -15,7 +15,7 @@ import optuna
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from narl.errors import ConfigError
-from narl.ledger import Ledger
+from narl.ledger import Ledger, superseded
 from narl.objectives import objective
 from narl.records import TrialConfig, TrialRecord
 from narl.search.database import StudyDatabase
@@ -44,6 +44,8 @@ class SearchStudy:
         self._objectives = space.space.objectives
         self._conditional = space.space.sampler in CONDITIONAL
         self._running: dict[int, tuple[optuna.Trial, TrialConfig]] = {}
+        self._retries: dict[int, int] = {}  # trial id -> the failed trial that it repeats
+        self._to_retry: set[int] = set()  # failed trials that shall be repeated and have not been
         self._finished = {record.config.content_hash: record for record in ledger.records}
         self._next_id = 1 + max((record.trial_id for record in ledger.records), default=-1)
         directions = [objective(name).direction for name in self._objectives]
@@ -66,11 +68,32 @@ class SearchStudy:
         self._study.enqueue_trial(self._unseen_parameters())
         return self._ask_once()
 
+    def retry_failed(self) -> int:
+        """Queue every configuration that failed to be run once more, under a new number; how many there are."""
+        repeated = superseded(self._ledger.records)
+        failed = [r for r in self._ledger.records if r.metrics is None and r.trial_id not in repeated]
+        self._to_retry = {record.trial_id for record in failed}
+        for record in failed:
+            self._finished.pop(record.config.content_hash, None)
+            params = self._space.parameters(record.config, conditional=self._conditional)
+            self._study.enqueue_trial(params, user_attrs={"retry_of": record.trial_id})
+        return len(failed)
+
+    @property
+    def num_to_retry(self) -> int:
+        """How many failed trials shall be repeated and have not been."""
+        return len(self._to_retry)
+
+    def retry_of(self, trial_id: int) -> int | None:
+        """The failed trial that a trial repeats, if it repeats one."""
+        return self._retries.get(trial_id)
+
     def tell(self, record: TrialRecord) -> None:
         """Ledger first, then study: a crash between the two is mended by the next start."""
         trial, config = self._running.pop(record.trial_id)
         self._ledger.append(record)
         self._finished[config.content_hash] = record
+        self._to_retry.discard(self._retries.get(record.trial_id, -1))
         self._tell(trial, record)
 
     def _ask_once(self) -> tuple[int, TrialConfig] | None:
@@ -94,6 +117,8 @@ class SearchStudy:
             trial.set_user_attr("trial_id", trial_id)
         self._database.write(self._memory.get_trial(trial._trial_id))
         self._running[trial_id] = (trial, config)
+        if "retry_of" in trial.user_attrs:
+            self._retries[trial_id] = trial.user_attrs["retry_of"]
         return trial_id, config
 
     def _exhausted(self) -> bool:
@@ -178,5 +203,5 @@ def _rerun(orphan: FrozenTrial) -> FrozenTrial:
     return create_trial(
         state=TrialState.WAITING,
         system_attrs={"fixed_params": orphan.params},
-        user_attrs={"trial_id": orphan.user_attrs["trial_id"], "resume_of": orphan.number},
+        user_attrs={**orphan.user_attrs, "resume_of": orphan.number},
     )

@@ -193,8 +193,13 @@ def test_observers_hear_everything_in_order(tmp_path):
         def finished(self, record):
             heard.append((record.status, record.trial_id))
 
+        def noticed(self, text, *, ended=None):
+            heard.append(("lost", ended))
+
     bench = Bench(tmp_path, toy_space(), observers=(Observer(),))
     trial_id, config = bench.session.propose()
     bench.session.progress(trial_id, "train", 0, "")
+    bench.session.put_back(trial_id, "its node died")
+    bench.session.propose()
     bench.session.complete(trial_id, measure(config, bench.space))
-    assert heard == [("started", 0), ("train", 0), ("complete", 0)]
+    assert heard == [("started", 0), ("train", 0), ("lost", 0), ("started", 0), ("complete", 0)]

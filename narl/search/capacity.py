@@ -1,0 +1,106 @@
+"""What one trial occupies, and how many trials that leaves room for: Ray's rules, node by node and GPU by GPU."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+
+from narl.config.search_space import Resources
+from narl.errors import ConfigError
+
+# Written by `ray up` on the head: the launcher file with the node types' resources filled in.
+BOOTSTRAP = Path("~/ray_bootstrap_config.yaml")
+
+# Shares are counted in ten thousandths; a sum of shares may miss 1 by less than this.
+_ROUNDING = 1e-9
+
+
+@dataclass(frozen=True)
+class TrialResources:
+    """CPUs and GPUs of one trial.
+
+    Attributes:
+        gpus: a share of one GPU (0 to 1), or a whole number of them.
+    """
+
+    cpus: float
+    gpus: float
+
+    @property
+    def processes(self) -> int:
+        """One for each GPU, each with an even share of the CPUs."""
+        return max(1, int(self.gpus))
+
+    @property
+    def bundle(self) -> dict[str, float]:
+        """What each process occupies, in Ray's names."""
+        bundle = {"CPU": self.cpus / self.processes, "GPU": self.gpus / self.processes}
+        return {name: amount for name, amount in bundle.items() if amount}
+
+    def fit_in(self, nodes: Iterable[Mapping[str, float]]) -> int:
+        """How many trials fit into nodes with these resources at once.
+
+        A share of a GPU never straddles two: 0.65 leaves room for one trial a GPU, whatever two GPUs add up to.
+        """
+        return sum(self._processes_in(node) for node in nodes) // self.processes
+
+    def _processes_in(self, node: Mapping[str, float]) -> int:
+        counts = []
+        for name, amount in self.bundle.items():
+            have = node.get(name, 0)
+            if name == "GPU":
+                counts.append(int(have) * math.floor(1 / amount + _ROUNDING))
+            else:
+                counts.append(math.floor(have / amount + _ROUNDING))
+        return min(counts)
+
+
+def resolve(
+    wanted: Resources, nodes: list[Mapping[str, float]], node_types: list[tuple[Mapping[str, float], int]]
+) -> TrialResources:
+    """`wanted`, with `gpus_per_trial: null` resolved: one GPU if the cluster has any or can have, else none.
+
+    Args:
+        nodes: resources of each node that is alive.
+        node_types: resources of each kind of node that may still come, and how many there can be.
+
+    Raises:
+        ConfigError: one trial wants more than the cluster has and can have.
+    """
+    possible = [*nodes, *(resources for resources, count in node_types for _ in range(min(count, 64)))]
+    gpus = wanted.gpus_per_trial
+    if gpus is None:
+        gpus = 1.0 if any(node.get("GPU", 0) >= 1 for node in possible) else 0.0
+    trial = TrialResources(wanted.cpus_per_trial, gpus)
+    if not trial.fit_in(possible):
+        have = "; ".join(dict.fromkeys(f"{n.get('CPU', 0):g} CPUs and {n.get('GPU', 0):g} GPUs" for n in possible))
+        raise ConfigError(
+            f"a trial wants {trial.cpus:g} CPUs and {trial.gpus:g} GPUs (resources), but the nodes have: {have}"
+        )
+    return trial
+
+
+def node_types_to_come(bootstrap: Path = BOOTSTRAP) -> list[tuple[dict[str, float], int]]:
+    """Resources and largest number of each node type of the cluster that `ray up` made; empty on any other.
+
+    Types whose resources the launcher does not know count as having none.
+    """
+    try:
+        content = yaml.safe_load(bootstrap.expanduser().read_text(encoding="utf-8"))
+        types, head, limit = content["available_node_types"], content["head_node_type"], content.get("max_workers", 2)
+    except (OSError, yaml.YAMLError, KeyError, TypeError, AttributeError):
+        return []
+    found = []
+    for name, kind in types.items():
+        count = min(kind.get("max_workers", 0 if name == head else limit), limit)
+        if count > 0:
+            found.append(({k: float(v) for k, v in kind.get("resources", {}).items() if _is_number(v)}, count))
+    return found
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)

@@ -1,0 +1,32 @@
+"""What Ray says at length goes to a file: the terminal has one line of it."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+# narl's own, and those that Ray Tune writes errors, warnings and dumps of its state to.
+LOGGERS = ("narl.search", "ray.tune", "ray.train", "ray.air")
+
+
+@contextmanager
+def search_log(path: Path) -> Iterator[None]:
+    """Append what the search and Ray Tune log, from warnings on, to the file; nothing of it reaches the terminal."""
+    handler = logging.FileHandler(path, encoding="utf-8", delay=True)
+    handler.setFormatter(logging.Formatter("%(asctime)s %(name)s %(levelname)s: %(message)s"))
+    before = []
+    for logger in map(logging.getLogger, LOGGERS):
+        before.append((logger, logger.level, logger.propagate))
+        logger.addHandler(handler)
+        logger.setLevel(logging.WARNING)
+        logger.propagate = False
+    try:
+        yield
+    finally:
+        for logger, level, propagate in before:
+            logger.removeHandler(handler)
+            logger.setLevel(level)
+            logger.propagate = propagate
+        handler.close()

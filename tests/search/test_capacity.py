@@ -1,0 +1,70 @@
+"""How many trials fit: Ray's rules for shares of GPUs, by hand and as properties."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from narl.config.load import build
+from narl.config.search_space import Resources
+from narl.errors import ConfigError
+from narl.search.capacity import TrialResources, node_types_to_come, resolve
+
+HEAD = {"CPU": 4.0}
+GPU_NODE = {"CPU": 8.0, "GPU": 2.0}
+
+
+@pytest.mark.parametrize(
+    ("cpus", "gpus", "nodes", "count"),
+    [
+        (1, 0, [HEAD], 4),
+        (3, 0, [HEAD, HEAD], 2),  # one CPU of each is left, and no trial lies on two nodes
+        (1, 1, [HEAD, GPU_NODE], 2),
+        (1, 0.5, [GPU_NODE], 4),
+        (1, 0.65, [GPU_NODE], 2),  # three would fit into 2.0 GPUs, none of them into what is left of one
+        (1, 1 / 3, [GPU_NODE], 6),
+        (1, 0.1, [GPU_NODE], 8),  # the CPUs are used up first
+        (2, 2, [GPU_NODE, GPU_NODE], 2),
+        (2, 4, [GPU_NODE, GPU_NODE], 1),  # across nodes
+        (2, 4, [GPU_NODE], 0),
+        (1, 0, [], 0),
+    ],
+)
+def test_trials_that_fit(cpus, gpus, nodes, count):
+    assert TrialResources(cpus, gpus).fit_in(nodes) == count
+
+
+@given(st.floats(0.01, 1), st.integers(0, 8))
+def test_shares_of_a_gpu_never_add_up_to_more_than_it(share, gpus):
+    count = TrialResources(0.001, share).fit_in([{"CPU": 1000.0, "GPU": float(gpus)}])
+    assert count % max(gpus, 1) == 0 and count * share <= gpus + 1e-6
+    assert (count + gpus) * share > gpus - 1e-6  # one more on each GPU would not fit
+
+
+def test_a_gpu_that_is_to_come_counts():
+    assert resolve(Resources(), [HEAD], [(GPU_NODE, 3)]).gpus == 1
+    assert resolve(Resources(), [HEAD], []).gpus == 0
+    with pytest.raises(ConfigError, match=r"a trial wants 1 CPUs and 4 GPUs .* have: 4 CPUs and 0 GPUs; 8 CPUs and 2"):
+        resolve(Resources(gpus_per_trial=4), [HEAD], [(GPU_NODE, 1)])
+    assert resolve(Resources(gpus_per_trial=4), [HEAD], [(GPU_NODE, 2)]).processes == 4
+
+
+@pytest.mark.parametrize("gpus", [1.5, 2.25, 1e-5, -1, float("inf")])
+def test_amounts_that_ray_would_refuse_are_refused_first(gpus):
+    with pytest.raises(ConfigError, match="gpus_per_trial"):
+        build(Resources, {"gpus_per_trial": gpus}, "space")
+
+
+def test_node_types_of_a_launcher_file(tmp_path):
+    path = tmp_path / "ray_bootstrap_config.yaml"
+    path.write_text(
+        "max_workers: 3\nhead_node_type: head\navailable_node_types:\n"
+        "  head: {resources: {CPU: 4}}\n"
+        "  gpu: {resources: {CPU: 4, GPU: 1, 'accelerator_type:A10G': 1}, max_workers: 9}\n"
+        "  none: {resources: {CPU: 4}, max_workers: 0}\n"
+    )
+    assert node_types_to_come(path) == [({"CPU": 4, "GPU": 1, "accelerator_type:A10G": 1}, 3)]
+    assert node_types_to_come(tmp_path / "absent") == []
+    path.write_text("- what\n- else\n")
+    assert node_types_to_come(path) == []

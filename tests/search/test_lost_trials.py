@@ -1,0 +1,150 @@
+"""Whose fault: what a node or worker loses runs again under its own number, what a configuration loses counts."""
+
+from __future__ import annotations
+
+import optuna
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from optuna.trial import TrialState
+from toy import affordable, measure, toy_space
+
+from narl.ledger import Ledger, num_counted
+from narl.search.searcher import reason_of_loss
+from narl.search.session import MAX_PUT_BACK, SearchSession
+from narl.search.study import SearchStudy
+
+
+class Search:
+    """A toy search in a folder, without Ray; made again, it is resumed."""
+
+    def __init__(self, folder, trials: int = 4, **session):
+        self.space = affordable(toy_space(trials=trials))
+        self.ledger = Ledger(folder / "ledger.jsonl")
+        url = f"sqlite:///{folder / 'study.db'}"
+        self.study = SearchStudy(name="toy", url=url, space=self.space, ledger=self.ledger)
+        self.session = SearchSession(self.study, self.ledger, trials=trials, **session)
+        self.stored = optuna.load_study(study_name="toy", storage=url)
+
+    def complete(self, proposal) -> None:
+        trial_id, config = proposal
+        self.session.complete(trial_id, measure(config, self.space))
+
+    def finish(self) -> list[int]:
+        """Run what is left; the numbers in the order in which they ran."""
+        ran = []
+        while proposal := self.session.propose():
+            ran.append(proposal[0])
+            self.complete(proposal)
+        return ran
+
+
+def test_a_lost_trial_runs_again_under_its_own_number_and_counts_once(tmp_path):
+    search = Search(tmp_path)
+    first = search.session.propose()
+    second = search.session.propose()
+    search.session.put_back(first[0], "its node died")
+    assert len(search.ledger) == 0 and not search.session.ended
+    assert search.session.propose() == first
+    search.complete(first)
+    search.complete(second)
+    assert search.finish() == [2, 3] and search.session.ended
+    records = search.ledger.records
+    assert [r.trial_id for r in records] == [0, 1, 2, 3]
+    assert [r.tags.get("times_lost") for r in records] == ["1", None, None, None]
+    assert [t.state for t in search.stored.get_trials()] == [TrialState.COMPLETE] * 4
+
+
+def test_a_trial_that_is_lost_again_and_again_is_set_aside_until_the_next_session(tmp_path):
+    search = Search(tmp_path, trials=2)
+    lost = search.session.propose()
+    for _ in range(MAX_PUT_BACK):
+        search.session.put_back(lost[0], "its worker process died")
+        assert search.session.propose() == lost
+    search.session.put_back(lost[0], "its worker process died")
+    assert search.finish() == [1] and search.session.ended
+    assert search.session.set_aside == {0: "its worker process died"}
+    assert [r.trial_id for r in search.ledger.records] == [1]
+
+    again = Search(tmp_path, trials=2)
+    assert again.session.propose() == lost
+    again.complete(lost)
+    assert again.session.ended and [r.status for r in again.ledger.records] == ["complete", "complete"]
+
+
+def test_a_node_that_is_taken_out_uses_up_no_attempts(tmp_path):
+    search = Search(tmp_path)
+    proposal = search.session.propose()
+    for _ in range(3 * MAX_PUT_BACK):
+        search.session.put_back(proposal[0], "it lacks the data", counts=False)
+        assert search.session.propose() == proposal
+    assert search.session.set_aside == {}
+
+
+def test_nothing_starts_after_the_deadline_not_even_what_was_put_back(tmp_path):
+    now = [0.0]
+    search = Search(tmp_path, deadline=10.0, clock=lambda: now[0])
+    lost = search.session.propose()
+    now[0] = 11.0
+    search.session.put_back(lost[0], "its node died")
+    assert search.session.ended and search.session.propose() is None
+    assert Search(tmp_path).session.propose() == lost
+
+
+def test_what_failed_is_tried_again_on_request_under_a_new_number(tmp_path):
+    search = Search(tmp_path, trials=3)
+    failed = search.session.propose()
+    search.session.fail(failed[0], "DivergedTraining: epoch 1", log="Traceback ...\nDivergedTraining: epoch 1")
+    assert search.finish() == [1, 2]
+    assert Search(tmp_path, trials=3).session.ended  # a resume alone repeats nothing
+
+    again = Search(tmp_path, trials=3)
+    assert again.study.retry_failed() == 1
+    # A new number: a record is never rewritten.
+    proposal = again.session.propose()
+    assert proposal == (3, failed[1]) and again.session.propose() is None
+    again.complete(proposal)
+    assert again.session.ended
+    assert [r.tags.get("retry_of") for r in again.ledger.records] == [None, None, None, "0"]
+    assert num_counted(again.ledger.records) == 3 and Ledger(tmp_path / "ledger.jsonl").get(0).log
+    assert Search(tmp_path, trials=3).study.retry_failed() == 0
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.lists(st.sampled_from(["complete", "fail", "lose", "node", "kill"]), max_size=40), st.integers(1, 3))
+def test_whatever_happens_each_trial_ends_up_in_ledger_and_study_once(tmp_path_factory, events, at_once):
+    folder = tmp_path_factory.mktemp("search")
+    search, live = Search(folder, trials=5), []
+    for event in events:
+        while len(live) < at_once and (proposal := search.session.propose()):
+            live.append(proposal)
+        if event == "kill" or not live:
+            search, live = Search(folder, trials=5), []
+            continue
+        proposal = live.pop(0)
+        if event == "complete":
+            search.complete(proposal)
+        elif event == "fail":
+            search.session.fail(proposal[0], "DivergedTraining: epoch 1")
+        else:
+            search.session.put_back(proposal[0], "lost", counts=event == "lose")
+    search = Search(folder, trials=5)  # what is set aside is tried again
+    search.finish()
+    assert [r.trial_id for r in search.ledger.records] == list(range(5))
+    states = {t.user_attrs["trial_id"]: t.state for t in search.stored.get_trials() if "trial_id" in t.user_attrs}
+    for record in search.ledger.records:
+        assert states[record.trial_id] == (TrialState.COMPLETE if record.metrics else TrialState.FAIL)
+    assert not [t for t in search.stored.get_trials() if not t.state.is_finished()]
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("Failure # 1\nThe actor died because its node has died. Node Id: ab", "its node died"),
+        ("The actor died unexpectedly before finishing this task.\n\tclass_name: X", "its worker process died"),
+        ("  File x\nModuleNotFoundError: No module named 'narl'\n more", "ModuleNotFoundError: No module named 'narl'"),
+        ("", "its worker did not start, or it died"),
+    ],
+)
+def test_rays_pages_in_one_line(text, reason):
+    assert reason_of_loss(text) == reason
