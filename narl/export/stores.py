@@ -7,15 +7,15 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import shutil
 from collections.abc import Callable, Collection, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
-from urllib.parse import urlsplit
 
-from narl.errors import ConfigError, NarlError, unknown_name, without_credentials
+from narl.errors import ConfigError, NarlError
+from narl.s3 import S3Address, check_endpoint, is_url, parse_s3, s3_client, s3_errors
 
 MANIFEST = "manifest.json"
 FORMAT = "narl-bundle"  # what a manifest of ours calls itself
@@ -57,21 +57,17 @@ def open_store(url: str, *, endpoint_url: str | None = None) -> Store:
     Raises:
         ConfigError: an address that names neither, or an endpoint without S3.
     """
-    scheme = re.match(r"([A-Za-z][A-Za-z0-9+.-]*)://", url)
-    if scheme is None:
+    if not is_url(url):
         if endpoint_url is not None:
             raise ConfigError(f"an endpoint is for s3://bucket/prefix, and {url!r} is a folder")
         if not url:
             raise ConfigError("expected a folder or s3://bucket/prefix, got nothing")
         return FolderStore(Path(url).expanduser())
-    if scheme.group(1) != "s3":
-        raise ConfigError(unknown_name("kind of store", f"{scheme.group(1)}://", ("s3://bucket/prefix", "a folder")))
-    bucket, _, prefix = url.removeprefix("s3://").partition("/")
-    if not re.fullmatch(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]", bucket):
-        raise ConfigError(f"{bucket.rpartition('@')[2]!r} is no bucket name: expected s3://bucket/prefix")
-    if endpoint_url is not None and urlsplit(endpoint_url).scheme not in ("http", "https"):
-        raise ConfigError(f"endpoint must begin with http:// or https://, got {without_credentials(endpoint_url)!r}")
-    return S3Store(bucket, prefix.strip("/"), endpoint_url)
+    address = parse_s3(url, otherwise="a folder")
+    if endpoint_url is not None:
+        check_endpoint(endpoint_url)
+        address = replace(address, endpoint=endpoint_url)
+    return S3Store(address)
 
 
 class FolderStore:
@@ -115,20 +111,15 @@ class FolderStore:
 
 
 class S3Store:
-    """Objects under a prefix of a bucket; credentials come from where AWS tools look for them."""
+    """Objects under a prefix of a bucket."""
 
-    def __init__(self, bucket: str, prefix: str, endpoint_url: str | None = None):
-        self.bucket = bucket
-        self.prefix = f"{prefix}/" if prefix else ""
-        self.url = f"s3://{bucket}/{prefix}".rstrip("/")
-        self._endpoint = without_credentials(endpoint_url) if endpoint_url else "AWS"
+    def __init__(self, address: S3Address):
+        self.bucket = address.bucket
+        self.prefix = f"{address.prefix}/" if address.prefix else ""
+        self.url = address.url
+        self._address = address
         with self._errors():
-            import boto3
-            from botocore.config import Config
-
-            # boto3's own defaults wait a minute, five times, for an endpoint that is not there.
-            config = Config(connect_timeout=5, read_timeout=60, retries={"total_max_attempts": 2})
-            self._s3 = boto3.Session().client("s3", endpoint_url=endpoint_url, config=config)
+            self._s3 = s3_client(address)
 
     def check(self, names: Collection[str]) -> None:
         self._found(names)
@@ -156,40 +147,8 @@ class S3Store:
         with self._errors():
             self._s3.upload_file(str(path), self.bucket, self.prefix + name)
 
-    @contextmanager
-    def _errors(self) -> Iterator[None]:
-        from boto3.exceptions import Boto3Error
-        from botocore.exceptions import BotoCoreError, ClientError
-
-        try:
-            yield
-        except (Boto3Error, BotoCoreError, ClientError, OSError, ValueError) as error:
-            raise NarlError(f"cannot export to {self.url}: {self._explain(error)}") from error
-
-    def _explain(self, error: Exception) -> str:
-        """One line, built from what is known to be no secret."""
-        from boto3.exceptions import Boto3Error
-        from botocore import exceptions
-
-        while isinstance(error, Boto3Error) and error.__context__ is not None:
-            error = error.__context__  # upload_file wraps what happened in an error of its own
-        if isinstance(error, exceptions.ClientError):
-            code = error.response.get("Error", {}).get("Code", "unknown error")
-            known = {
-                "NoSuchBucket": "there is no such bucket",
-                "404": "there is no such bucket",
-                "AccessDenied": "these credentials may not write there",
-                "403": "these credentials may not write there",
-                "InvalidAccessKeyId": "these credentials are not known there",
-                "SignatureDoesNotMatch": "these credentials are not valid there",
-                "ExpiredToken": "these credentials have expired",
-            }
-            return known.get(code, f"the server answered {code}")
-        if isinstance(error, (exceptions.NoCredentialsError, exceptions.PartialCredentialsError)):
-            return "no AWS credentials found (set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or a profile)"
-        if isinstance(error, (exceptions.ConnectionError, exceptions.HTTPClientError)):
-            return f"{self._endpoint} cannot be reached"
-        return type(error).__name__
+    def _errors(self) -> AbstractContextManager[None]:
+        return s3_errors(f"export to {self.url}", self._address)
 
 
 def _refuse_foreign(url: str, found: Sequence[str], names: Collection[str], read_manifest: Callable[[], bytes]) -> None:
