@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from narl.config.search_space import FREE_KEYS, SearchSpace
-from narl.data.beton import cache_root
+from narl.data.cache import cache_root
 from narl.data.dataset import open_dataset
 from narl.errors import ConfigError
 from narl.ledger import Ledger, num_counted, read_ledger, superseded

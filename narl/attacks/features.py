@@ -17,7 +17,7 @@ import torch
 from torch import Generator, Tensor, nn
 
 from narl.config.pipeline import Augment
-from narl.data.beton import cache_root
+from narl.data.cache import cache_root
 from narl.data.dataset import BatchLoader, Dataset
 from narl.training.classification import to_unit_range
 

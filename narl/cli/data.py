@@ -22,7 +22,7 @@ def run_build(args: argparse.Namespace) -> int:
     from narl.data.labelled import label
 
     pipeline = load_pipeline(args.pipeline)
-    for beton in ensure_betons(pipeline, label(pipeline), args.cache_dir, force=args.force):
+    for beton in ensure_betons(pipeline, label(pipeline, args.cache_dir), args.cache_dir, force=args.force):
         size = beton.path.stat().st_size / 2**20
         state = "built" if beton.built else "up to date"
         print(f"{beton.split:<10}  {state:<10}  {beton.images:>8} images  {size:8.1f} MiB  {beton.path}")

@@ -2,16 +2,32 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from narl.config.base import Strict
 from narl.config.load import build, read_yaml
+from narl.errors import ConfigError
 from narl.records import stable_hash
+from narl.s3 import S3Address, is_url, parse_s3
 
 Loader = Literal["auto", "ffcv", "tensor"]
+
+
+def _path_or_s3(place: str) -> str:
+    if is_url(place):
+        try:
+            parse_s3(place, otherwise="a path")
+        except ConfigError as error:
+            raise ValueError(str(error)) from error
+    return place
+
+
+# A path on this node or one that nodes share, or `s3://bucket/prefix`.
+Place = Annotated[str, AfterValidator(_path_or_s3)]
 
 
 class DigitsSource(Strict):
@@ -24,15 +40,21 @@ class Cifar10Source(Strict):
     """torchvision's CIFAR10 under `root`; downloaded there only if `download` is true."""
 
     kind: Literal["cifar10"]
-    root: str = "~/.cache/narl/cifar10"
+    root: Place = "~/.cache/narl/cifar10"
     download: bool = False
+
+    @model_validator(mode="after")
+    def _download_to_a_folder(self):
+        if self.download and is_url(self.root):
+            raise ValueError("download is for a folder: leave it out where root is s3://…")
+        return self
 
 
 class ImageFolderSource(Strict):
     """`root/<class>/*.jpg`, or `root/<train>/<class>/…` and `root/<test>/<class>/…` if both folders are named."""
 
     kind: Literal["image_folder"]
-    root: str
+    root: Place
     train: str | None = None
     test: str | None = None
 
@@ -50,9 +72,15 @@ class TableSource(Strict):
     """
 
     kind: Literal["table"]
-    csv: str
+    csv: Place
     path_column: str = "path"
     split_column: str | None = None
+
+    @model_validator(mode="after")
+    def _a_file(self):
+        if is_url(self.csv) and not parse_s3(self.csv, otherwise="a path").prefix:
+            raise ValueError(f"csv names a bucket and no object in it: {self.csv!r}")
+        return self
 
 
 class CelebASource(Strict):
@@ -62,7 +90,7 @@ class CelebASource(Strict):
     """
 
     kind: Literal["celeba"]
-    root: str
+    root: Place
 
 
 class FairFaceSource(Strict):
@@ -72,7 +100,7 @@ class FairFaceSource(Strict):
     """
 
     kind: Literal["fairface"]
-    root: str
+    root: Place
 
 
 Source = Annotated[
@@ -202,10 +230,34 @@ def load_pipeline(path: Path | str) -> Pipeline:
 
 
 def with_absolute_paths(pipeline: Pipeline, folder: Path) -> Pipeline:
-    """The same pipeline with `~` and relative source paths resolved against `folder`."""
-    source = pipeline.source
-    for name in ("root", "csv"):
-        if hasattr(source, name):
-            absolute = (folder / Path(getattr(source, name)).expanduser()).resolve()
-            source = source.model_copy(update={name: str(absolute)})
-    return pipeline.model_copy(update={"source": source})
+    """The same pipeline with `~` and relative source paths resolved against `folder`; URLs stay what they are."""
+    place = place_of(pipeline.source)
+    if place is None or is_url(place):
+        return pipeline
+    absolute = (folder / Path(place).expanduser()).resolve()
+    return pipeline.model_copy(update={"source": moved(pipeline.source, str(absolute))})
+
+
+def place_of(source: Source) -> str | None:
+    """The path or URL of a source; None if it has none."""
+    return getattr(source, _place_key(source), None)
+
+
+def address_of(source: Source) -> S3Address | None:
+    """Where on S3 a source's folder lies; None if it is not on S3."""
+    place = place_of(source)
+    if place is None or not is_url(place):
+        return None
+    address = parse_s3(place, otherwise="a path")
+    if source.kind == "table":
+        return replace(address, prefix=address.prefix.rpartition("/")[0])
+    return address
+
+
+def moved(source: Source, place: str) -> Source:
+    """The same source at another path."""
+    return source.model_copy(update={_place_key(source): place})
+
+
+def _place_key(source: Source) -> str:
+    return "csv" if source.kind == "table" else "root"

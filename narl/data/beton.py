@@ -6,12 +6,8 @@ under another name and renamed; its sidecar `<split>.json` comes last, and a fil
 
 from __future__ import annotations
 
-import fcntl
 import json
-import os
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,9 +15,11 @@ import numpy as np
 
 from narl.config.pipeline import Pipeline
 from narl.data.beton_check import check_beton
+from narl.data.cache import cache_root, locked, replace_whole
 from narl.data.ffcv_support import require_ffcv
 from narl.data.labelled import Labelled, label
 from narl.data.preprocess import read_squares
+from narl.data.progress import progress_bar
 from narl.data.splits import SPLITS
 from narl.errors import DataError
 
@@ -44,7 +42,7 @@ def build_betons(
     Raises:
         DataError: no FFCV, an image that cannot be read, no room, or a file that is there and damaged.
     """
-    betons = ensure_betons(pipeline, label(pipeline), cache_dir, progress=progress, force=force)
+    betons = ensure_betons(pipeline, label(pipeline, cache_dir), cache_dir, progress=progress, force=force)
     return {beton.split: beton.path for beton in betons}
 
 
@@ -63,7 +61,7 @@ def ensure_betons(
     if missing:
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            with _locked(folder):
+            with locked(folder):
                 # Another process may have built them while this one waited.
                 missing = SPLITS if force else _missing(folder, pipeline, labelled)
                 for stale in folder.glob("*.tmp"):
@@ -72,15 +70,6 @@ def ensure_betons(
         except OSError as error:
             raise DataError(f"cannot write FFCV files to {folder}: {error}") from error
     return [Beton(split, folder / f"{split}.beton", len(labelled.indices[split]), split in missing) for split in SPLITS]
-
-
-def cache_root(cache_dir: Path | str | None = None) -> Path:
-    """`cache_dir`, or $NARL_CACHE, or $XDG_CACHE_HOME/narl, or ~/.cache/narl."""
-    if cache_dir is not None:
-        return Path(cache_dir).expanduser().absolute()
-    if os.environ.get("NARL_CACHE"):
-        return Path(os.environ["NARL_CACHE"]).expanduser().absolute()
-    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser().absolute() / "narl"
 
 
 def _missing(folder: Path, pipeline: Pipeline, labelled: Labelled) -> tuple[str, ...]:
@@ -97,7 +86,7 @@ def _missing(folder: Path, pipeline: Pipeline, labelled: Labelled) -> tuple[str,
 
 def _build(folder: Path, pipeline: Pipeline, labelled: Labelled, splits: tuple[str, ...], progress: bool) -> None:
     total = sum(len(labelled.indices[split]) for split in splits)
-    with _progress(f"{pipeline.name}.beton", total, progress) as advance:
+    with progress_bar(f"{pipeline.name}.beton", total, progress) as advance:
         for split in splits:
             path = folder / f"{split}.beton"
             sidecar = path.with_suffix(".json")
@@ -106,7 +95,7 @@ def _build(folder: Path, pipeline: Pipeline, labelled: Labelled, splits: tuple[s
             try:
                 _write_images(temporary, pipeline, labelled, split, advance)
                 size = temporary.stat().st_size
-                _replace(temporary, path)
+                replace_whole(temporary, path)
             finally:
                 temporary.unlink(missing_ok=True)
             content = {
@@ -119,7 +108,7 @@ def _build(folder: Path, pipeline: Pipeline, labelled: Labelled, splits: tuple[s
             }
             temporary = path.with_suffix(".json.tmp")
             temporary.write_text(json.dumps(content, indent=1))
-            _replace(temporary, sidecar)
+            replace_whole(temporary, sidecar)
 
 
 def _write_images(path: Path, pipeline: Pipeline, labelled: Labelled, split: str, advance) -> None:
@@ -161,41 +150,3 @@ def _write_images(path: Path, pipeline: Pipeline, labelled: Labelled, split: str
         writer.metadata_sm.unlink()
         with suppress(BufferError):  # the frames of an error on its way may still look into it
             writer.metadata_sm.close()
-
-
-def _replace(temporary: Path, path: Path) -> None:
-    """Rename once the content is on the disk, and put the new name on the disk too."""
-    _sync(temporary)
-    os.replace(temporary, path)
-    _sync(path.parent)
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-@contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    """One process at a time; the lock ends with the process, however it ends."""
-    with open(folder / ".lock", "w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
-
-
-@contextmanager
-def _progress(title: str, total: int, wanted: bool):
-    """A function to call after every image; shows a bar if standard error is a terminal."""
-    if not (wanted and sys.stderr.isatty()):
-        yield lambda: None
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True)) as bars:
-        task = bars.add_task(title, total=total)
-        yield lambda: bars.advance(task)

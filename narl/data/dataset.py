@@ -116,7 +116,7 @@ def open_dataset(
 ) -> Dataset:
     """Open `splits` of a pipeline with `loader`, or the pipeline's own.
 
-    `ffcv` builds the .beton files that are missing and checks every one against the source. `tensor` decodes a split
+    A source on S3 is fetched to the cache first. `ffcv` builds the .beton files that are missing and checks every one against the source. `tensor` decodes a split
     into memory on first use. `auto` is `ffcv` where FFCV can be imported, else `tensor` with a notice.
 
     Raises:
@@ -130,7 +130,7 @@ def open_dataset(
         raise DataError(unknown_name("loader", loader, ("auto", "ffcv", "tensor")))
     if loader == "auto":
         loader = _best_loader()
-    labelled = label(pipeline)
+    labelled = label(pipeline, cache_dir)
     betons = None
     if loader == "ffcv":
         betons = {beton.split: beton.path for beton in ensure_betons(pipeline, labelled, cache_dir)}

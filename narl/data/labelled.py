@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
@@ -41,13 +42,16 @@ class Labelled:
         return self.utility[chosen], self.private[chosen]
 
 
-def label(pipeline: Pipeline) -> Labelled:
+def label(pipeline: Pipeline, cache_dir: Path | str | None = None) -> Labelled:
     """Open the source, encode both labels and split.
+
+    Args:
+        cache_dir: where a source on S3 is copied to.
 
     Raises:
         DataError: unusable source, labels that do not fit it, or a label value without an image in some split.
     """
-    source = open_source(pipeline.source)
+    source = open_source(pipeline.source, cache_dir)
     utility_classes, utility = encode_labels(pipeline.utility, source.columns)
     private_classes, private = encode_labels(pipeline.private, source.columns)
     strata = utility * len(private_classes) + private

@@ -19,9 +19,11 @@ from small_data import PARITY, digits_pipeline, folder_pipeline
 
 from narl.cli import data as data_command
 from narl.data import beton
-from narl.data.beton import build_betons, cache_root, ensure_betons
+from narl.data.beton import build_betons, ensure_betons
+from narl.data.cache import cache_root
 from narl.data.dataset import open_dataset
 from narl.data.labelled import label
+from narl.data.progress import progress_bar
 from narl.errors import DataError
 
 pytestmark = pytest.mark.skipif(importlib.util.find_spec("ffcv") is None, reason="FFCV is not installed")
@@ -88,12 +90,12 @@ def die_after_images():
     beton.read_squares = dying
 
 def die_before_sidecar():
-    replace = beton._replace
+    replace = beton.replace_whole
     def dying(temporary, path):
         if path.name == "train.json":
             os.kill(os.getpid(), signal.SIGKILL)
         replace(temporary, path)
-    beton._replace = dying
+    beton.replace_whole = dying
 
 beton.require_ffcv()
 beton.label(digits_pipeline())  # imports once for all children
@@ -258,11 +260,11 @@ def test_sidecar_says_what_the_file_holds(finished):
 
 
 def test_progress_bar_needs_a_terminal(monkeypatch, capsys):
-    with beton._progress("x", 2, True) as advance:
+    with progress_bar("x", 2, True) as advance:
         advance()
     assert capsys.readouterr().err == ""
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
-    with beton._progress("digits.beton", 2, True) as advance:
+    with progress_bar("digits.beton", 2, True) as advance:
         advance()
         advance()
     assert "2/2" in capsys.readouterr().err

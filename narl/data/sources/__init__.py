@@ -1,30 +1,71 @@
-"""Where images come from: one function or class a kind, found here by the `kind` of a pipeline's source."""
+"""Where images come from: found here by the `kind` of a pipeline's source.
+
+Each kind has what opens it and, where it can lie on S3, what says which files it reads.
+"""
 
 from __future__ import annotations
 
+import dataclasses
+from pathlib import Path
+
 from narl.config.pipeline import Source as SourceConfig
-from narl.data.sources.base import Source
-from narl.data.sources.celeba import celeba
-from narl.data.sources.cifar10 import Cifar10
+from narl.config.pipeline import address_of, moved, place_of
+from narl.data.local_copy import LocalCopy, copy_around
+from narl.data.remote import fetch
+from narl.data.sources.base import Files, Source
+from narl.data.sources.celeba import celeba, celeba_files
+from narl.data.sources.cifar10 import Cifar10, cifar10_files
 from narl.data.sources.digits import Digits
-from narl.data.sources.fairface import fairface
-from narl.data.sources.image_folder import image_folder
-from narl.data.sources.table import table
+from narl.data.sources.fairface import fairface, fairface_files
+from narl.data.sources.image_folder import image_folder, image_folder_files
+from narl.data.sources.table import table, table_files
+from narl.errors import DataError
 
 SOURCES = {
-    "digits": Digits,
-    "cifar10": Cifar10,
-    "image_folder": image_folder,
-    "table": table,
-    "celeba": celeba,
-    "fairface": fairface,
+    "digits": (Digits, None),
+    "cifar10": (Cifar10, cifar10_files),
+    "image_folder": (image_folder, image_folder_files),
+    "table": (table, table_files),
+    "celeba": (celeba, celeba_files),
+    "fairface": (fairface, fairface_files),
 }
 
 
-def open_source(config: SourceConfig) -> Source:
-    """The source that `config` describes.
+def open_source(config: SourceConfig, cache_dir: Path | str | None = None) -> Source:
+    """The source that `config` describes; one on S3 is fetched to the cache first, once a node.
 
     Raises:
         DataError: missing or unusable data.
     """
-    return SOURCES[config.kind](config)
+    opener, _ = SOURCES[config.kind]
+    if address_of(config) is None:
+        place = place_of(config)
+        folder = None if place is None else Path(place).expanduser().absolute()
+        copy = None if folder is None else copy_around(folder.parent if config.kind == "table" else folder)
+        return _of_copy(opener(config), copy)
+    here, copy = _fetched(config, cache_dir)
+    try:
+        return _of_copy(opener(here), copy)
+    except DataError as error:
+        raise DataError(f"{error} (fetched from {copy.origin})") from error
+
+
+def _fetched(config: SourceConfig, cache_dir: Path | str | None) -> tuple[SourceConfig, LocalCopy]:
+    """The same source in its local copy."""
+    _, chosen = SOURCES[config.kind]
+
+    def choose(names, get):
+        return chosen(config, names, get)
+
+    copy = fetch(address_of(config), choose, config.model_dump(exclude={"download"}), cache_dir)
+    return moved(config, str(copy.root / _name_of_table(config))), copy
+
+
+def _of_copy(source: Source, copy: LocalCopy | None) -> Source:
+    if copy is None or not isinstance(source, Files):
+        return source
+    return dataclasses.replace(source, copied={name: file.sha256 for name, file in copy.files.items()})
+
+
+def _name_of_table(config: SourceConfig) -> str:
+    return config.csv.partition("?")[0].rpartition("/")[2] if config.kind == "table" else ""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -22,10 +22,16 @@ class Source(Protocol):
         columns: label column -> class name of every image; sources whose columns have
             no names have the one column `class`.
         subsets: `train`, `validation` or `test` where the source decides that itself, else None; one an image.
+        root: the folder that holds its files; None if it has none.
+        files: every file that it reads, relative to `root`.
     """
 
     columns: dict[str, tuple[str, ...]]
     subsets: tuple[str | None, ...]
+    root: Path | None
+
+    @property
+    def files(self) -> tuple[str, ...]: ...
 
     def __len__(self) -> int: ...
 
@@ -45,12 +51,24 @@ class Source(Protocol):
 
 @dataclass(frozen=True)
 class Files:
-    """A source made of image files below `root`, `paths` being relative to it."""
+    """A source made of image files below `root`.
+
+    Attributes:
+        paths: one an image, relative to `root`.
+        lists: files with names and labels, relative to `root`.
+        copied: SHA-256 of every file by its path, if this is a checked copy of files from elsewhere.
+    """
 
     root: Path
     paths: tuple[str, ...]
     columns: dict[str, tuple[str, ...]]
     subsets: tuple[str | None, ...]
+    lists: tuple[str, ...] = ()
+    copied: Mapping[str, str] | None = None
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        return self.lists + self.paths
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -64,10 +82,15 @@ class Files:
     def fingerprint(self) -> str:
         digest = hashlib.sha256()
         for i, path in enumerate(self.paths):
-            stat = (self.root / path).stat()
             labels = [names[i] for names in self.columns.values()]
-            digest.update(repr((path, stat.st_size, stat.st_mtime_ns, self.subsets[i], labels)).encode())
+            digest.update(repr((path, *self._version(path), self.subsets[i], labels)).encode())
         return digest.hexdigest()
+
+    def _version(self, path: str) -> tuple[int | str, ...]:
+        if self.copied is not None:  # the same on every node, whenever it was copied
+            return (self.copied[os.path.normpath(path)],)
+        stat = (self.root / path).stat()
+        return stat.st_size, stat.st_mtime_ns
 
 
 def read_image(path: Path) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 
 from narl.config.pipeline import CelebASource
@@ -33,7 +34,13 @@ def celeba(config: CelebASource) -> Files:
         paths=tuple(f"{FOLDER}/{name}" for name in names),
         columns=columns,
         subsets=_subsets(root / PARTITION, names),
+        lists=(ATTRIBUTES, PARTITION),
     )
+
+
+def celeba_files(config: CelebASource, names: Collection[str], get: object) -> list[str]:
+    """What it reads of the files `names` below its root."""
+    return [name for name in names if name in (ATTRIBUTES, PARTITION) or name.rpartition("/")[0] == FOLDER]
 
 
 def _attributes(path: Path, there: Listed) -> tuple[list[str], dict[str, tuple[str, ...]]]:

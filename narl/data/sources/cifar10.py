@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +27,9 @@ class Cifar10:
         except (RuntimeError, OSError) as error:
             advice = "" if config.download else "; set `download: true` in the source, or put cifar-10-batches-py there"
             raise DataError(f"no CIFAR-10 in {root} ({error}){advice}") from error
+        self.root = root
+        folder, listed = CIFAR10.base_folder, [*CIFAR10.train_list, *CIFAR10.test_list, (CIFAR10.meta["filename"], "")]
+        self.files = tuple(f"{folder}/{name}" for name, _ in listed)
         self._images = np.concatenate([part.data for part in parts])
         names = parts[0].classes
         self.columns = {"class": tuple(names[label] for part in parts for label in part.targets)}
@@ -43,3 +47,8 @@ class Cifar10:
     def fingerprint(self) -> str:
         # torchvision compares the MD5 of every file with the published one before it reads it.
         return "torchvision-cifar10"
+
+
+def cifar10_files(config: Cifar10Source, names: Collection[str], get: object) -> list[str]:
+    """What it reads of the files `names` below its root."""
+    return [name for name in names if name.startswith("cifar-10-batches-py/")]

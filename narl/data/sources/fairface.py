@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from collections.abc import Collection
 
 from narl.config.pipeline import FairFaceSource
 from narl.data.sources.base import Files, Listed, existing_folder, read_list
@@ -32,7 +33,7 @@ def fairface(config: FairFaceSource) -> Files:
     rows: list[list[str]] = []
     subsets: list[str] = []
     for folder, subset in SUBSETS.items():
-        path = root / f"fairface_label_{folder}.csv"
+        path = root / _list_of(folder)
         lines = read_list(path, GET_IT)
         there = Listed(root, folder, GET_IT)
         for number, row in enumerate(csv.reader(lines), start=1):
@@ -47,7 +48,18 @@ def fairface(config: FairFaceSource) -> Files:
             raise DataError(f"{path} lists no images; {GET_IT}")
         subsets += [subset] * (len(rows) - len(subsets))
     paths, *columns = zip(*rows, strict=True)
-    return Files(root, paths, dict(zip(CLASSES, columns, strict=True)), tuple(subsets))
+    lists = tuple(_list_of(folder) for folder in SUBSETS)
+    return Files(root, paths, dict(zip(CLASSES, columns, strict=True)), tuple(subsets), lists)
+
+
+def fairface_files(config: FairFaceSource, names: Collection[str], get: object) -> list[str]:
+    """What it reads of the files `names` below its root."""
+    lists = {_list_of(folder) for folder in SUBSETS}
+    return [name for name in names if name in lists or name.rpartition("/")[0] in SUBSETS]
+
+
+def _list_of(folder: str) -> str:
+    return f"fairface_label_{folder}.csv"
 
 
 def _check(row: list[str], folder: str, there: Listed, where: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Collection
 from pathlib import Path
 
 from narl.config.pipeline import ImageFolderSource
@@ -35,6 +36,21 @@ def image_folder(config: ImageFolderSource) -> Files:
     return Files(root, tuple(paths), {"class": tuple(classes)}, tuple(subsets))
 
 
+def image_folder_files(config: ImageFolderSource, names: Collection[str], get: object) -> list[str]:
+    """What it reads of the files `names` below its root."""
+    tops = [()] if config.train is None else [(*config.train.split("/"),), (*config.test.split("/"),)]
+    chosen = []
+    for name in names:
+        *folders, last = name.split("/")
+        if _is_image(last) and tuple(folders[:-1]) in tops and folders and not folders[-1].startswith("."):
+            chosen.append(name)
+    return chosen
+
+
+def _is_image(name: str) -> bool:
+    return not name.startswith(".") and os.path.splitext(name)[1].lower() in EXTENSIONS
+
+
 def _inside(root: Path, name: str) -> Path:
     folder = root / name
     if not folder.is_dir():
@@ -56,7 +72,7 @@ def _classes(root: Path, folder: Path) -> list[tuple[str, list[str]]]:
             refuse_outside(root, [Path(entry.path)])
         files = []
         for image in sorted(os.scandir(entry.path), key=lambda image: image.name):
-            if image.name.startswith(".") or os.path.splitext(image.name)[1].lower() not in EXTENSIONS:
+            if not _is_image(image.name):
                 continue
             if image.is_symlink():
                 refuse_outside(root, [Path(image.path)])

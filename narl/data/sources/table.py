@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import io
+import posixpath
+from collections.abc import Callable, Collection
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
 from narl.config.pipeline import TableSource
@@ -19,10 +21,7 @@ def table(config: TableSource) -> Files:
         DataError: no such file or column, a row with a missing value or file, or a path out of the file's folder.
     """
     path = Path(config.csv).expanduser().absolute()
-    header, rows = _read(path)
-    for key, column in (("path_column", config.path_column), ("split_column", config.split_column)):
-        if column is not None and column not in header:
-            raise DataError(f"{path}: {key}: {unknown_name('column', column, header)}")
+    header, rows = _read(path, config)
     names = [name for name in header if name not in (config.path_column, config.split_column)]
     if not names:
         raise DataError(f"{path} has no label column besides {', '.join(header)}")
@@ -38,10 +37,21 @@ def table(config: TableSource) -> Files:
         paths=tuple(row[config.path_column] for _, row in rows),
         columns={name: tuple(row[name] for _, row in rows) for name in names},
         subsets=tuple(row[config.split_column] if config.split_column else None for _, row in rows),
+        lists=(path.name,),
     )
 
 
-def _read(path: Path) -> tuple[list[str], list[tuple[int, dict[str, str]]]]:
+def table_files(config: TableSource, names: Collection[str], get: Callable[[str], Path]) -> list[str]:
+    """What it reads of the files `names` below the table's folder; `get` brings one of them."""
+    name = config.csv.partition("?")[0].rpartition("/")[2]
+    if name not in names:
+        raise DataError(f"there is no table {config.csv}{did_you_mean(name, [n for n in names if n.endswith('.csv')])}")
+    _, rows = _read(get(name), config)
+    named = {posixpath.normpath(row[config.path_column]) for _, row in rows}
+    return [name, *(other for other in names if other in named)]
+
+
+def _read(path: Path, config: TableSource) -> tuple[list[str], list[tuple[int, dict[str, str]]]]:
     """The header, and each row with its line number."""
     try:
         text = path.read_text(encoding="utf-8-sig")
@@ -65,6 +75,9 @@ def _read(path: Path) -> tuple[list[str], list[tuple[int, dict[str, str]]]]:
         raise DataError(f"{path}, line {reader.line_num}: not valid CSV: {error}") from error
     if not rows:
         raise DataError(f"{path} has no rows")
+    for key, column in (("path_column", config.path_column), ("split_column", config.split_column)):
+        if column is not None and column not in header:
+            raise DataError(f"{path}: {key}: {unknown_name('column', column, header)}")
     return header, rows
 
 

@@ -1,0 +1,74 @@
+"""The folder of what can be made again: where it is on this node, one process at a time, files whole or absent."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+from narl.errors import DataError
+
+
+def cache_root(cache_dir: Path | str | None = None) -> Path:
+    """`cache_dir`, or $NARL_CACHE, or $XDG_CACHE_HOME/narl, or ~/.cache/narl."""
+    cache_dir = cache_dir or os.environ.get("NARL_CACHE")
+    return Path(cache_dir).expanduser().absolute() if cache_dir else _default_cache()
+
+
+class NodeCache(NamedTuple):
+    """Where a node keeps its cache; `reason` says why not where it was wanted, and is empty where it is."""
+
+    path: Path
+    reason: str
+
+
+def node_cache(wanted: Path | str | None = None) -> NodeCache:
+    """The first of `wanted`, the node's own $NARL_CACHE and its default that can be made and written to.
+
+    Call it on the node, with the driver's cache folder, before $NARL_CACHE is set for its workers.
+
+    Raises:
+        DataError: none can; says why of each.
+    """
+    candidates = [Path(wanted).expanduser().absolute()] if wanted else []
+    candidates += [cache_root(), _default_cache()]
+    refused: list[str] = []
+    for candidate in dict.fromkeys(candidates):
+        try:
+            candidate.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=candidate):
+                return NodeCache(candidate, "; ".join(refused))
+        except OSError as error:
+            refused.append(f"the cache folder {candidate} cannot be written to: {error.strerror or error}")
+    raise DataError(f"{'; '.join(refused)}; NARL_CACHE names another")
+
+
+def _default_cache() -> Path:
+    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser().absolute() / "narl"
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """One process at a time in `folder`, which is there; the lock ends with the process, however it ends."""
+    with open(folder / ".lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def replace_whole(temporary: Path, path: Path) -> None:
+    """Rename once the content is on the disk, and put the new name on the disk too."""
+    _sync(temporary)
+    os.replace(temporary, path)
+    _sync(path.parent)
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
