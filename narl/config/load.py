@@ -9,7 +9,7 @@ from typing import Any, TypeVar, get_args
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from narl.errors import ConfigError, did_you_mean, unknown_name
+from narl.errors import ConfigError, did_you_mean, unknown_name, without_credentials
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -64,7 +64,7 @@ def _explain(model: type[BaseModel], problem: dict[str, Any]) -> str:
         allowed = [choice.strip("'") for choice in re.split(", | or ", problem["ctx"]["expected"])]
         return f"{place}: {unknown_name('value', problem['input'], allowed)}"
     message = problem["msg"].removeprefix("Value error, ")
-    given = "" if isinstance(problem["input"], dict) else f" (given: {problem['input']!r})"
+    given = "" if isinstance(problem["input"], dict) else f" (given: {without_credentials(repr(problem['input']))})"
     return f"{place}: {message}{given}" if place else f"{message}"
 
 
