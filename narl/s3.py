@@ -149,12 +149,12 @@ def _explain(error: Exception, address: S3Address) -> str:
     if isinstance(error, (exceptions.NoCredentialsError, exceptions.PartialCredentialsError)):
         return "no AWS credentials found (set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or a profile)"
     if isinstance(error, (exceptions.ConnectionError, exceptions.HTTPClientError)):
-        return f"{without_credentials(address.endpoint) if address.endpoint else _standard_endpoint()} cannot be reached"
+        return f"{_shown_endpoint(address)} cannot be reached"
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
     return type(error).__name__
 
 
-def _standard_endpoint() -> str:
-    endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
-    return without_credentials(endpoint) if endpoint else "AWS"
+def _shown_endpoint(address: S3Address) -> str:
+    named = address.endpoint or os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
+    return without_credentials(named) if named else "AWS"

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from narl.config.pipeline import Loader, Pipeline
+from narl.data.augment import Augmentation
 from narl.data.beton import ensure_betons
 from narl.data.ffcv_support import require_ffcv
 from narl.data.labelled import Labelled, label
@@ -88,6 +89,25 @@ class Dataset:
 
         return FFCVLoader(FFCVReader(self._betons[split]), *self.labels(split), **settings)
 
+    def pixels(self, split: str, index: np.ndarray) -> np.ndarray:
+        """The images at positions `index` of the split, before augmentation: uint8 [N, H, W, 3].
+
+        The same with both loaders: where FFCV stores JPEG, those before it was stored.
+
+        Raises:
+            DataError: the split was not opened, or an image cannot be read.
+        """
+        self._check_opened(split)
+        if self._betons is not None and self.pipeline.stored_as == "raw":
+            from narl.data.ffcv_reader import FFCVReader
+
+            order, unchanged = torch.from_numpy(index), Augmentation.none(len(self._labelled.indices[split]))
+            return torch.cat(list(FFCVReader(self._betons[split]).batches(order, len(index), unchanged))).numpy()
+        if split in self._tensors:
+            return self._tensors[split].numpy()[index]
+        indices = self._labelled.indices[split][index]
+        return np.stack(list(read_squares(self._labelled.source, indices, self.pipeline.image)))
+
     def _tensor(self, split: str) -> Tensor:
         """The whole split, uint8 [N, H, W, 3], read on first use."""
         if split not in self._tensors:
@@ -116,8 +136,9 @@ def open_dataset(
 ) -> Dataset:
     """Open `splits` of a pipeline with `loader`, or the pipeline's own.
 
-    A source on S3 is fetched to the cache first. `ffcv` builds the .beton files that are missing and checks every one against the source. `tensor` decodes a split
-    into memory on first use. `auto` is `ffcv` where FFCV can be imported, else `tensor` with a notice.
+    A source on S3 is fetched to the cache first. `ffcv` builds the .beton files that are missing and checks every one
+    against the source. `tensor` decodes a split into memory on first use. `auto` is `ffcv` where FFCV can be imported,
+    else `tensor` with a notice.
 
     Raises:
         DataError: unusable data, labels or FFCV file; or `ffcv` without FFCV.

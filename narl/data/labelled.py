@@ -7,10 +7,10 @@ from pathlib import Path
 
 import numpy as np
 
-from narl.config.pipeline import Pipeline
+from narl.config.pipeline import Pipeline, address_of, moved
 from narl.data.labels import encode_labels
 from narl.data.sources import open_source
-from narl.data.sources.base import Source
+from narl.data.sources.base import Files, Source
 from narl.data.splits import SPLITS, split_indices
 from narl.errors import DataError
 from narl.records import stable_hash
@@ -68,5 +68,12 @@ def label(pipeline: Pipeline, cache_dir: Path | str | None = None) -> Labelled:
                     f"label {spec.name!r}: value {value!r} has no image among the {len(indices[split])} of the "
                     f"{split} split; more images, a larger fraction or a larger {split}_limit would give it some"
                 )
-    key = stable_hash([STORED_AS, pipeline.content_hash, source.fingerprint()])
+    key = stable_hash([STORED_AS, _settings_hash(pipeline, source), source.fingerprint()])
     return Labelled(source, utility_classes, private_classes, utility, private, indices, key)
+
+
+def _settings_hash(pipeline: Pipeline, source: Source) -> str:
+    """Without the folder of a checked copy, which may lie elsewhere on each node."""
+    if isinstance(source, Files) and source.copied is not None and address_of(pipeline.source) is None:
+        pipeline = pipeline.model_copy(update={"source": moved(pipeline.source, "a checked copy")})
+    return pipeline.content_hash

@@ -1,7 +1,7 @@
 """A source's files from S3 to this node: listed each time, fetched once a node, checked.
 
-The copy lies in `<cache>/remote/<hash of the address>/`. Whoever comes second waits for the first. What was fetched before
-an interruption is in a journal and is not fetched again.
+The copy lies in `<cache>/remote/<hash of the address>/`. Whoever comes second waits for the first. What was fetched
+before an interruption is in a journal and is not fetched again.
 """
 
 from __future__ import annotations
@@ -112,7 +112,9 @@ class _Fetch:
         copy = LocalCopy(self._folder, self._address.url, described)
         wrong, foreign = copy.faults()
         remove_paths(self._folder, foreign)
-        damaged = [name for name in wrong if self._listing.get(name) == _Listed(described[name].size, described[name].tag)]
+        damaged = [
+            name for name in wrong if self._listing.get(name) == _Listed(described[name].size, described[name].tag)
+        ]
         if damaged:
             logging.getLogger("narl").warning(
                 "the local copy of %s was damaged (%s, %d files in all): fetched again",

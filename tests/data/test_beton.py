@@ -18,9 +18,7 @@ import yaml
 from small_data import PARITY, digits_pipeline, folder_pipeline
 
 from narl.cli import data as data_command
-from narl.data import beton
 from narl.data.beton import build_betons, ensure_betons
-from narl.data.cache import cache_root
 from narl.data.dataset import open_dataset
 from narl.data.labelled import label
 from narl.data.progress import progress_bar
@@ -62,15 +60,6 @@ def test_build_writes_once_and_again_only_for_other_content(cache):
     assert build_betons(digits_pipeline(splits={"seed": 3}), cache)["train"].parent != paths["train"].parent
     build_betons(pipeline, cache, force=True)
     assert all(path.stat().st_mtime_ns != before[path] for path in paths.values())
-
-
-def test_cache_folder_comes_from_the_environment(monkeypatch, tmp_path):
-    monkeypatch.delenv("NARL_CACHE", raising=False)
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    assert cache_root() == tmp_path / "narl"
-    monkeypatch.setenv("NARL_CACHE", str(tmp_path / "own"))
-    assert cache_root() == tmp_path / "own"
-    assert cache_root(tmp_path / "given") == tmp_path / "given"
 
 
 KILLED = """

@@ -11,6 +11,7 @@ from small_data import LOADERS, check_fault, check_missing_lists
 from narl.config.load import build
 from narl.config.pipeline import CelebASource, Pipeline
 from narl.data.dataset import open_dataset
+from narl.data.handover import pack, unpack
 from narl.data.labelled import label
 from narl.data.sources import open_source
 from narl.errors import DataError
@@ -172,3 +173,16 @@ def test_links_out_of_the_folder_are_refused(root, tmp_path):
     (root / "img_align_celeba").symlink_to(tmp_path / "images")
     with pytest.raises(DataError, match="img_align_celeba leads out of"):
         source(root)
+
+
+def test_on_s3_and_handed_over_it_is_the_same(root, bucket, tmp_path):
+    (root / "img_celeba.zip").write_bytes(b"large and not wanted")
+    bucket.put_folder(root)
+    fetched = open_source(CelebASource(kind="celeba", root=bucket.url()), tmp_path / "cache")
+    package = pack(pipeline(root))
+    handed = open_source(unpack(package.meta, package.chunks, tmp_path / "cache").source)
+    for copy in (fetched, handed):
+        assert copy.columns == source(root).columns and copy.subsets == source(root).subsets
+        assert copy.image(5).tobytes() == source(root).image(5).tobytes()
+        assert not list(copy.root.rglob("*.zip"))
+    assert fetched.fingerprint() == handed.fingerprint()

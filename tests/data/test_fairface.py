@@ -13,6 +13,7 @@ from small_data import LOADERS, check_fault, check_missing_lists
 from narl.config.load import build
 from narl.config.pipeline import FairFaceSource, Pipeline
 from narl.data.dataset import open_dataset
+from narl.data.handover import pack, unpack
 from narl.data.labelled import label
 from narl.data.sources import open_source
 from narl.errors import DataError
@@ -121,3 +122,13 @@ def test_missing_parts_are_named_with_what_to_do(root):
         source(root)
     with pytest.raises(DataError, match="FairFace folder .* is not a folder; `root` must hold"):
         source(root / "nowhere")
+
+
+def test_on_s3_and_handed_over_it_is_the_same(root, bucket, tmp_path):
+    bucket.put_folder(root)
+    fetched = open_source(FairFaceSource(kind="fairface", root=bucket.url()), tmp_path / "cache")
+    package = pack(pipeline(root))
+    handed = open_source(unpack(package.meta, package.chunks, tmp_path / "cache").source)
+    for copy in (fetched, handed):
+        assert copy.columns == source(root).columns and copy.subsets == source(root).subsets
+        assert copy.image(30).tobytes() == source(root).image(30).tobytes()

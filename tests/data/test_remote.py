@@ -1,4 +1,4 @@
-"""Sources on S3 against a real server: the same as a local one, fetched once a node, whole, current and in their place."""
+"""Sources on S3, a real server: the same as a local one, fetched once a node, whole, current and in their place."""
 
 from __future__ import annotations
 
@@ -269,7 +269,8 @@ def test_the_environment_names_the_endpoint(animals, bucket, tmp_path, monkeypat
 
 
 @pytest.mark.parametrize(
-    "key", ["set/../secret.png", "set/cat/../../../secret.png", "set//etc/x.png", "set/cat/./x.png", "set/cat/" + "x" * 300]
+    "key",
+    ["set/../secret.png", "set/cat/../../../secret.png", "set//etc/x.png", "set/cat/./x.png", "set/cat/" + "x" * 300],
 )
 def test_keys_that_lead_elsewhere_are_refused(animals, bucket, tmp_path, key):
     bucket.put_folder(animals)
@@ -286,7 +287,11 @@ def test_a_key_that_is_a_file_and_a_folder(animals, bucket, tmp_path):
         folder(bucket.url(), tmp_path / "cache")
 
 
-@given(st.lists(st.sampled_from(["..", ".", "", "a", "b\0", "c" * 256, "\ud800", "cat", "é" * 127]), min_size=1, max_size=6))
+@given(
+    st.lists(
+        st.sampled_from(["..", ".", "", "a", "b\0", "c" * 256, "\ud800", "cat", "é" * 127]), min_size=1, max_size=6
+    )
+)
 def test_names_that_pass_stay_below_their_folder(parts):
     name = "/".join(parts)
     harmless = all(part in ("a", "cat", "é" * 127) for part in parts) and len(name.encode()) <= 1024

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
+import pickle
 
 import numpy as np
 import pytest
 from PIL import Image
 from small_data import write_images
+from torchvision.datasets import CIFAR10
 
-from narl.config.pipeline import Cifar10Source, DigitsSource, ImageFolderSource, TableSource
+from narl.config.load import build
+from narl.config.pipeline import Cifar10Source, DigitsSource, ImageFolderSource, Pipeline, TableSource
 from narl.config.pipeline import Image as ImageConfig
+from narl.data.handover import pack, unpack
 from narl.data.preprocess import read_squares, to_square
 from narl.data.sources import open_source
 from narl.errors import DataError
@@ -38,6 +43,47 @@ def test_digits_are_scaled_to_all_of_uint8():
 def test_absent_cifar10_says_how_to_get_it(tmp_path):
     with pytest.raises(DataError, match="download: true"):
         open_source(Cifar10Source(kind="cifar10", root=str(tmp_path)))
+
+
+@pytest.fixture
+def cifar10(tmp_path, monkeypatch):
+    """Twelve images in CIFAR-10's layout, and a torchvision that takes them for the published ones."""
+    folder = tmp_path / "cifar" / CIFAR10.base_folder
+    folder.mkdir(parents=True)
+
+    def written(name, content):
+        (folder / name).write_bytes(pickle.dumps(content))
+        return hashlib.md5((folder / name).read_bytes()).hexdigest()
+
+    def batch(name, count):
+        pixels = np.random.default_rng(count).integers(0, 256, (count, 3072), dtype=np.uint8)
+        return [name, written(name, {"data": pixels, "labels": [i % 2 for i in range(count)]})]
+
+    monkeypatch.setattr(CIFAR10, "train_list", [batch("data_batch_1", 8)])
+    monkeypatch.setattr(CIFAR10, "test_list", [batch("test_batch", 4)])
+    meta = {
+        "filename": "batches.meta",
+        "key": "label_names",
+        "md5": written("batches.meta", {"label_names": ["a", "b"]}),
+    }
+    monkeypatch.setattr(CIFAR10, "meta", meta)
+    return tmp_path / "cifar"
+
+
+def test_cifar10_on_s3_and_handed_over_is_the_same(cifar10, bucket, tmp_path):
+    source = open_source(Cifar10Source(kind="cifar10", root=str(cifar10)))
+    assert set(source.files) == {str(path.relative_to(cifar10)) for path in cifar10.rglob("*batch*") if path.is_file()}
+    (cifar10 / "cifar-10-python.tar.gz").write_bytes(b"not wanted")
+    bucket.put_folder(cifar10)
+    fetched = open_source(Cifar10Source(kind="cifar10", root=bucket.url()), tmp_path / "cache")
+    labels = {"utility": {"name": "a"}, "private": {"name": "b"}}
+    pipeline = build(Pipeline, {"name": "c", "source": {"kind": "cifar10", "root": str(cifar10)}, **labels}, "test")
+    package = pack(pipeline)
+    handed = open_source(unpack(package.meta, package.chunks, tmp_path / "cache").source)
+    for copy in (fetched, handed):
+        assert copy.columns == source.columns and copy.subsets == source.subsets
+        assert copy.root != source.root and not list(copy.root.glob("*.tar.gz"))
+        assert all(np.array_equal(copy.image(i), source.image(i)) for i in range(12))
 
 
 def test_folder_holds_its_images_in_sorted_order(animals):
