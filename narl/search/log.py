@@ -22,6 +22,8 @@ def search_log(path: Path) -> Iterator[None]:
         logger.addHandler(handler)
         logger.setLevel(logging.WARNING)
         logger.propagate = False
+    # It misses the result files that narl tells Tune not to write.
+    logging.getLogger("ray.tune.analysis").setLevel(logging.ERROR)
     try:
         yield
     finally:

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import logging
 import os
-import shutil
 import socket
-import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 
 # Tune's own CSV, JSON and TensorBoard loggers cost more than a trial's proposal; the ledger replaces them.
 os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
@@ -32,6 +30,7 @@ from narl.errors import ConfigError, NarlError
 from narl.search.capacity import TrialResources, node_types_to_come, resolve
 from narl.search.log import LOGGERS
 from narl.search.nodes import Nodes, Probe
+from narl.search.own_folder import own_folder
 from narl.search.searcher import LostTrials, StopOnError, StudySearcher
 from narl.search.session import SearchSession
 from narl.search.trainable import TrialActor, lacking
@@ -64,15 +63,14 @@ def run_session(
         probe=Probe(lacking, {"version": __version__, "pipeline": pipeline, "cache": cache}) if on_cluster else None,
         notice=session.notice,
     )
-    storage = tempfile.mkdtemp(prefix="narl-tune-")
     searcher = StudySearcher(session, space, nodes, cache=cache, gpus=resources.gpus)
-    try:
+    with own_folder("narl-tune-") as storage:
         tune.Tuner(
             tune.with_resources(trainable, lambda config: _placement(resources, config["avoid"])),
             tune_config=tune.TuneConfig(search_alg=searcher, num_samples=-1, reuse_actors=True),
             run_config=tune.RunConfig(
                 name=space.name,
-                storage_path=storage,
+                storage_path=str(storage),
                 verbose=0,
                 callbacks=[LostTrials(searcher)],
                 stop=StopOnError(searcher),
@@ -82,8 +80,6 @@ def run_session(
                 checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
             ),
         ).fit()
-    finally:
-        shutil.rmtree(storage, ignore_errors=True)
     if searcher.error is not None:
         raise _in_one_line(searcher.error) from searcher.error
 
@@ -132,14 +128,16 @@ def ray_runtime(address: str | None) -> Iterator[None]:
         ConfigError: no cluster answers at `address`.
     """
     quiet = {"log_to_driver": False, "logging_level": logging.ERROR}
-    folder = None
-    mask = os.umask(0o077)  # Ray writes its access token for everybody to read
-    try:
+    with ExitStack() as after:
+        mask = os.umask(0o077)  # Ray writes its access token for everybody to read
+        after.callback(os.umask, mask)
         if address is None:
             # Not $TMPDIR: the sockets below it must have paths of less than 107 bytes.
-            folder = tempfile.mkdtemp(prefix="narl-ray-", dir="/tmp")
-            ray.init(address="local", _temp_dir=folder, include_dashboard=False, **quiet)
+            folder = after.enter_context(own_folder("narl-ray-", parent="/tmp"))
+            after.callback(ray.shutdown)
+            ray.init(address="local", _temp_dir=str(folder), include_dashboard=False, **quiet)
         else:
+            after.callback(ray.shutdown)
             _refuse_unreachable(address)
             try:
                 ray.init(address=address, **quiet)
@@ -149,11 +147,6 @@ def ray_runtime(address: str | None) -> Iterator[None]:
             logging.getLogger(name).setLevel(logging.CRITICAL)
         os.umask(mask)
         yield
-    finally:
-        os.umask(mask)
-        ray.shutdown()
-        if folder:
-            shutil.rmtree(folder, ignore_errors=True)
 
 
 def _refuse_unreachable(address: str) -> None:

@@ -7,19 +7,17 @@ import os
 import secrets
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
 import time
-from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
+from processes import alive, descendants
+from ray_nodes import free_ports
 from tiny_search import (
     SEARCH,
-    alive,
-    descendants,
     environment,
     finish,
     narl,
@@ -32,14 +30,6 @@ from narl.ledger import Ledger
 DRIVER = (sys.executable, str(SEARCH))
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(1200)]
-
-
-def free_ports(count: int) -> list[int]:
-    with ExitStack() as open_sockets:
-        probes = [open_sockets.enter_context(socket.socket()) for _ in range(count)]
-        for probe in probes:
-            probe.bind(("127.0.0.1", 0))
-        return [probe.getsockname()[1] for probe in probes]
 
 
 @pytest.fixture

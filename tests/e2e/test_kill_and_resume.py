@@ -15,10 +15,9 @@ from pathlib import Path
 import pytest
 from mlflow import MlflowClient
 from optuna.trial import TrialState
+from processes import alive, descendants
 from tiny_search import (
     SPACE,
-    alive,
-    descendants,
     narl,
     ray_folders,
     start,
