@@ -12,6 +12,7 @@ from pathlib import Path
 from narl.config.search_space import FREE_KEYS, SearchSpace
 from narl.data.cache import cache_root
 from narl.data.dataset import open_dataset
+from narl.data.identity import identity
 from narl.errors import ConfigError
 from narl.ledger import Ledger, num_counted, read_ledger, superseded
 from narl.records import TrialConfig, TrialRecord
@@ -74,7 +75,7 @@ def run_search(
     folder = SearchFolder((runs or default_runs_folder()) / space.name)
     _check_resume(folder, space, resume)
     # Before anything is written: labels and files are checked here, not in a worker.
-    open_dataset(space.pipeline, splits=("train", "validation"))
+    dataset = open_dataset(space.pipeline, splits=("train", "validation"))
     if ray_address is None or "NARL_CACHE" in os.environ:
         os.environ["NARL_CACHE"] = str(cache_root())  # workers have another working folder
     earlier = read_ledger(folder.ledger_path)
@@ -111,7 +112,7 @@ def run_search(
                 if not resources.gpus and space.resources.gpus_per_trial is None:
                     session.notice("no GPU is or will be there: training on CPU")
                 with search_log(folder.log_path):
-                    run_session(session, space, resources, on_cluster=on_cluster)
+                    run_session(session, space, resources, identity=identity(dataset) if on_cluster else None)
             mirror.notify()
         finally:
             mirror.close(timeout=60)

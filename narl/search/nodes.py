@@ -6,31 +6,18 @@ fails the probe, or a trial for a reason of its own, is taken out and named. Nod
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
+from narl.errors import DataError
 from narl.search.capacity import TrialResources
 
 # Seconds between two looks at the cluster.
 LOOK_EVERY = 1.0
-
-
-@dataclass(frozen=True)
-class Probe:
-    """What a node is asked before it gets trials, as plain JSON types.
-
-    Attributes:
-        function: run on the node with `arguments`; returns what the node lacks, or an empty string.
-    """
-
-    function: Callable[..., str]
-    arguments: Mapping[str, Any]
 
 
 class Nodes:
@@ -40,7 +27,9 @@ class Nodes:
         trial: what one trial occupies.
         most: no more trials at once; None for no such limit.
         to_come: how many trials may run once the cluster has grown; 0 if it cannot.
-        probe: None where every node is the driver's own host.
+        probe: run on each node before it gets trials, with `needs()`; returns `lacks`, in words, and whether it is
+            `data`. None where every node is the driver's own host.
+        hand_over: brings nodes the driver's data, so that `needs` says where it is; says in one line what it did.
         notice: told in one line of every node that is taken out.
     """
 
@@ -50,12 +39,16 @@ class Nodes:
         *,
         most: int | None = None,
         to_come: int = 0,
-        probe: Probe | None = None,
+        probe: Callable[..., Mapping[str, Any]] | None = None,
+        needs: Callable[[], Mapping[str, Any]] = dict,
+        hand_over: Callable[[], str] | None = None,
         notice: Callable[[str], None] = lambda text: None,
         clock: Callable[[], float] = time.monotonic,
     ):
         self._trial, self._most, self._to_come = trial, most, to_come
-        self._probe, self._notice, self._clock = probe, notice, clock
+        self._probe, self._needs, self._hand_over = probe, needs, hand_over
+        self._notice, self._clock = notice, clock
+        self._helped: set[str] = set()  # nodes that were asked again after a handover
         self._own = ray.get_runtime_context().get_node_id()
         self._asked: dict[str, ray.ObjectRef] = {}
         self._fit: dict[str, Mapping[str, float]] = {}  # resources of those that may have trials
@@ -75,6 +68,10 @@ class Nodes:
         if self._fit or self._asked or self._to_come or not self._out:
             return None
         return "; ".join(f"{self._addresses[node]}: {why}" for node, why in self._out.items())
+
+    def may_have_trials(self, node: str) -> bool:
+        """Whether that node has shown that it lacks nothing."""
+        return node in self._fit
 
     def capacity(self) -> int:
         """How many trials may be on their way at once, now."""
@@ -107,7 +104,7 @@ class Nodes:
             if self._probe is None or node == self._own or not self._trial.fit_in([row["Resources"]] * 64):
                 self._fit[node] = row["Resources"]
             else:
-                self._asked[node] = _ask(node, self._probe)
+                self._asked[node] = self._ask(node)
         self._hear(alive)
 
     def _hear(self, alive: Mapping[str, Any]) -> None:
@@ -119,20 +116,35 @@ class Nodes:
         for answer in ready:
             node = by_answer[answer]
             try:
-                lacks = ray.get(answer)
+                lacks, is_data = (said := ray.get(answer))["lacks"], said["data"]
             except Exception as error:  # whatever went wrong there, in Ray's words
-                lacks = _last_line(error)
-            if lacks:
-                self.take_out(node, lacks)
-            else:
+                lacks, is_data = _last_line(error), False
+            if not lacks:
                 del self._asked[node]
                 self._fit[node] = alive[node]["Resources"]
+            elif not (is_data and self._can_help(node, lacks)):
+                self.take_out(node, lacks)
 
+    def _can_help(self, node: str, lacks: str) -> bool:
+        """Hand the driver's data over and ask again, once a node."""
+        if node in self._helped or self._hand_over is None:
+            return False
+        if not self._helped:
+            try:
+                done = self._hand_over()
+            except DataError as error:
+                self._hand_over = None
+                self._notice(f"node {self._addresses[node]}: {lacks}; {error}")
+                return False
+            self._notice(f"node {self._addresses[node]}: {lacks}; {done}")
+        self._helped.add(node)
+        self._asked[node] = self._ask(node)
+        return True
 
-def _ask(node: str, probe: Probe) -> ray.ObjectRef:
-    task = ray.remote(num_cpus=0, max_retries=0)(probe.function)
-    here = NodeAffinitySchedulingStrategy(node_id=node, soft=False)
-    return task.options(scheduling_strategy=here).remote(**json.loads(json.dumps(probe.arguments)))
+    def _ask(self, node: str) -> ray.ObjectRef:
+        task = ray.remote(num_cpus=0, max_retries=0)(self._probe)
+        here = NodeAffinitySchedulingStrategy(node_id=node, soft=False)
+        return task.options(scheduling_strategy=here).remote(**self._needs())
 
 
 def _last_line(error: Exception) -> str:

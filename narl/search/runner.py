@@ -29,9 +29,10 @@ from narl.config.search_space import Resources, SearchSpace
 from narl.errors import ConfigError, NarlError
 from narl.search.capacity import TrialResources, node_types_to_come, resolve
 from narl.search.log import LOGGERS
-from narl.search.nodes import Nodes, Probe
+from narl.search.node_data import NodeData
+from narl.search.nodes import Nodes
 from narl.search.own_folder import own_folder
-from narl.search.searcher import LostTrials, StopOnError, StudySearcher
+from narl.search.searcher import LostTrials, NewestFirst, StopOnError, StudySearcher
 from narl.search.session import SearchSession
 from narl.search.trainable import TrialActor, lacking
 
@@ -42,32 +43,36 @@ def run_session(
     resources: TrialResources,
     trainable: type[tune.Trainable] = TrialActor,
     *,
-    on_cluster: bool = False,
+    identity: str | None = None,
 ) -> None:
     """Run trials until the session hands out no more. A Ray runtime must be up (see `ray_runtime`).
 
     Args:
         resources: of one trial, from `trial_resources`.
         trainable: what runs a `trial_payload` and reports as `TrialActor` does.
-        on_cluster: nodes may be other hosts, and are probed before they get trials.
+        identity: of the driver's data set, where nodes may be other hosts: they are probed before they get trials.
 
     Raises:
         NarlError: results cannot be recorded, or no node is left for trials.
     """
-    cache = os.environ.get("NARL_CACHE")
-    pipeline = space.pipeline.model_dump(mode="json", by_alias=True)
+    data = NodeData(space.pipeline, identity=identity, cache=os.environ.get("NARL_CACHE"))
+    on_cluster = identity is not None
     nodes = Nodes(
         resources,
         most=space.resources.max_concurrent_trials,
         to_come=_trials_to_come(resources, space.resources) if on_cluster else 0,
-        probe=Probe(lacking, {"version": __version__, "pipeline": pipeline, "cache": cache}) if on_cluster else None,
+        probe=lacking if on_cluster else None,
+        needs=lambda: {"version": __version__, "data": data.arguments},
+        hand_over=data.hand_over,
         notice=session.notice,
     )
-    searcher = StudySearcher(session, space, nodes, cache=cache, gpus=resources.gpus)
+    searcher = StudySearcher(session, space, nodes, data, gpus=resources.gpus)
     with own_folder("narl-tune-") as storage:
         tune.Tuner(
             tune.with_resources(trainable, lambda config: _placement(resources, config["avoid"])),
-            tune_config=tune.TuneConfig(search_alg=searcher, num_samples=-1, reuse_actors=True),
+            tune_config=tune.TuneConfig(
+                search_alg=searcher, scheduler=NewestFirst(), num_samples=-1, reuse_actors=True
+            ),
             run_config=tune.RunConfig(
                 name=space.name,
                 storage_path=str(storage),

@@ -12,10 +12,13 @@ from pathlib import Path
 from typing import Any
 
 from ray import tune
+from ray.tune.experiment import Trial
+from ray.tune.schedulers import FIFOScheduler
 from ray.tune.search import Searcher
 
 from narl.config.search_space import SearchSpace
 from narl.errors import NarlError
+from narl.search.node_data import NodeData
 from narl.search.nodes import Nodes
 from narl.search.session import SearchSession
 from narl.search.trainable import trial_payload
@@ -26,10 +29,11 @@ log = logging.getLogger("narl.search")
 class StudySearcher(Searcher):
     """Turns Tune's calls into the session's."""
 
-    def __init__(self, session: SearchSession, space: SearchSpace, nodes: Nodes, **payload: Any):
+    def __init__(self, session: SearchSession, space: SearchSpace, nodes: Nodes, data: NodeData, **payload: Any):
         super().__init__()
-        self._session, self._space, self._nodes, self._payload = session, space, nodes, payload
+        self._session, self._space, self._nodes, self._data, self._payload = session, space, nodes, data, payload
         self._trial_ids: dict[str, int] = {}
+        self._proposed = 0
         self.error: Exception | None = None
         """Why the search cannot go on (a full disk, say): no further trial starts, and the runner raises it."""
 
@@ -53,7 +57,9 @@ class StudySearcher(Searcher):
             # Not the end yet: a trial that runs may be lost and put back.
             return Searcher.FINISHED if self._session.ended else None
         self._trial_ids[trial_id], config = proposal
-        return trial_payload(config, self._space, avoid=self._nodes.taken_out, **self._payload)
+        self._proposed += 1
+        where = {"number": self._proposed, "data": self._data.arguments, "avoid": self._nodes.taken_out}
+        return trial_payload(config, self._space, **where, **self._payload)
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
         if "phase" in result and trial_id in self._trial_ids:
@@ -86,7 +92,8 @@ class StudySearcher(Searcher):
             self._session.fail(narl_id, result["failure"], log=result.get("log", ""))
         elif result.get("fault"):
             log.warning("trial %d, node %s: %s\n%s", narl_id, result["node"], result["fault"], result.get("log", ""))
-            if result["whole_node"]:
+            # One that came before it was probed, and lacks what the probe will bring, is not taken out for that.
+            if result["whole_node"] and self._nodes.may_have_trials(result["node"]):
                 self._nodes.take_out(result["node"], result["fault"])
             self._session.put_back(narl_id, result["fault"], counts=not result["whole_node"])
         else:
@@ -119,6 +126,18 @@ class LostTrials(tune.Callback):
         except (OSError, TypeError):
             text = ""
         self._searcher.lost(trial.trial_id, text)
+
+
+class NewestFirst(FIFOScheduler):
+    """A worker that is done takes the newest trial.
+
+    Tune gives it the oldest, which may be waiting for a worker that starts on a node that has just joined, and ends
+    that worker: where trials are short, no worker would ever get to its first.
+    """
+
+    def choose_trial_to_run(self, tune_controller: Any) -> Any:
+        waiting = [trial for trial in tune_controller.get_live_trials() if trial.status == Trial.PENDING]
+        return max(waiting, key=lambda trial: int(trial.config["number"]), default=None)
 
 
 class StopOnError(tune.Stopper):

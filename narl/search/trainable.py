@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import functools
 import json
-import os
 import time
 import traceback
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import ray
@@ -17,6 +14,7 @@ from ray import tune
 from narl.config.search_space import SearchSpace
 from narl.errors import DataError, NodeFault, TrialLost
 from narl.records import TrialConfig
+from narl.search.node_data import open_on_node
 
 # Of a failed trial's log, the last so many characters are kept.
 LOG_TAIL = 2000
@@ -26,29 +24,37 @@ def trial_payload(
     config: TrialConfig,
     space: SearchSpace,
     *,
+    number: int,
+    data: dict[str, Any],
     avoid: Sequence[str] = (),
-    cache: str | None = None,
     gpus: float = 0.0,
 ) -> dict[str, Any]:
     """What a worker needs to run `config`, as plain JSON types.
 
     Args:
+        number: of the proposal, in the order in which they were made.
+        data: how the node comes by its images (narl/search/node_data.py).
         avoid: ids of nodes that the trial must not run on.
-        cache: where the node shall keep data, if it can; its own default otherwise.
         gpus: that the trial is granted.
     """
     return {
-        "run": {
-            "pipeline": space.pipeline.model_dump(mode="json", by_alias=True),
-            "trial": config.to_json(),
-            "training": space.training.model_dump(mode="json"),
-            "attack": space.trial_attack.model_dump(mode="json"),
-            "uplink_dtype": space.uplink_dtype,
-        },
+        "run": run_of(config, space),
         "threads": max(1, int(space.resources.cpus_per_trial)),
+        "number": number,
         "avoid": list(avoid),
-        "cache": cache,
+        "data": data,
         "gpus": gpus,
+    }
+
+
+def run_of(config: TrialConfig, space: SearchSpace) -> dict[str, Any]:
+    """What `narl.config.trial.TrainConfig` is built from, for one trial of a search."""
+    return {
+        "pipeline": space.pipeline.model_dump(mode="json", by_alias=True),
+        "trial": config.to_json(),
+        "training": space.training.model_dump(mode="json"),
+        "attack": space.trial_attack.model_dump(mode="json"),
+        "uplink_dtype": space.uplink_dtype,
     }
 
 
@@ -116,9 +122,8 @@ class TrialActor(tune.Trainable):
         device = _device(self._payload["gpus"])
         if device.type == "cuda":
             self._telemetry.start()
-        use_cache(self._payload["cache"])
         try:
-            dataset = _dataset(config.pipeline.model_dump_json(by_alias=True))
+            dataset = open_on_node(self._payload["data"])
         except DataError as error:  # the driver has opened the same data
             raise NodeFault(f"it lacks the data: {error}") from error
         self._steps = run_trial(config, dataset, device=device)
@@ -155,31 +160,20 @@ class TrialActor(tune.Trainable):
             torch.cuda.empty_cache()
 
 
-def lacking(*, version: str, pipeline: dict[str, Any], cache: str | None) -> str:
-    """What this node lacks to run trials, in words; empty if nothing. Run on each node before it gets any."""
+def lacking(*, version: str, data: dict[str, Any]) -> dict[str, Any]:
+    """What this node lacks to run trials: `lacks` in words, empty if nothing; `data`, if it is the images.
+
+    Run on each node before it gets any.
+    """
     import narl
-    from narl.config.load import build
-    from narl.config.pipeline import Pipeline
 
     if narl.__version__ != version:
-        return f"it has narl {narl.__version__}, the driver {version}"
-    use_cache(cache)
+        return {"lacks": f"it has narl {narl.__version__}, the driver {version}", "data": False}
     try:
-        _dataset(build(Pipeline, pipeline, "pipeline").model_dump_json(by_alias=True))
+        open_on_node(data)
     except (DataError, OSError) as error:
-        return f"it lacks the data: {error}"
-    return ""
-
-
-def use_cache(cache: str | None) -> None:
-    """Keep data in `cache`, the driver's choice; where it cannot be made, in this host's default."""
-    if cache is None:
-        return
-    try:
-        Path(cache).mkdir(parents=True, exist_ok=True)
-    except OSError:
-        return
-    os.environ["NARL_CACHE"] = cache
+        return {"lacks": f"it lacks the data: {error}", "data": True}
+    return {"lacks": "", "data": False}
 
 
 def _device(gpus: float) -> Any:
@@ -200,12 +194,3 @@ def _device(gpus: float) -> Any:
 
 def _tail(error: BaseException) -> str:
     return "".join(traceback.format_exception(error))[-LOG_TAIL:]
-
-
-@functools.lru_cache(maxsize=2)
-def _dataset(pipeline_json: str) -> Any:
-    """Train and validation images, opened once a process."""
-    from narl.config.pipeline import Pipeline
-    from narl.data.dataset import open_dataset
-
-    return open_dataset(Pipeline.model_validate_json(pipeline_json), splits=("train", "validation"))

@@ -9,7 +9,7 @@ from toy import affordable, measure, toy_space
 from narl.config.load import build
 from narl.config.trial import TrainConfig
 from narl.errors import ConfigError
-from narl.search.trainable import trial_payload
+from narl.search.trainable import run_of
 
 pytestmark = pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning")
 
@@ -48,7 +48,7 @@ def test_bounds_and_kinds_of_noise_are_dimensions_of_a_search(tmp_path, sampler)
     assert len(configs) == 6
     for config in configs:
         assert config.clip_rms == (0.5 if config.bound == "l2-clip" else 0)
-        assert build(TrainConfig, trial_payload(config, bench.space.space)["run"], "run").trial.to_record() == config
+        assert build(TrainConfig, run_of(config, bench.space.space), "run").trial.to_record() == config
 
 
 def test_a_client_is_affordable_if_every_bound_of_it_is():
@@ -79,7 +79,7 @@ def test_what_cannot_be_searched_is_refused(method, message):
 def test_objectives_may_speak_of_averaged_answers(tmp_path):
     space = toy_space(objectives=["delta_at_queries(16)", "leakage_at_queries(4)", "client_gflops"])
     assert space.trial_attack.queries == (4, 16)
-    run = trial_payload(next(affordable(toy_space(**LISTS)).points()), space)["run"]
+    run = run_of(next(affordable(toy_space(**LISTS)).points()), space)
     assert run["attack"]["queries"] == [4, 16] or run["attack"]["queries"] == (4, 16)
 
     bench = Bench(tmp_path, space)

@@ -18,7 +18,7 @@ from narl.errors import ConfigError
 from narl.ledger import Ledger
 from narl.search.samplers import CONDITIONAL, SAMPLERS
 from narl.search.study import SearchStudy
-from narl.search.trainable import trial_payload
+from narl.search.trainable import run_of
 
 pytestmark = pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning")
 
@@ -72,7 +72,7 @@ def test_every_proposal_is_one_that_a_worker_can_build_and_within_the_budgets(me
         assert budgets  # that are too tight for these methods
         return
     config, trial = propose(space, seed, conditional=conditional)
-    run = build(TrainConfig, trial_payload(config, space.space)["run"], "run")
+    run = build(TrainConfig, run_of(config, space.space), "run")
     assert run.trial.to_record() == config
     cost = space.cost(config)
     assert all(getattr(cost, name) <= bound for name, bound in budgets.items())

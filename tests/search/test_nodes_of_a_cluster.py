@@ -1,0 +1,111 @@
+"""A real cluster of several nodes on this machine: trials on all of them, nodes that join, die, or lack something."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from processes import alive, descendants
+from ray_nodes import RayNodes
+from tiny_search import finish, start, write_space
+
+import narl
+from narl.ledger import Ledger, read_ledger
+
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(1200)]
+
+
+@pytest.fixture
+def cluster(tmp_path):
+    with RayNodes(tmp_path, cpus=0) as nodes:
+        yield nodes
+
+
+def other_narl(folder: Path) -> str:
+    """A PYTHONPATH with narl in another version."""
+    shutil.copytree(Path(narl.__file__).parent, folder / "narl", ignore=shutil.ignore_patterns("__pycache__"))
+    init = folder / "narl" / "__init__.py"
+    init.write_text(re.sub(r'__version__ = ".*"', '__version__ = "0.0.1"', init.read_text()))
+    return str(folder)
+
+
+def test_every_node_gets_trials_but_one_with_another_version(cluster, tmp_path):
+    good = [cluster.add(1), cluster.add(1)]
+    bad = cluster.add(1, PYTHONPATH=other_narl(tmp_path / "other"))
+    space = write_space(tmp_path, trials=6)
+    done = finish(start(tmp_path, "search", str(space), "--ray-address", cluster.address, HOME=str(cluster.home)))
+    assert (done.returncode, done.stderr) == (0, ""), done.stdout
+    assert f"node {bad.ip} gets no more trials: it has narl 0.0.1, the driver {narl.__version__}" in done.stdout
+    records = Ledger(tmp_path / "narl-runs" / "tiny" / "ledger.jsonl").records
+    assert [r.status for r in records] == ["complete"] * 6
+    assert {r.tags["node"] for r in records} == {node.ip for node in good}
+
+
+def test_a_node_that_joins_is_used_and_one_that_dies_costs_nothing(cluster, tmp_path):
+    first = cluster.add(1)
+    space, ledger = write_space(tmp_path, trials=1000), tmp_path / "narl-runs" / "tiny" / "ledger.jsonl"
+    driver = start(tmp_path, "search", str(space), "--ray-address", cluster.address, HOME=str(cluster.home))
+    below: dict = {}
+    try:
+        _until(lambda: read_ledger(ledger), driver)
+        second = cluster.add(1)
+        _until(lambda: second.ip in {r.tags["node"] for r in read_ledger(ledger)}, driver)
+        first.kill()
+        count = len(read_ledger(ledger))
+        _until(lambda: len(read_ledger(ledger)) > count + 20, driver)  # by then its death has been noticed
+    finally:
+        below |= descendants(driver.pid)
+        driver.terminate()
+        out, _ = driver.communicate(timeout=60)
+        assert not alive(below)
+    assert "was lost and runs again: its node died" in out
+    assert all(r.metrics for r in read_ledger(ledger))
+
+
+def test_images_that_only_the_driver_has_are_handed_over_once_a_node(cluster, tmp_path):
+    """The nodes' narl looks for the images where the driver's are not; they share no cache either."""
+    pictures, draw = tmp_path / "pictures", np.random.default_rng(0)
+    for name in ("a", "b", "c", "d"):
+        (pictures / name).mkdir(parents=True)
+        for i in range(60):
+            Image.fromarray(draw.integers(0, 255, (32, 32, 3), dtype=np.uint8)).save(pictures / name / f"{i}.png")
+    pipeline = {
+        "name": "pictures",
+        "source": {"kind": "image_folder", "root": str(pictures)},
+        "utility": {"name": "half", "map": {"one": ["a", "b"], "two": ["c", "d"]}},
+        "private": {"name": "class"},
+        "loader": "tensor",
+    }
+    # Another host has no such folder: here the nodes' Python is told so.
+    blind = tmp_path / "blind"
+    blind.mkdir()
+    (blind / "sitecustomize.py").write_text(
+        "import pathlib\nreal = pathlib.Path.is_dir\n"
+        f"pathlib.Path.is_dir = lambda self, **kw: str(self) != {str(pictures)!r} and real(self, **kw)\n"
+    )
+    for _ in range(2):
+        cluster.add(1, PYTHONPATH=f"{blind}:{os.environ.get('PYTHONPATH', '')}")
+    space = write_space(tmp_path, trials=4, pipeline=pipeline)
+    done = finish(start(tmp_path, "search", str(space), "--ray-address", cluster.address, HOME=str(cluster.home)))
+    assert (done.returncode, done.stderr) == (0, ""), done.stdout
+    assert re.search(r"is not a folder.*; 240 files, \d+\.\d MiB, are handed over by the driver", done.stdout)
+    handed = list((tmp_path / "cache" / "handed").glob("*/files/*/*.png"))
+    assert len(handed) == 240
+    for line in (tmp_path / "narl-runs" / "tiny" / "ledger.jsonl").read_text().splitlines():
+        assert json.loads(line)["status"] == "complete"
+
+
+def _until(condition, driver, seconds: float = 240) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert driver.poll() is None, driver.communicate()
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+
