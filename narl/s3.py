@@ -135,7 +135,7 @@ def _explain(error: Exception, address: S3Address) -> str:
         code = error.response.get("Error", {}).get("Code", "unknown error")
         known = {
             "NoSuchBucket": "there is no such bucket",
-            "404": "there is no such bucket",
+            "404": "it is not there",
             "NoSuchKey": "it is gone",
             "412": "it was changed meanwhile",
             "PreconditionFailed": "it was changed meanwhile",

@@ -12,18 +12,29 @@ def register(subparsers: argparse._SubParsersAction) -> None:
     build.add_argument("pipeline", metavar="PIPELINE", help="pipeline file, for example pipelines/digits.yaml")
     build.add_argument("--cache-dir", help="where to (default: $NARL_CACHE, else $XDG_CACHE_HOME/narl)")
     build.add_argument("--force", action="store_true", help="write them again even if they are up to date")
+    build.add_argument(
+        "--to", metavar="PLACE", help="store them too, for nodes: a path they share, or s3://bucket/prefix"
+    )
     build.set_defaults(run=run_build)
 
 
 def run_build(args: argparse.Namespace) -> int:
-    """Prints one line a split: path, images, size, or `up to date`."""
+    """Prints one line a split: path, images, size, and whether it was built, fetched or up to date."""
     from narl.config.pipeline import load_pipeline
     from narl.data.beton import ensure_betons
+    from narl.data.beton_store import open_beton_store
     from narl.data.labelled import label
 
     pipeline = load_pipeline(args.pipeline)
-    for beton in ensure_betons(pipeline, label(pipeline, args.cache_dir), args.cache_dir, force=args.force):
+    if args.to is not None:
+        open_beton_store(args.to, pipeline.name)  # an address that names no store is told before anything is written
+    betons = ensure_betons(pipeline, label(pipeline, args.cache_dir), args.cache_dir, force=args.force)
+    for beton in betons:
         size = beton.path.stat().st_size / 2**20
-        state = "built" if beton.built else "up to date"
-        print(f"{beton.split:<10}  {state:<10}  {beton.images:>8} images  {size:8.1f} MiB  {beton.path}")
+        print(f"{beton.split:<10}  {beton.state:<10}  {beton.images:>8} images  {size:8.1f} MiB  {beton.path}")
+    if args.to is not None:
+        folder = betons[0].path.parent
+        store = open_beton_store(args.to, folder.name)
+        store.upload(folder, [beton.split for beton in betons])
+        print(f"stored in {store.url}")
     return 0

@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, Field, model_serializer, model_validator
 
 from narl.config.base import Strict
 from narl.config.load import build, read_yaml
@@ -184,10 +184,19 @@ class Augment(Strict):
 
 
 class Beton(Strict):
-    """How FFCV stores images: `raw` pixels, `jpg`, or `auto` (raw up to 64 pixels a side)."""
+    """How FFCV stores images: `raw` pixels, `jpg`, or `auto` (raw up to 64 pixels a side).
+
+    Attributes:
+        store: where files that `narl data build --to` wrote are looked for before they are written here.
+    """
 
     write_mode: Literal["auto", "raw", "jpg"] = "auto"
     jpeg_quality: int = Field(95, ge=1, le=100)
+    store: Place | None = None
+
+    @model_serializer(mode="wrap")
+    def _without_what_is_not_there(self, handler):
+        return {key: value for key, value in handler(self).items() if key != "store" or value is not None}
 
 
 class Pipeline(Strict):
@@ -213,9 +222,9 @@ class Pipeline(Strict):
     @property
     def content_hash(self) -> str:
         """Changes with anything that changes a pixel, a label or a split; not with loader or augmentation."""
-        return stable_hash(
-            self.model_dump(exclude={"loader": True, "augment": True, "name": True, "source": {"download"}})
-        )
+        content = self.model_dump(exclude={"loader": True, "augment": True, "name": True, "source": {"download"}})
+        content["beton"].pop("store", None)
+        return stable_hash(content)
 
 
 def load_pipeline(path: Path | str) -> Pipeline:
@@ -230,12 +239,17 @@ def load_pipeline(path: Path | str) -> Pipeline:
 
 
 def with_absolute_paths(pipeline: Pipeline, folder: Path) -> Pipeline:
-    """The same pipeline with `~` and relative source paths resolved against `folder`; URLs stay what they are."""
-    place = place_of(pipeline.source)
-    if place is None or is_url(place):
-        return pipeline
-    absolute = (folder / Path(place).expanduser()).resolve()
-    return pipeline.model_copy(update={"source": moved(pipeline.source, str(absolute))})
+    """The same pipeline with `~` and relative paths resolved against `folder`; URLs stay what they are."""
+
+    def absolute(place: str) -> str:
+        return place if is_url(place) else str((folder / Path(place).expanduser()).resolve())
+
+    changes = {}
+    if (place := place_of(pipeline.source)) is not None:
+        changes["source"] = moved(pipeline.source, absolute(place))
+    if pipeline.beton.store is not None:
+        changes["beton"] = pipeline.beton.model_copy(update={"store": absolute(pipeline.beton.store)})
+    return pipeline.model_copy(update=changes)
 
 
 def place_of(source: Source) -> str | None:

@@ -161,6 +161,7 @@ class SearchSpace(Strict):
         content = self.model_dump(exclude=set(FREE_KEYS), by_alias=True)
         content["pipeline"]["loader"] = None
         content["pipeline"]["source"].pop("download", None)
+        content["pipeline"]["beton"].pop("store", None)
         if content["pipeline"]["augment"]["color_jitter"] == 0:  # searches from before there was one can be resumed
             del content["pipeline"]["augment"]["color_jitter"]
         return stable_hash(content)

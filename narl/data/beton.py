@@ -7,14 +7,17 @@ under another name and renamed; its sidecar `<split>.json` comes last, and a fil
 from __future__ import annotations
 
 import json
+import logging
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
 from narl.config.pipeline import Pipeline
 from narl.data.beton_check import check_beton
+from narl.data.beton_store import open_beton_store
 from narl.data.cache import cache_root, locked, replace_whole
 from narl.data.ffcv_support import require_ffcv
 from narl.data.labelled import Labelled, label
@@ -26,12 +29,12 @@ from narl.errors import DataError
 
 @dataclass(frozen=True)
 class Beton:
-    """One finished FFCV file; `built` is false if it was there already."""
+    """One finished FFCV file, which was built, fetched from the pipeline's store, or there already."""
 
     split: str
     path: Path
     images: int
-    built: bool
+    state: Literal["built", "fetched", "up to date"]
 
 
 def build_betons(
@@ -58,18 +61,27 @@ def ensure_betons(
     require_ffcv()
     folder = cache_root(cache_dir) / f"{pipeline.name}-{labelled.key}"
     missing = SPLITS if force else _missing(folder, pipeline, labelled)
+    fetched: tuple[str, ...] = ()
     if missing:
         try:
             folder.mkdir(parents=True, exist_ok=True)
             with locked(folder):
                 # Another process may have built them while this one waited.
                 missing = SPLITS if force else _missing(folder, pipeline, labelled)
-                for stale in folder.glob("*.tmp"):
+                for stale in folder.glob("*.tmp*"):
                     stale.unlink()
-                _build(folder, pipeline, labelled, missing, progress)
+                if missing and not force and pipeline.beton.store is not None:
+                    fetched = _fetched(folder, pipeline, labelled, missing)
+                    missing = tuple(split for split in missing if split not in fetched)
+                if missing:
+                    _build(folder, pipeline, labelled, missing, progress)
         except OSError as error:
             raise DataError(f"cannot write FFCV files to {folder}: {error}") from error
-    return [Beton(split, folder / f"{split}.beton", len(labelled.indices[split]), split in missing) for split in SPLITS]
+    states = dict.fromkeys(fetched, "fetched") | dict.fromkeys(missing, "built")
+    return [
+        Beton(split, folder / f"{split}.beton", len(labelled.indices[split]), states.get(split, "up to date"))
+        for split in SPLITS
+    ]
 
 
 def _missing(folder: Path, pipeline: Pipeline, labelled: Labelled) -> tuple[str, ...]:
@@ -82,6 +94,24 @@ def _missing(folder: Path, pipeline: Pipeline, labelled: Labelled) -> tuple[str,
         else:
             missing.append(split)
     return tuple(missing)
+
+
+def _fetched(folder: Path, pipeline: Pipeline, labelled: Labelled, splits: tuple[str, ...]) -> tuple[str, ...]:
+    """Those of `splits` that the pipeline's store had and that passed every check; a notice says why others did not."""
+    done = []
+    try:
+        store = open_beton_store(pipeline.beton.store, folder.name)
+        for split in splits:
+            store.fetch(folder, split)
+            try:
+                check_beton(folder / f"{split}.beton", pipeline, labelled, split)
+            except DataError:
+                (folder / f"{split}.json").unlink(missing_ok=True)
+                raise
+            done.append(split)
+    except DataError as error:
+        logging.getLogger("narl").warning("FFCV files are written here, not fetched: %s", error)
+    return tuple(done)
 
 
 def _build(folder: Path, pipeline: Pipeline, labelled: Labelled, splits: tuple[str, ...], progress: bool) -> None:

@@ -55,7 +55,7 @@ def test_build_writes_once_and_again_only_for_other_content(cache):
     assert list(paths) == ["train", "validation", "test"] and all(path.exists() for path in paths.values())
     assert paths["train"].parent == cache / f"digits-{label(pipeline).key}"
     before = {path: path.stat().st_mtime_ns for path in paths.values()}
-    assert not any(built.built for built in ensure_betons(pipeline, label(pipeline), cache))
+    assert {file.state for file in ensure_betons(pipeline, label(pipeline), cache)} == {"up to date"}
     assert {path: path.stat().st_mtime_ns for path in paths.values()} == before
     assert build_betons(digits_pipeline(splits={"seed": 3}), cache)["train"].parent != paths["train"].parent
     build_betons(pipeline, cache, force=True)
@@ -107,7 +107,8 @@ def test_a_killed_build_leaves_nothing_that_looks_finished(finished, tmp_path):
     exact = next(open_dataset(digits_pipeline(), loader="tensor").loader("train", batch_size=500).epoch(0))
     for cache in caches:
         assert list(cache.glob("*/.lock")) and not list(cache.glob("*/train.json"))
-        rebuilt = {file.split: file.built for file in ensure_betons(digits_pipeline(), label(digits_pipeline()), cache)}
+        files = ensure_betons(digits_pipeline(), label(digits_pipeline()), cache)
+        rebuilt = {file.split: file.state == "built" for file in files}
         assert rebuilt["train"]
         assert not list(cache.glob("*/*.tmp"))
     stored = next(opened(caches[0]).loader("train", batch_size=500).epoch(0))
@@ -140,7 +141,7 @@ def test_two_builders_at_once_build_once(tmp_path):
         thread.start()
     for thread in threads:
         thread.join()
-    assert len(results) == 9 and sum(file.built for file in results) == 3
+    assert len(results) == 9 and sum(file.state == "built" for file in results) == 3
 
 
 @pytest.mark.parametrize("keep", [0, 10, 5000, -1])

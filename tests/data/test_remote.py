@@ -178,6 +178,19 @@ def test_damage_is_told(animals, bucket, tmp_path, caplog):
     assert "was damaged (cat/000.png" in caplog.text and len(bucket.gets) == 1
 
 
+@pytest.mark.parametrize("keep_time", [False, True])
+def test_an_image_that_changes_under_an_open_source_is_not_read(animals, bucket, tmp_path, keep_time):
+    bucket.put_folder(animals)
+    source = folder(bucket.url(), tmp_path / "cache")
+    source.image(0)
+    before = source.file(0).stat()
+    source.file(0).write_bytes(source.file(1).read_bytes())
+    if keep_time:
+        os.utime(source.file(0), ns=(before.st_atime_ns, before.st_mtime_ns))
+    with pytest.raises(DataError, match="000.png was changed after it was made"):
+        source.image(0)
+
+
 OPEN = """
 import sys
 from narl.config.pipeline import ImageFolderSource

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -74,7 +75,8 @@ class Files:
         return len(self.paths)
 
     def image(self, i: int) -> np.ndarray:
-        return read_image(self.file(i))
+        copied = None if self.copied is None else self.copied[os.path.normpath(self.paths[i])]
+        return read_image(self.file(i), copied)
 
     def file(self, i: int) -> Path:
         return self.root / self.paths[i]
@@ -93,14 +95,17 @@ class Files:
         return stat.st_size, stat.st_mtime_ns
 
 
-def read_image(path: Path) -> np.ndarray:
+def read_image(path: Path, sha256: str | None = None) -> np.ndarray:
     """The file as uint8 [H, W, 3] RGB, turned upright as its EXIF data says.
 
     Raises:
-        DataError: not a readable image of 8 bits a channel.
+        DataError: not a readable image of 8 bits a channel, or not the one with that SHA-256.
     """
     try:
-        with Image.open(path) as image:
+        content = path.read_bytes()
+        if sha256 is not None and hashlib.sha256(content).hexdigest() != sha256:
+            raise DataError(f"the local copy {path} was changed after it was made: open the data again")
+        with Image.open(io.BytesIO(content)) as image:
             if image.mode.startswith(("I", "F")):
                 raise DataError(f"{path}: images of more than 8 bits a channel (mode {image.mode}) are not supported")
             return np.array(ImageOps.exif_transpose(image).convert("RGB"))
