@@ -9,6 +9,8 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 # FFCV compiles against the first four; the venv and the compiler need the rest of a bare machine's gaps.
 FFCV_PACKAGES := libopencv-dev libturbojpeg0-dev pkg-config g++
+# What the hosts speak that tests/cluster makes.
+HOST_PACKAGES := openssh-server rsync
 SUDO := $(shell [ "$$(id -u)" = 0 ] || { sudo -n true 2>/dev/null && echo sudo -n; })
 MAY_INSTALL := $(shell { [ "$$(id -u)" = 0 ] || sudo -n true 2>/dev/null; } && command -v apt-get)
 
@@ -17,7 +19,7 @@ MAY_INSTALL := $(shell { [ "$$(id -u)" = 0 ] || sudo -n true 2>/dev/null; } && c
 search: setup
 	$(BIN)/narl search search_spaces/digits.yaml --resume
 
-test: setup
+test: setup $(VENV)/.hosts
 	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 setup: $(INSTALLED)
@@ -56,6 +58,17 @@ $(VENV)/.system:
 		echo "narl will use its tensor loader. To add FFCV: install them, then: rm $@ && touch setup.cfg && make setup"; \
 		: > $@; \
 	fi
+
+# Not where systemd runs: there the package would start a server that is open to the network.
+$(VENV)/.hosts: | $(INSTALLED)
+	@ready() { command -v rsync && PATH="$$PATH:/usr/sbin" command -v sshd; } >/dev/null 2>&1; \
+	if ! ready && [ -n "$(MAY_INSTALL)" ] && [ ! -d /run/systemd/system ]; then \
+		echo "installing $(HOST_PACKAGES)"; \
+		$(SUDO) apt-get update -qq && DEBIAN_FRONTEND=noninteractive \
+			$(SUDO) apt-get install -y -qq --no-install-recommends $(HOST_PACKAGES) >/dev/null || true; \
+	fi; \
+	ready || echo "the tests on two hosts will be skipped: they need $(HOST_PACKAGES)"; \
+	touch $@
 
 # After a change of setup.cfg. torch and torchvision are paired by torchvision's own metadata.
 constraints: setup

@@ -1,15 +1,19 @@
 """The driver that `ray submit cluster.yaml search.py [SPACE] [options]` runs on a cluster's head node.
 
 The same code as `narl search`, on the cluster that this machine belongs to. Options are those of
-`narl search`; without a space it searches the embedded one of the checkout that cluster.yaml mounts.
+`narl search`; without a space it searches the embedded one of the checkout that the cluster file mounts.
 """
 
 import sys
 from pathlib import Path
 
-from narl.cli.main import main
+# Ray copies this file to the home folder and runs it there: a folder of narl's name beside it is not the package.
+HERE = Path(__file__).resolve().parent
+sys.path[:] = [entry for entry in sys.path if Path(entry or ".").resolve() != HERE]
 
-EMBEDDED_SPACE = Path("~/narl/search_spaces/digits.yaml").expanduser()
+from narl.cli.main import main  # noqa: E402
+
+EMBEDDED_SPACE = Path("~/narl-checkout/search_spaces/digits.yaml").expanduser()
 
 
 def arguments(argv: list[str]) -> list[str]:

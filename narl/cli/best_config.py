@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from pathlib import Path
 
 from narl.cli.arguments import add_budgets, add_search_choice, best_within_budgets
 
@@ -13,17 +14,31 @@ def register(subparsers) -> None:
     parser = subparsers.add_parser("best-config", help="the best Δ within a budget", description=__doc__)
     add_budgets(parser)
     add_search_choice(parser)
+    parser.add_argument(
+        "--cluster", type=Path, metavar="FILE", help="ask the head of this Ray cluster; --runs is then a folder there"
+    )
     parser.add_argument("--format", choices=("yaml", "json"), default="yaml")
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
+    from narl.search_folder import find_search
+
+    if args.cluster is None:
+        return answer(args, find_search(args.runs, args.name))
+
+    from narl.cli.cluster_head import searches_on_head
+
+    with searches_on_head(args.cluster, args.runs) as runs:
+        return answer(args, find_search(runs, args.name))
+
+
+def answer(args: argparse.Namespace, folder) -> int:
+    """Print the best configuration of the search in `folder`, and nothing else."""
     import yaml
 
     from narl.ledger import read_ledger
-    from narl.search_folder import find_search
 
-    folder = find_search(args.runs, args.name)
     record = best_within_budgets(args, read_ledger(folder.ledger_path))
     content = train_config(folder, record).model_dump(mode="json", by_alias=True)
     if args.format == "json":

@@ -133,7 +133,7 @@ class TrialActor(tune.Trainable):
         report = {
             "metrics": outcome.metrics.to_json(),
             "curves": outcome.curves,
-            "tags": {**outcome.tags, "node": ray.util.get_node_ip_address()},
+            "tags": {**outcome.tags, "node": _node_address()},
             "telemetry": readings,
             "started_at": self._started_at,
         }
@@ -194,3 +194,9 @@ def _device(gpus: float) -> Any:
 
 def _tail(error: BaseException) -> str:
     return "".join(traceback.format_exception(error))[-LOG_TAIL:]
+
+
+def _node_address() -> str:
+    """This node's address in the cluster; `ray.util.get_node_ip_address` guesses anew, by the route to the internet."""
+    own = ray.get_runtime_context().get_node_id()
+    return next(node["NodeManagerAddress"] for node in ray.nodes() if node["NodeID"] == own)

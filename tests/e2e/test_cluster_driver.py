@@ -120,8 +120,17 @@ def test_space_and_cluster_at_hand_by_default():
         )
         return json.loads(done.stdout)
 
-    embedded = str(Path("~/narl/search_spaces/digits.yaml").expanduser())
+    embedded = str(Path("~/narl-checkout/search_spaces/digits.yaml").expanduser())
     assert arguments() == ["search", embedded, "--ray-address", "auto"]
     assert arguments("--resume") == ["search", embedded, "--resume", "--ray-address", "auto"]
     assert arguments("a.yaml", "--trials", "3") == ["search", "a.yaml", "--trials", "3", "--ray-address", "auto"]
     assert arguments("a.yaml", "--ray-address=b:1") == ["search", "a.yaml", "--ray-address=b:1"]
+
+
+def test_a_folder_of_narls_name_beside_the_script_is_not_the_package(tmp_path):
+    """`ray submit` copies search.py to the home folder, where anything may lie."""
+    (tmp_path / "narl").mkdir()
+    (tmp_path / "narl" / "__init__.py").write_text("raise AssertionError('not the package')")
+    shutil.copy(SEARCH, tmp_path)
+    done = narl(tmp_path, "--help", command=(sys.executable, "search.py"))
+    assert (done.returncode, done.stderr) == (0, ""), done.stderr
