@@ -15,20 +15,22 @@ import torch
 
 from narl.attacks.averaging import average
 from narl.attacks.leakage import Leakage, attack
-from narl.attacks.target import AttackEpoch, Target
+from narl.attacks.target import AttackEpoch, Finished, Target
 from narl.config.trial import TrainConfig
 from narl.data.dataset import Dataset
-from narl.methods.base import Ingredients
+from narl.methods.base import Ingredients, Method
 from narl.methods.catalogue import METHODS, halves_of
 from narl.methods.halves import Halves
 from narl.models.split import Obfuscator
 from narl.records import ClientCost, TrialMetrics
 from narl.seeds import derive_seed
 from narl.steps import mapped
+from narl.training.checkpoints import Checkpoints
 from narl.training.classification import num_outputs
 from narl.training.loop import train
 from narl.training.memory import keep_freed_memory
 from narl.training.precision import Precision, default_device
+from narl.trial_state import TrialState
 
 
 @dataclass(frozen=True)
@@ -56,13 +58,22 @@ class TrialOutcome:
 
 
 def run_trial(
-    config: TrainConfig, dataset: Dataset, *, device: torch.device | None = None, report_on: str = "validation"
+    config: TrainConfig,
+    dataset: Dataset,
+    *,
+    device: torch.device | None = None,
+    report_on: str = "validation",
+    checkpoints: Checkpoints | None = None,
 ) -> Steps[Progress, None, TrialOutcome]:
     """Train, attack and measure `config` on `dataset`, yielding a `Progress` after each epoch.
+
+    With `checkpoints`, a trial that was interrupted goes on where its checkpoint was taken and comes to the same
+    numbers, on a CPU to the last bit; the tag `resumed` says how often it did.
 
     Args:
         dataset: opened with train and validation, and with `report_on`.
         report_on: the split whose accuracies are returned: `validation` while choosing, `test` at the end.
+        checkpoints: this trial's own; removed once it has ended, with an outcome or by a failure that is its own.
 
     Raises:
         ConfigError: illegal architecture, split point or image size.
@@ -72,12 +83,18 @@ def run_trial(
     if device.type == "cpu":
         keep_freed_memory()
     halves = halves_of(config.trial.to_record(), dataset.image_size)
-    started = time.monotonic()
-    client, precision, curves = yield from _train(config, halves, dataset, device)
-    outcome = yield from attack_client(config, client, dataset, precision=precision, report_on=report_on)
-    seconds = time.monotonic() - started - outcome.metrics.attack_seconds
-    metrics = replace(outcome.metrics, train_seconds=seconds)
-    return replace(outcome, metrics=metrics, curves={**curves, **outcome.curves})
+    state = TrialState(config, report_on, checkpoints)
+    with state.until_ended():
+        client, precision = yield from _train(config, halves, dataset, device, state)
+        how = {"precision": precision, "report_on": report_on, "finished": state}
+        outcome = yield from attack_client(config, client, dataset, **how)
+    metrics = replace(
+        outcome.metrics,
+        train_seconds=state.train_seconds,
+        attack_seconds=state.earlier_attack_seconds + outcome.metrics.attack_seconds,
+    )
+    tags = {**outcome.tags, **({"resumed": str(state.resumed)} if state.resumed else {})}
+    return replace(outcome, metrics=metrics, curves={**state.curves, **outcome.curves}, tags=tags)
 
 
 def attack_client(
@@ -87,8 +104,12 @@ def attack_client(
     *,
     precision: Precision,
     report_on: str = "validation",
+    finished: Finished | None = None,
 ) -> Steps[Progress, None, TrialOutcome]:
     """Attack a trained `client` of `config` and measure it; the second half of `run_trial`.
+
+    Args:
+        finished: readings of this very attack, kept through interruptions.
 
     Raises:
         DivergedTraining: an attacker's loss blew up.
@@ -105,10 +126,12 @@ def attack_client(
         seed=derive_seed(point.seed, "attack"),
         report_on=report_on,
     )
+    target.finished = finished
     leakage = yield from mapped(attack(target), attack_progress)
     known = {1: leakage.strongest}
     steps = average(target, leakage.label_floor, config.attack.queries, known=known)
     averaging = yield from mapped(steps, attack_progress)
+    target.finished = None  # further attacks use the same names under other settings
     by_queries, unconverged = averaging.leakage, (*leakage.unconverged, *averaging.unconverged)
     seconds = time.monotonic() - started
     return TrialOutcome(
@@ -139,40 +162,53 @@ def attack_progress(done: AttackEpoch) -> Progress:
 
 
 def _train(
-    config: TrainConfig, halves: Halves, dataset: Dataset, device: torch.device
-) -> Steps[Progress, None, tuple[Obfuscator, Precision, dict[str, list[float]]]]:
+    config: TrainConfig, halves: Halves, dataset: Dataset, device: torch.device, state: TrialState
+) -> Steps[Progress, None, tuple[Obfuscator, Precision]]:
     point, settings = halves.point, config.training
-    parts = Ingredients(
-        point=point,
-        halves=halves,
-        utility_outputs=num_outputs(len(dataset.utility_classes)),
-        private_outputs=num_outputs(len(dataset.private_classes)),
-        learning_rate=settings.learning_rate,
-        precision_setting=settings.precision,
-        device=device,
-    )
-    method = METHODS[point.method](parts)
-    loader = dataset.loader(
-        "train",
-        batch_size=settings.batch_size,
-        seed=derive_seed(point.seed, "order"),
-        shuffle=True,
-        augment=True,
-    )
-    # Dropout and stochastic depth have no generator of their own.
-    torch.manual_seed(derive_seed(point.seed, "dropout"))
-    curves: dict[str, list[float]] = {"train_task_loss": []}
-    epochs = train(
-        method, loader, epochs=settings.epochs, num_utility_classes=len(dataset.utility_classes), device=device
-    )
-    for losses in epochs:
-        curves["train_task_loss"].append(losses.task)
-        detail = f"task loss {losses.task:.3f}"
-        if losses.leak is not None:
-            curves.setdefault("train_leak_loss", []).append(losses.leak)
-            detail += f", leakage loss {losses.leak:.3f}"
-        yield Progress("train", losses.epoch, detail)
-    return method.client, method.precision, curves
+
+    def build() -> Method:
+        parts = Ingredients(
+            point=point,
+            halves=halves,
+            utility_outputs=num_outputs(len(dataset.utility_classes)),
+            private_outputs=num_outputs(len(dataset.private_classes)),
+            learning_rate=settings.learning_rate,
+            precision_setting=settings.precision,
+            device=device,
+        )
+        method = METHODS[point.method](parts)
+        # Dropout and stochastic depth have no generator of their own.
+        torch.manual_seed(derive_seed(point.seed, "dropout"))
+        return method
+
+    method = state.begin(build)
+    task_losses = state.curves.setdefault("train_task_loss", [])
+    if not state.is_trained:
+        loader = dataset.loader(
+            "train",
+            batch_size=settings.batch_size,
+            seed=derive_seed(point.seed, "order"),
+            shuffle=True,
+            augment=True,
+        )
+        epochs = train(
+            method,
+            loader,
+            epochs=settings.epochs,
+            num_utility_classes=len(dataset.utility_classes),
+            device=device,
+            done=state.epochs_done,
+        )
+        for losses in epochs:
+            task_losses.append(losses.task)
+            detail = f"task loss {losses.task:.3f}"
+            if losses.leak is not None:
+                state.curves.setdefault("train_leak_loss", []).append(losses.leak)
+                detail += f", leakage loss {losses.leak:.3f}"
+            state.epoch_ended(method)
+            yield Progress("train", losses.epoch, detail)
+    state.trained(method.client)
+    return method.client, method.precision
 
 
 def _metrics(

@@ -24,6 +24,7 @@ FLOORS = [
     ["training"],
     ["methods"],
     ["attacks"],
+    ["trial_state"],
     ["trial"],
     ["tracking", "export"],
     ["search"],

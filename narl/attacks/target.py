@@ -7,6 +7,7 @@ import itertools
 from collections.abc import Generator as Steps
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 from torch import Tensor, nn
@@ -53,10 +54,20 @@ class Reading:
     converged: bool
 
 
+class Finished(Protocol):
+    """Readings that outlive the process: of a network that finished before an interruption, none is trained again."""
+
+    def recall(self, name: str, network: nn.Module) -> Reading | None:
+        """What the network `name` read, its weights now in `network`; None if it has not finished."""
+
+    def keep(self, name: str, reading: Reading) -> None: ...
+
+
 class Target:
     """Frozen here: eval mode, no gradients, noise on.
 
     Attributes:
+        finished: knows readings by the network's name; None, as at first: each is made here.
         features: of each split's images as they are.
         views: of the training images, as adversaries see them (see `narl.attacks.features.training_views`).
 
@@ -87,6 +98,7 @@ class Target:
         }
         self.views = training_views(self.features["train"], client, dataset, count=settings.views, seed=order, **how)
         self._images: dict[str, Images] = {}
+        self.finished: Finished | None = None
 
     def with_settings(self, settings: Attack) -> Target:
         """The same client and features under other settings."""
@@ -127,6 +139,8 @@ class Target:
         Raises:
             DivergedTraining: its loss is not finite.
         """
+        if self.finished is not None and (known := self.finished.recall(name, self.precision.place(network))):
+            return known
         noise = noise or self.client.noise
         labelled = {
             split: LabelledFeatures(features, labels[split].to(self.precision.device))
@@ -151,7 +165,10 @@ class Target:
             precision=self.precision,
             generator=torch.Generator(self.precision.device).manual_seed(derive_seed(self.seed, name, "report")),
         )
-        return Reading(scores, result.network, result.curve, result.converged)
+        reading = Reading(scores, result.network, result.curve, result.converged)
+        if self.finished is not None:
+            self.finished.keep(name, reading)
+        return reading
 
     def read_with_adversaries(
         self, labels: Labels, num_classes: int, *, noise: nn.Module | None = None, prefix: str = ""

@@ -128,6 +128,11 @@ class Method(ABC):
         for network in networks:
             self.adam(network.parameters())
 
+    @property
+    def noise_generator(self) -> Generator:
+        """The source of the noise of training; all that a method draws comes from it or from torch's global ones."""
+        return self.parts.noise
+
     def num_epochs(self, configured: int) -> int:
         """How many epochs this method trains when `configured` are asked for."""
         return configured

@@ -38,14 +38,17 @@ class EpochLosses:
 
 
 def train(
-    method: Method, loader: BatchLoader, *, epochs: int, num_utility_classes: int, device: torch.device
+    method: Method, loader: BatchLoader, *, epochs: int, num_utility_classes: int, device: torch.device, done: int = 0
 ) -> Iterator[EpochLosses]:
     """Train for as many epochs as the method makes of `epochs`, yielding after each.
+
+    Args:
+        done: epochs that the method has behind it.
 
     Raises:
         DivergedTraining: a loss is not finite, or the task loss is beyond `DIVERGED_ABOVE_CHANCE`.
     """
-    for epoch in range(method.num_epochs(epochs)):
+    for epoch in range(done, method.num_epochs(epochs)):
         method.begin_epoch(epoch, epochs)
         task_sum = torch.zeros((), device=device)
         leak_sum: Tensor | None = None

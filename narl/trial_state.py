@@ -1,0 +1,187 @@
+"""How far a trial has come, and the checkpoint that lets it go on elsewhere from there.
+
+While it trains, it goes on with the next epoch. Once it has trained, the frozen client is kept, and each attacking
+network that has finished: what a network reads depends on client, seed and its own name alone, so that the others'
+numbers stay the same to the last bit.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+from torch import Tensor, nn
+
+import narl
+from narl.attacks.scores import Scores
+from narl.attacks.target import Reading
+from narl.config.trial import TrainConfig
+from narl.errors import TrialLost
+from narl.methods.base import Method
+from narl.models.split import Obfuscator
+from narl.records import stable_hash
+from narl.training.checkpoints import Checkpoints
+from narl.training.method_state import restore, settings_of, tensors_of
+from narl.training.snapshot import Header, Identity, KeptReading, Snapshot, below, this_torch
+
+
+@dataclass
+class TrialState:
+    """One trial, from `begin` to the end of `until_ended`.
+
+    Attributes:
+        checkpoints: None: nothing is kept.
+        report_on: the split that is reported.
+        curves: losses of each epoch of training.
+        epochs_done: of training.
+        is_trained: the client is as it will be attacked.
+        train_seconds: of a trained client, those before interruptions among them.
+        earlier_attack_seconds: spent before an interruption on readings that are kept.
+        resumed: how often the trial has gone on from a checkpoint.
+    """
+
+    config: TrainConfig
+    report_on: str
+    checkpoints: Checkpoints | None = None
+    curves: dict[str, list[float]] = field(default_factory=dict)
+    epochs_done: int = 0
+    is_trained: bool = False
+    train_seconds: float = 0.0
+    earlier_attack_seconds: float = 0.0
+    resumed: int = 0
+
+    def __post_init__(self) -> None:
+        self._phase_began = time.monotonic()
+        self._client: Obfuscator | None = None
+        self._readings: dict[str, tuple[KeptReading, Mapping[str, Tensor]]] = {}
+
+    def begin(self, build: Callable[[], Method]) -> Method:
+        """A method where the trial's checkpoint was taken; a new one without a usable checkpoint.
+
+        Args:
+            build: a new method, torch's global generators as a trial finds them.
+        """
+        method = build()
+        if self.checkpoints is None:
+            return method
+        self._identity = identity_of(self.config, self.report_on, method)
+        snapshot = self.checkpoints.load(self._identity)
+        if snapshot is None:
+            return method
+        try:
+            self._go_on(method, snapshot)
+        except Exception as error:  # of other code: what it has changed so far is thrown away
+            self.checkpoints.ignore(f"it does not fit its configuration ({type(error).__name__})")
+            return build()
+        self._save(method)  # the next interruption is to know of this one
+        return method
+
+    def epoch_ended(self, method: Method) -> None:
+        """One more epoch of training is done and in `curves`."""
+        self.epochs_done += 1
+        if self.checkpoints is not None and self.checkpoints.due:
+            self._save(method)
+
+    def trained(self, client: Obfuscator) -> None:
+        """Training is over. What took long is kept at once."""
+        is_news = not self.is_trained
+        self.train_seconds += self._phase_seconds()
+        self.is_trained, self._client, self._phase_began = True, client, time.monotonic()
+        if is_news and self.checkpoints is not None and self.train_seconds >= self.checkpoints.every_seconds:
+            self._save()
+
+    def recall(self, name: str, network: nn.Module) -> Reading | None:
+        """What the network `name` read before an interruption, its weights now in `network`; None if it is not kept."""
+        kept, tensors = self._readings.get(name, (None, {}))
+        if kept is None:
+            return None
+        weights = below(tensors, "network")
+        if _shapes(weights) != _shapes(network.state_dict()):
+            self.checkpoints.ignore(f"what {name} read does not fit its configuration")
+            return None
+        network.load_state_dict(weights)
+        scores = Scores(tensors["hits"], tensors["labels"])
+        return Reading(scores, network.eval(), list(kept.curve), kept.converged)
+
+    def keep(self, name: str, reading: Reading) -> None:
+        """An attacking network has finished."""
+        if self.checkpoints is None:
+            return
+        weights = {f"network.{part}": tensor for part, tensor in reading.network.state_dict().items()}
+        tensors = {"hits": reading.scores.hits, "labels": reading.scores.labels, **weights}
+        self._readings[name] = KeptReading(name=name, curve=reading.curve, converged=reading.converged), tensors
+        if self.checkpoints.due:
+            self._save()
+
+    @contextmanager
+    def until_ended(self) -> Iterator[None]:
+        """The checkpoint goes with the trial's end, a failure of its own included; not with an interruption."""
+        try:
+            yield
+        except (TrialLost, MemoryError):
+            raise
+        except Exception:
+            self._end()
+            raise
+        self._end()
+
+    def _end(self) -> None:
+        self._client = None
+        self._readings.clear()
+        if self.checkpoints is not None:
+            self.checkpoints.remove()
+
+    def _go_on(self, method: Method, snapshot: Snapshot) -> None:
+        header = snapshot.header
+        if header.phase == "attack":
+            method.client.load_state_dict(snapshot.below("client"))
+        else:
+            restore(method, snapshot.tensors, header.optimisers)
+        readings = {kept.name: (kept, snapshot.below(f"readings.{i}")) for i, kept in enumerate(header.readings)}
+        self.curves, self.epochs_done = {name: list(curve) for name, curve in header.curves.items()}, header.epochs_done
+        self.is_trained, self._client, self._readings = header.phase == "attack", method.client, readings
+        self.train_seconds, self.earlier_attack_seconds = header.train_seconds, header.attack_seconds
+        self.resumed = header.resumed + 1
+
+    def _save(self, method: Method | None = None) -> None:
+        in_training = not self.is_trained
+        tensors = tensors_of(method) if in_training else _prefixed("client", self._client.state_dict())
+        for i, (_, of_reading) in enumerate(self._readings.values()):
+            tensors |= _prefixed(f"readings.{i}", of_reading)
+        header = Header(
+            identity=self._identity,
+            phase="train" if in_training else "attack",
+            epochs_done=self.epochs_done,
+            curves=self.curves,
+            train_seconds=self.train_seconds + (self._phase_seconds() if in_training else 0.0),
+            attack_seconds=self.earlier_attack_seconds + (0.0 if in_training else self._phase_seconds()),
+            resumed=self.resumed,
+            optimisers=settings_of(method) if in_training else [],
+            readings=[kept for kept, _ in self._readings.values()],
+        )
+        self.checkpoints.save(Snapshot.of(header, tensors))
+
+    def _phase_seconds(self) -> float:
+        return time.monotonic() - self._phase_began
+
+
+def identity_of(config: TrainConfig, report_on: str, method: Method) -> Identity:
+    """What a checkpoint of this trial, trained by `method`, says about itself."""
+    return Identity(
+        narl=narl.__version__,
+        torch=this_torch(),
+        config=stable_hash(config.model_dump(mode="json", by_alias=True)),
+        reported_on=report_on,
+        device=method.precision.device.type,
+        precision=method.precision.name,
+    )
+
+
+def _prefixed(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {f"{prefix}.{name}": tensor for name, tensor in tensors.items()}
+
+
+def _shapes(tensors: Mapping[str, Tensor]) -> dict[str, tuple]:
+    return {name: (tensor.shape, tensor.dtype) for name, tensor in tensors.items()}

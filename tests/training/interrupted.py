@@ -1,0 +1,92 @@
+"""A trial of each method that takes a second, run whole or interrupted; as a script, in a process of its own."""
+
+from __future__ import annotations
+
+import sys
+
+import torch
+from examples import DIGITS
+from torch import Tensor
+
+from narl.config.load import build
+from narl.config.methods import METHODS
+from narl.config.trial import TrainConfig
+from narl.data.dataset import open_dataset
+from narl.training.checkpoints import Checkpoints
+from narl.trial import Progress, TrialOutcome, run_trial
+
+CPU = torch.device("cpu")
+KEY = "trial-7"
+# What the clock decides.
+SECONDS = ("train_seconds", "attack_seconds")
+
+
+def tiny(method: str = "narl", *, arch: str = "shufflenet_v2_x1_0", **attack) -> TrainConfig:
+    """Two configured epochs; phases of Shredder and Cloak take as many each."""
+    options = METHODS[method]
+    trial = {"method": method, "arch": arch, "seed": 3}
+    trial |= {"split": 3} if options.uses_split else {}
+    trial |= {"sigma": 0.5} if options.uses_sigma else {}
+    trial |= {"lambda": 0.01} if options.uses_lambda else {}
+    content = {
+        "pipeline": DIGITS
+        | {
+            "splits": {"train_limit": 120, "validation_limit": 60, "test_limit": 60},
+            "loader": "tensor",
+            "augment": {"flip": True},
+        },
+        "trial": trial,
+        "training": {"epochs": 2, "batch_size": 32},
+        "attack": {"max_epochs": 2, "min_epochs": 1, "patience": 2, "batch_size": 32, "views": 2} | attack,
+    }
+    return build(TrainConfig, content, "test")
+
+
+def steps_of(config: TrainConfig, checkpoints: Checkpoints | None = None, **how):
+    dataset = open_dataset(config.pipeline, splits=("train", "validation"))
+    return run_trial(config, dataset, device=CPU, checkpoints=checkpoints, **how)
+
+
+def finish(config: TrainConfig, checkpoints: Checkpoints | None = None) -> tuple[TrialOutcome, list[Progress]]:
+    """The trial to its end, from wherever it is."""
+    steps, seen = steps_of(config, checkpoints), []
+    while True:
+        try:
+            seen.append(next(steps))
+        except StopIteration as stop:
+            return stop.value, seen
+
+
+def stop_after(config: TrainConfig, checkpoints: Checkpoints, epochs: int) -> None:
+    """The trial for so many epochs of training or attack, each checkpoint stored, and no further."""
+    steps = steps_of(config, checkpoints)
+    for _ in range(epochs):
+        next(steps)
+        checkpoints.wait()
+    steps.close()
+
+
+def numbers(outcome: TrialOutcome) -> tuple[dict, dict, list[Tensor]]:
+    """All that two runs of a trial have in common: metrics, curves, weights and answers."""
+    metrics = {name: value for name, value in outcome.metrics.to_json().items() if name not in SECONDS}
+    readings = [outcome.leakage.utility_reading, *outcome.leakage.readings.values()]
+    tensors = [*outcome.obfuscator.state_dict().values()]
+    for reading in readings:
+        tensors += [reading.scores.hits, reading.scores.labels, *reading.network.state_dict().values()]
+    return metrics, outcome.curves, tensors
+
+
+def assert_same(one: TrialOutcome, other: TrialOutcome) -> None:
+    (metrics, curves, tensors), (others_metrics, others_curves, others_tensors) = numbers(one), numbers(other)
+    assert curves == others_curves
+    assert metrics == others_metrics
+    assert len(tensors) == len(others_tensors) > 0
+    assert all(torch.equal(a, b) for a, b in zip(tensors, others_tensors, strict=True))
+
+
+if __name__ == "__main__":
+    location, method, epochs = sys.argv[1:]
+    torch.set_num_threads(1)
+    # Another process has drawn other numbers before.
+    torch.rand(17)
+    stop_after(tiny(method), Checkpoints(location, KEY, every_seconds=0), int(epochs))
