@@ -60,7 +60,9 @@ def why_not() -> str | None:
     """Why no hosts can be made on this machine; None if they can."""
     if os.getuid() != 0:
         return "only root may make mount namespaces in which sshd runs"
-    missing = [name for name in ("unshare", "nsenter", "ssh", "ssh-keygen", "rsync") if not shutil.which(name)]
+    missing = [
+        name for name in ("setpriv", "unshare", "nsenter", "ssh", "ssh-keygen", "rsync") if not shutil.which(name)
+    ]
     missing += [] if SSHD else ["sshd"]
     if missing:
         return f"not installed: {', '.join(missing)} (Debian: openssh-server rsync)"
@@ -157,12 +159,9 @@ def host(
     with log.open("w") as out:
         process = subprocess.Popen(
             [
+                *("setpriv", "--pdeathsig", "KILL"),  # not even a killed test leaves a host behind
                 *("unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc"),
-                "bash",
-                "-c",
-                BOOT,
-                name,
-                *first,
+                *("bash", "-c", BOOT, name, *first),
             ],
             env=environment,
             stdin=subprocess.DEVNULL,
