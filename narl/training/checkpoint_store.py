@@ -23,7 +23,7 @@ class CheckpointStore(Protocol):
     def get(self, name: str) -> bytes | None:
         """The file's content; None if there is no such file."""
 
-    def put(self, name: str, content: bytes | bytearray) -> None:
+    def put(self, name: str, content: bytes) -> None:
         """Store or replace the file."""
 
     def remove(self, name: str) -> None:
@@ -56,7 +56,7 @@ class FolderCheckpointStore:
             except FileNotFoundError:
                 return None
 
-    def put(self, name: str, content: bytes | bytearray) -> None:
+    def put(self, name: str, content: bytes) -> None:
         with self._errors("write"):
             self._folder.mkdir(parents=True, exist_ok=True)
             self._clear_partial(name)
@@ -102,7 +102,7 @@ class S3CheckpointStore:
             except client.exceptions.NoSuchKey:
                 return None
 
-    def put(self, name: str, content: bytes | bytearray) -> None:
+    def put(self, name: str, content: bytes) -> None:
         from boto3.s3.transfer import TransferConfig
 
         at_once = TransferConfig(multipart_threshold=_ONE_REQUEST_BYTES, use_threads=False)

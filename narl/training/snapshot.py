@@ -13,14 +13,13 @@ Loaders are derived from seed and epoch, so they have no state. Metadata, all te
     format          narl-checkpoint
     format_version  1
     header          a `Header` as JSON
-    sha256          of the whole file, with 64 zeros in this place
+    sha256          of header and tensors, see `_digest`
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -32,7 +31,6 @@ from torch import Tensor
 from narl.config.base import Strict
 
 FORMAT, FORMAT_VERSION = "narl-checkpoint", "1"
-_NO_DIGEST = "0" * 64
 
 
 class Unusable(Exception):
@@ -98,7 +96,7 @@ class Header(Strict):
 
 @dataclass(frozen=True)
 class Snapshot:
-    """A header and tensors of its own on the CPU, in whatever memory layout."""
+    """A header and contiguous tensors of its own on the CPU."""
 
     header: Header
     tensors: Mapping[str, Tensor]
@@ -106,26 +104,19 @@ class Snapshot:
     @classmethod
     def of(cls, header: Header, tensors: Mapping[str, Tensor]) -> Snapshot:
         """With copies of tensors that will change."""
-        return cls(header, {name: tensor.detach().to("cpu", copy=True) for name, tensor in tensors.items()})
+        return cls(header, {name: _copy(tensor.detach()) for name, tensor in tensors.items()})
 
     def below(self, prefix: str) -> dict[str, Tensor]:
         """The tensors whose names begin with `prefix.`, by what follows."""
         return below(self.tensors, prefix)
 
-    def encode(self) -> bytearray:
+    def encode(self) -> bytes:
         """The file's content."""
         from safetensors.torch import save
 
-        metadata = {
-            "format": FORMAT,
-            "format_version": FORMAT_VERSION,
-            "header": self.header.model_dump_json(),
-            "sha256": _NO_DIGEST,
-        }
-        content = bytearray(save({name: tensor.contiguous() for name, tensor in self.tensors.items()}, metadata))
-        start = _place_of_digest(content)
-        content[start : start + 64] = hashlib.sha256(content).hexdigest().encode()
-        return content
+        header = self.header.model_dump_json()
+        metadata = {"format": FORMAT, "format_version": FORMAT_VERSION, "header": header}
+        return save(dict(self.tensors), metadata | {"sha256": _digest(header, self.tensors)})
 
     @classmethod
     def decode(cls, content: bytes) -> Snapshot:
@@ -136,20 +127,25 @@ class Snapshot:
         from safetensors.torch import load
 
         try:
-            metadata = json.loads(content[8 : _end_of_header(content)])["__metadata__"]
-            kind = metadata["format"]
-        except (ValueError, LookupError, TypeError, RecursionError) as error:
+            end = 8 + int.from_bytes(content[:8], "little")
+            metadata = json.loads(content[8:end])["__metadata__"]
+            kind, version = metadata["format"], metadata.get("format_version")
+        except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
             raise Unusable("it is damaged, or no checkpoint of narl") from error
         if kind != FORMAT:
             raise Unusable("it is no checkpoint of narl")
-        if (version := metadata.get("format_version")) != FORMAT_VERSION:
+        if version != FORMAT_VERSION:
             raise Unusable(f"its format has version {version}, and this narl reads {FORMAT_VERSION}")
-        if not _is_whole(content):
-            raise Unusable("it is damaged: its SHA-256 differs")
         try:
-            return cls(Header.model_validate_json(metadata["header"]), load(content))
-        except Exception as error:  # whole, and yet not what this narl would have written
-            raise Unusable(f"it cannot be read ({type(error).__name__})") from error
+            tensors = load(content)
+            header = metadata["header"]
+            if _digest(header, tensors) != metadata["sha256"]:
+                raise Unusable("it is damaged: its SHA-256 differs")
+            return cls(Header.model_validate_json(header), tensors)
+        except Unusable:
+            raise
+        except Exception as error:  # whatever a file may hold that narl never wrote
+            raise Unusable(f"it is damaged ({type(error).__name__})") from error
 
 
 def below(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
@@ -157,24 +153,17 @@ def below(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
     return {name[len(prefix) + 1 :]: tensor for name, tensor in tensors.items() if name.startswith(f"{prefix}.")}
 
 
-def _end_of_header(content: bytes | bytearray) -> int:
-    return 8 + int.from_bytes(content[:8], "little")
+def _copy(tensor: Tensor) -> Tensor:
+    """In one pass, whatever its device and layout."""
+    return torch.empty(tensor.shape, dtype=tensor.dtype).copy_(tensor)
 
 
-def _place_of_digest(content: bytes | bytearray) -> int:
-    """Quotes within the other metadata are escaped, so this one is found and no other."""
-    found = re.search(rb'"sha256":"[0-9a-f]{64}"', content[: _end_of_header(content)])
-    return -1 if found is None else found.end() - 65
-
-
-def _is_whole(content: bytes) -> bool:
-    start = _place_of_digest(content)
-    if start < 0:
-        return False
-    digest = hashlib.sha256(content[:start])
-    digest.update(_NO_DIGEST.encode())
-    digest.update(memoryview(content)[start + 64 :])
-    return digest.hexdigest().encode() == content[start : start + 64]
+def _digest(header: str, tensors: Mapping[str, Tensor]) -> str:
+    digest = hashlib.sha256(header.encode())
+    for name, tensor in sorted(tensors.items()):
+        digest.update(f"\0{name} {tensor.dtype} {tuple(tensor.shape)}\0".encode())
+        digest.update(tensor.reshape(-1).view(torch.uint8).numpy())
+    return digest.hexdigest()
 
 
 def this_torch() -> str:

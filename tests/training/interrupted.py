@@ -42,14 +42,16 @@ def tiny(method: str = "narl", *, arch: str = "shufflenet_v2_x1_0", **attack) ->
     return build(TrainConfig, content, "test")
 
 
-def steps_of(config: TrainConfig, checkpoints: Checkpoints | None = None, **how):
+def steps_of(config: TrainConfig, checkpoints: Checkpoints | None = None, device: torch.device = CPU):
     dataset = open_dataset(config.pipeline, splits=("train", "validation"))
-    return run_trial(config, dataset, device=CPU, checkpoints=checkpoints, **how)
+    return run_trial(config, dataset, device=device, checkpoints=checkpoints)
 
 
-def finish(config: TrainConfig, checkpoints: Checkpoints | None = None) -> tuple[TrialOutcome, list[Progress]]:
+def finish(
+    config: TrainConfig, checkpoints: Checkpoints | None = None, *where: torch.device
+) -> tuple[TrialOutcome, list[Progress]]:
     """The trial to its end, from wherever it is."""
-    steps, seen = steps_of(config, checkpoints), []
+    steps, seen = steps_of(config, checkpoints, *where), []
     while True:
         try:
             seen.append(next(steps))
@@ -57,9 +59,9 @@ def finish(config: TrainConfig, checkpoints: Checkpoints | None = None) -> tuple
             return stop.value, seen
 
 
-def stop_after(config: TrainConfig, checkpoints: Checkpoints, epochs: int) -> None:
+def stop_after(config: TrainConfig, checkpoints: Checkpoints, epochs: int, *where: torch.device) -> None:
     """The trial for so many epochs of training or attack, each checkpoint stored, and no further."""
-    steps = steps_of(config, checkpoints)
+    steps = steps_of(config, checkpoints, *where)
     for _ in range(epochs):
         next(steps)
         checkpoints.wait()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import multiprocessing
 import os
@@ -18,6 +17,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from safetensors import safe_open
 from safetensors.torch import save
 
 from narl.errors import ConfigError
@@ -47,7 +47,8 @@ def snapshot(epochs_done: int = 3, size: int = 5) -> Snapshot:
     return Snapshot.of(header, tensors)
 
 
-CONTENT = bytes(snapshot().encode())
+CONTENT = snapshot().encode()
+START = 8 + int.from_bytes(CONTENT[:8], "little")  # of the tensors
 
 
 def assert_equal(one: Snapshot, other: Snapshot):
@@ -60,15 +61,14 @@ def assert_equal(one: Snapshot, other: Snapshot):
 
 def test_a_snapshot_comes_back_to_the_last_bit():
     original = snapshot()
-    assert_equal(Snapshot.decode(bytes(original.encode())), original)
+    assert_equal(Snapshot.decode(original.encode()), original)
 
 
-def test_it_is_a_safetensors_file_whose_digest_anyone_can_check():
-    length = int.from_bytes(CONTENT[:8], "little")
-    metadata = json.loads(CONTENT[8 : 8 + length])["__metadata__"]
-    blanked = CONTENT.replace(metadata["sha256"].encode(), b"0" * 64)
-    assert hashlib.sha256(blanked).hexdigest() == metadata["sha256"]
-    assert json.loads(metadata["header"])["identity"] == IDENTITY.model_dump()
+def test_it_is_a_safetensors_file_with_a_header_in_json(tmp_path):
+    (tmp_path / "file").write_bytes(CONTENT)
+    with safe_open(tmp_path / "file", "pt") as file:
+        assert json.loads(file.metadata()["header"])["identity"] == IDENTITY.model_dump()
+        assert set(file.keys()) == {"images", "count", "state"}
 
 
 def test_a_snapshot_does_not_change_with_what_it_was_taken_of():
@@ -78,12 +78,26 @@ def test_a_snapshot_does_not_change_with_what_it_was_taken_of():
     assert not taken.tensors["weights"].any()
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=500, deadline=None)
 @given(place=st.integers(0, len(CONTENT) - 1), change=st.integers(1, 255))
-def test_no_changed_byte_goes_unnoticed(place, change):
+def test_a_changed_byte_is_noticed_or_says_the_same(place, change):
+    """JSON has several ways to write the same, spaces say."""
     damaged = bytearray(CONTENT)
     damaged[place] ^= change
-    with pytest.raises(Unusable):
+    try:
+        found = Snapshot.decode(bytes(damaged))
+    except Unusable:
+        return
+    assert place < START and CONTENT[place : place + 1] == b" "
+    assert_equal(found, Snapshot.decode(CONTENT))
+
+
+@settings(max_examples=100, deadline=None)
+@given(place=st.integers(0, len(CONTENT) - 1), change=st.integers(1, 255))
+def test_no_changed_number_goes_unnoticed(place, change):
+    damaged = bytearray(CONTENT)
+    damaged[START + place % (len(CONTENT) - START)] ^= change
+    with pytest.raises(Unusable, match="SHA-256"):
         Snapshot.decode(bytes(damaged))
 
 
@@ -117,12 +131,10 @@ def test_other_files_are_named(metadata, why):
 
 def test_a_whole_file_with_another_header_is_refused():
     """Its digest is right, as that of someone else's narl would be."""
-    own = json.loads(snapshot().header.model_dump_json()) | {"epochs_done": -1}
-    metadata = {"format": "narl-checkpoint", "format_version": "1", "header": json.dumps(own), "sha256": "0" * 64}
-    content = save({"a": torch.zeros(1)}, metadata)
-    content = content.replace(b"0" * 64, hashlib.sha256(content).hexdigest().encode())
-    with pytest.raises(Unusable, match="cannot be read"):
-        Snapshot.decode(content)
+    original = snapshot()
+    impossible = original.header.model_copy(update={"epochs_done": -1})
+    with pytest.raises(Unusable, match="ValidationError"):
+        Snapshot.decode(Snapshot(impossible, original.tensors).encode())
 
 
 # Places
@@ -265,7 +277,7 @@ def test_saving_waits_for_no_store_and_of_those_that_wait_the_newest_is_written(
     assert store.stored == []
     store.go_on.set()
     mine.wait()
-    assert [Snapshot.decode(bytes(content)).header.epochs_done for content in store.stored] == [1, 3]
+    assert [Snapshot.decode(content).header.epochs_done for content in store.stored] == [1, 3]
 
 
 class Held:
@@ -284,7 +296,7 @@ class Held:
 
 
 def test_kill_9_while_a_file_is_written_leaves_the_one_before(tmp_path):
-    contents = [bytes(snapshot(number, size=400_000).encode()) for number in range(2)]  # 38 MB each
+    contents = [snapshot(number, size=400_000).encode() for number in range(2)]  # 38 MB each
     store, moments = FolderCheckpointStore(tmp_path), random.Random(7)
     interrupted = 0
     for _ in range(12):

@@ -166,6 +166,21 @@ def test_only_an_end_of_its_own_removes_a_trial_s_checkpoint(tmp_path, again):
     assert not kept(tmp_path).exists()
 
 
+@pytest.mark.gpu
+def test_a_gpu_s_trial_goes_on_there_alone(again):
+    """Some of a GPU's kernels add in an order of their own, so losses are the same to rounding only."""
+    gpu = torch.device("cuda")
+    whole, _ = finish(tiny(), None, gpu)
+    stop_after(tiny(), again(), 1, gpu)
+    resumed, _ = finish(tiny(), again(), gpu)
+    assert resumed.tags["resumed"] == "1"
+    assert resumed.curves["train_task_loss"] == pytest.approx(whole.curves["train_task_loss"], rel=0.05)
+    stop_after(tiny(), again(), 1, gpu)
+    elsewhere = again()
+    outcome, _ = finish(tiny(), elsewhere)
+    assert "device cuda, here cpu" in elsewhere.ignored and "resumed" not in outcome.tags
+
+
 def test_a_trial_goes_on_from_s3(aws, s3_server, monkeypatch):
     import boto3
 
