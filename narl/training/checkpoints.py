@@ -30,7 +30,8 @@ class Checkpoints:
 
     Args:
         location: a folder, local or shared, or `s3://bucket/prefix`; see `narl.s3.S3Address` for other servers.
-        key: of the trial, the same wherever it runs; letters, digits and `._-`, beginning with none of these three.
+        key: of the trial and its data, the same wherever it runs; letters, digits and `._-`, beginning with none of
+            these three. The file tells trials of other configurations apart, not other images at the same address.
         every_seconds: so long after the trial's start, or the last writing, none is due.
 
     Raises:

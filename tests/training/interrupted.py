@@ -1,4 +1,7 @@
-"""A trial of each method that takes a second, run whole or interrupted; as a script, in a process of its own."""
+"""A trial of each method that takes a second, run whole or interrupted.
+
+As a script, in a process of its own: LOCATION METHOD [EPOCHS], to its end or for so many epochs.
+"""
 
 from __future__ import annotations
 
@@ -87,8 +90,13 @@ def assert_same(one: TrialOutcome, other: TrialOutcome) -> None:
 
 
 if __name__ == "__main__":
-    location, method, epochs = sys.argv[1:]
+    location, method, *epochs = sys.argv[1:]
     torch.set_num_threads(1)
     # Another process has drawn other numbers before.
     torch.rand(17)
-    stop_after(tiny(method), Checkpoints(location, KEY, every_seconds=0), int(epochs))
+    checkpoints = Checkpoints(location, KEY, every_seconds=0)
+    if epochs:
+        stop_after(tiny(method), checkpoints, int(epochs[0]))
+    else:
+        for progress in steps_of(tiny(method), checkpoints):
+            print(progress, flush=True)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import functools
 import os
+import random
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -86,15 +88,38 @@ def test_dropout_goes_on_where_it_was(again):
 
 
 def test_a_trial_goes_on_in_another_process_as_often_as_it_must(tmp_path, again):
-    script, here = Path(__file__).with_name("interrupted.py"), Path(__file__).parent
-    path = os.pathsep.join([str(here), str(here.parent), os.environ.get("PYTHONPATH", "")])
-    for epochs in (1, 2):  # of training, then the last of it and one of the attack
-        command = [sys.executable, str(script), str(tmp_path / "kept"), "narl", str(epochs)]
-        subprocess.run(command, check=True, env=os.environ | {"PYTHONPATH": path}, timeout=300)
+    for epochs in ("1", "2"):  # of training, then the last of it and one of the attack
+        with another_process(tmp_path, "narl", epochs) as process:
+            assert process.wait(300) == 0
     outcome, _ = finish(tiny(), again())
     assert outcome.tags["resumed"] == "2"
     assert_same(outcome, uninterrupted("narl"))
     assert os.listdir(tmp_path / "kept") == []
+
+
+@pytest.mark.slow
+def test_kill_9_at_any_moment_loses_nothing_but_time(tmp_path, again):
+    moments, left = random.Random(3), 0
+    for _ in range(8):
+        with another_process(tmp_path, "shredder") as process:
+            for _ in range(moments.randrange(1, 4)):
+                process.stdout.readline()
+            time.sleep(moments.uniform(0, 0.2))  # into an epoch, or a file
+            process.kill()
+        left += kept(tmp_path).exists()
+    assert left
+    checkpoints = again()
+    outcome, _ = finish(tiny("shredder"), checkpoints)
+    assert checkpoints.ignored == ""
+    assert_same(outcome, uninterrupted("shredder"))
+    assert os.listdir(tmp_path / "kept") == []
+
+
+def another_process(tmp_path, *arguments: str) -> subprocess.Popen:
+    here = Path(__file__).parent
+    path = os.pathsep.join([str(here), str(here.parent), os.environ.get("PYTHONPATH", "")])
+    command = [sys.executable, str(here / "interrupted.py"), str(tmp_path / "kept"), *arguments]
+    return subprocess.Popen(command, env=os.environ | {"PYTHONPATH": path}, stdout=subprocess.PIPE, text=True)
 
 
 def test_attacks_with_more_answers_are_kept_too(again):
