@@ -16,6 +16,7 @@ from narl.data.identity import identity
 from narl.errors import ConfigError
 from narl.ledger import Ledger, num_counted, read_ledger, superseded
 from narl.records import TrialConfig, TrialRecord
+from narl.search.database import check_study
 from narl.search.log import search_log
 from narl.search.runner import ray_runtime, run_session, trial_resources
 from narl.search.session import SearchObserver, SearchSession
@@ -74,6 +75,8 @@ def run_search(
     affordable_space = affordable(space)
     folder = SearchFolder((runs or default_runs_folder()) / space.name)
     _check_resume(folder, space, resume)
+    if study_url is not None:
+        check_study(study_url)
     # Before anything is written: labels and files are checked here, not in a worker.
     dataset = open_dataset(space.pipeline, splits=("train", "validation"))
     if ray_address is None or "NARL_CACHE" in os.environ:

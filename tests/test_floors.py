@@ -13,7 +13,7 @@ PACKAGE = Path(__file__).parents[1] / "narl"
 
 # Lowest first. A module may import from its own entry and from those above it in this list.
 FLOORS = [
-    ["errors", "seeds", "steps", "intervals", "published", "__init__"],
+    ["errors", "databases", "seeds", "steps", "intervals", "published", "__init__"],
     ["records", "s3"],
     ["objectives"],
     ["pareto", "ledger"],

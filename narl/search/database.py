@@ -6,12 +6,54 @@ time, in one transaction when the trial starts and one when it ends.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import wraps
+from typing import Any
 
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
-from narl.errors import ConfigError, without_credentials
+from narl.databases import reason_of, with_driver
+from narl.errors import ConfigError, NarlError, without_credentials
+
+def check_study(url: str) -> None:
+    """Refuse a study that cannot be used, before anything else is done.
+
+    Raises:
+        ConfigError: no driver, no server, wrong password, no database; the message holds no password.
+    """
+    import sqlalchemy
+
+    engine = None
+    try:
+        engine = sqlalchemy.create_engine(with_driver(url))
+        with engine.connect() as connection:
+            connection.execute(sqlalchemy.text("SELECT 1"))
+    except ConfigError:
+        raise
+    except Exception as error:  # each database driver has errors of its own
+        raise ConfigError(f"cannot open the study at {without_credentials(url)!r}: {reason_of(error)}") from error
+    finally:
+        if engine is not None:
+            engine.dispose()
+
+
+def _in_one_line(write: Callable[..., Any]) -> Callable[..., Any]:
+    """A method whose database errors are a `NarlError`."""
+
+    @wraps(write)
+    def guarded(self: StudyDatabase, *args: Any) -> Any:
+        try:
+            return write(self, *args)
+        except NarlError:
+            raise
+        except Exception as error:
+            raise NarlError(
+                f"the study at {without_credentials(self._url)!r} cannot be written: {reason_of(error)}; what had "
+                "finished is in the ledger, and --resume goes on"
+            ) from error
+
+    return guarded
 
 
 class StudyDatabase:
@@ -26,8 +68,9 @@ class StudyDatabase:
     """
 
     def __init__(self, *, name: str, url: str, directions: Sequence[str]):
+        self._url = url
         try:
-            self._storage = optuna.storages.get_storage(url)
+            self._storage = optuna.storages.get_storage(with_driver(url))
             self._study = optuna.create_study(
                 study_name=name,
                 storage=self._storage,
@@ -35,24 +78,28 @@ class StudyDatabase:
                 directions=directions,
                 load_if_exists=True,
             )
+        except ConfigError:
+            raise
         except Exception as error:  # each database driver has errors of its own
-            reason = f"cannot open the study at {without_credentials(url)!r}: {type(error).__name__}"
-            raise ConfigError(reason) from error
+            raise ConfigError(f"cannot open the study at {without_credentials(url)!r}: {reason_of(error)}") from error
         self._num_trials = len(self.trials())
 
     def trials(self) -> list[FrozenTrial]:
         """Every trial, by number from 0."""
         return self._study.get_trials(deepcopy=False)
 
+    @_in_one_line
     def add(self, trial: FrozenTrial) -> None:
         """Append a trial, which gets the next number."""
         self._study.add_trial(trial)
         self._num_trials += 1
 
+    @_in_one_line
     def end(self, number: int, state: TrialState, values: Sequence[float] | None = None) -> None:
         """Give a trial its final state."""
         self._storage.set_trial_state_values(self._id(number), state, values)
 
+    @_in_one_line
     def write(self, trial: FrozenTrial) -> None:
         """Bring the trial of that number to `trial`'s state. The numbers of new trials follow one another."""
         if trial.number == self._num_trials:

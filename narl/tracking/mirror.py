@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from narl.config.search_space import SearchSpace
+from narl.databases import with_driver
 from narl.errors import NarlError, without_credentials
 from narl.records import TrialRecord, stable_hash
 from narl.tracking.figures import front_figure, front_png, front_table, write_html
@@ -323,7 +324,7 @@ def connected(uri: str | None = None) -> tuple[MlflowClient, str]:
     # A new database announces its making, which would break into the live view.
     for noisy in ("alembic", "mlflow.store.db.utils"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
-    uri = uri or default_uri()
+    uri = with_driver(uri or default_uri())
     _create_database(uri)
     return MlflowClient(tracking_uri=uri, registry_uri=uri), uri
 

@@ -1,0 +1,141 @@
+"""Study and MLflow in a real PostgreSQL: what is wrong is said at once, and a search survives its driver and server."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import tempfile
+import time
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+from processes import alive, descendants
+from ray_nodes import free_ports
+from tiny_search import narl, start, write_space
+
+from narl.ledger import read_ledger
+
+pytest.importorskip("psycopg", reason="psycopg is not installed: pip install 'narl[postgres]'")
+pytestmark = pytest.mark.timeout(1200)
+
+PASSWORD = "s3cret-of-the-study"
+
+
+class Server:
+    """A cluster of its own, closed to who lacks the password."""
+
+    def __init__(self, folder: Path, bin: Path):
+        self._folder, self._bin = folder, bin
+        # PostgreSQL refuses to run as root.
+        self._as = ("runuser", "-u", "postgres", "--") if os.getuid() == 0 else ()
+        (self.port,) = free_ports(1)
+        (folder / "password").write_text(PASSWORD)
+        if self._as:
+            shutil.chown(folder, "postgres")
+            (folder / "password").chmod(0o644)
+        self._run("initdb", "-D", f"{folder}/data", "-U", "narl", "-A", "scram-sha-256", f"--pwfile={folder}/password")
+        self.start()
+        self.psql("CREATE DATABASE study")
+        self.psql("CREATE DATABASE mlflow")
+
+    def url(self, database: str, password: str = PASSWORD) -> str:
+        return f"postgresql://narl:{password}@127.0.0.1:{self.port}/{database}"
+
+    def start(self) -> None:
+        options = f"-p {self.port} -c listen_addresses=127.0.0.1 -c unix_socket_directories={self._folder}"
+        self._run("pg_ctl", "-D", f"{self._folder}/data", "-w", "-l", f"{self._folder}/log", "-o", options, "start")
+
+    def stop(self) -> None:
+        self._run("pg_ctl", "-D", f"{self._folder}/data", "-m", "immediate", "stop")
+
+    def psql(self, statement: str) -> None:
+        import psycopg
+
+        with psycopg.connect(self.url("postgres"), autocommit=True) as connection:
+            connection.execute(statement)
+
+    def _run(self, program: str, *argv: str) -> None:
+        done = subprocess.run(
+            [*self._as, str(self._bin / program), *argv],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+            cwd="/",
+            timeout=120,
+        )
+        assert done.returncode == 0, done.stderr
+
+
+@pytest.fixture(scope="module")
+def server():
+    found = shutil.which("initdb") or next(map(str, sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))), None)
+    if found is None:
+        pytest.skip("PostgreSQL's server is not installed (Debian: postgresql)")
+    folder = Path(tempfile.mkdtemp(prefix="narl-pg-", dir="/tmp"))
+    server = Server(folder, Path(found).parent)
+    yield server
+    with suppress(AssertionError):
+        server.stop()
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.mark.parametrize(
+    ("address", "reason"),
+    [
+        ("wrong password", "user or password is wrong"),
+        ("no database", "there is no such database or user"),
+        ("no server", "no server answers there"),
+    ],
+)
+def test_what_is_wrong_with_an_address_is_said_before_anything_is_written(server, tmp_path, address, reason):
+    url = {
+        "wrong password": server.url("study", "s3cret-guess"),
+        "no database": server.url("nowhere"),
+        "no server": f"postgresql://narl:{PASSWORD}@127.0.0.1:{free_ports(1)[0]}/study",
+    }[address]
+    done = narl(tmp_path, "search", str(write_space(tmp_path)), "--study", url)
+    assert done.returncode == 2
+    (line,) = done.stderr.splitlines()
+    assert reason in line and "s3cret" not in done.stdout + line
+    assert not (tmp_path / "narl-runs").exists() and not (tmp_path / "cache").exists()
+
+
+@pytest.mark.slow
+def test_a_search_outlives_its_driver_and_its_server(server, tmp_path):
+    space, ledger = write_space(tmp_path, trials=1000), tmp_path / "narl-runs" / "tiny" / "ledger.jsonl"
+    where = {"MLFLOW_TRACKING_URI": server.url("mlflow")}
+    argv = ("search", str(space), "--resume", "--study", server.url("study"))
+
+    driver = start(tmp_path, *argv, **where)
+    _until(lambda: len(read_ledger(ledger)) >= 2, driver)
+    below = descendants(driver.pid)
+    driver.kill()
+    driver.communicate()
+    for pid in alive(below):
+        with suppress(ProcessLookupError):
+            os.kill(pid, 9)
+
+    driver = start(tmp_path, *argv, **where)
+    count = len(read_ledger(ledger))
+    _until(lambda: len(read_ledger(ledger)) >= count + 2, driver)
+    server.stop()
+    out, err = driver.communicate(timeout=300)
+    assert driver.returncode == 2 and "Traceback" not in out + err and PASSWORD not in out + err
+    assert "what had finished is in the ledger, and --resume goes on" in err.splitlines()[-1]
+    server.start()
+
+    trials = len(read_ledger(ledger)) + 2
+    done = narl(tmp_path, *argv, "--trials", str(trials), **where)
+    assert (done.returncode, done.stderr) == (0, ""), done.stdout
+    assert [r.trial_id for r in read_ledger(ledger)] == list(range(trials))
+
+
+def _until(condition, driver, seconds: float = 240) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert driver.poll() is None, driver.communicate()
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
