@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Sequence
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -16,6 +16,7 @@ from narl.data.identity import identity
 from narl.errors import ConfigError
 from narl.ledger import Ledger, num_counted, read_ledger, superseded
 from narl.records import TrialConfig, TrialRecord
+from narl.search.archive import Archive, below
 from narl.search.database import check_study
 from narl.search.log import search_log
 from narl.search.runner import ray_runtime, run_session, trial_resources
@@ -36,6 +37,7 @@ class SearchResult:
         seconds: wall time of this session's search, Ray's start included.
         mirror_error: why MLflow lacks some runs, if it does.
         exhausted: every point of the space has been tried.
+        storage_error: why the storage lacks some trials, if it does.
         set_aside: trials that were lost with their workers too often, and why; they are in no ledger.
     """
 
@@ -45,6 +47,7 @@ class SearchResult:
     seconds: float
     mirror_error: str | None
     exhausted: bool = False
+    storage_error: str | None = None
     set_aside: dict[int, str] = field(default_factory=dict)
 
 
@@ -56,6 +59,7 @@ def run_search(
     retry_failed: bool = False,
     study_url: str | None = None,
     ray_address: str | None = None,
+    storage: str | None = None,
     observers: Sequence[SearchObserver] = (),
 ) -> SearchResult:
     """Search `space` until its trials are done or its time budget is spent.
@@ -66,6 +70,8 @@ def run_search(
         retry_failed: run every configuration that failed once more.
         study_url: Optuna storage; a SQLite file in the search's folder by default.
         ray_address: a Ray cluster (`auto` on one of its nodes); a runtime of our own by default.
+        storage: a shared folder or `s3://bucket/prefix` that outlives this host: ledger, space and checkpoints of trials
+            go to `storage/NAME`, and a resumed search begins with what is there.
 
     Raises:
         ConfigError: an illegal space, a search of that name that may not be resumed, another driver at work.
@@ -77,6 +83,10 @@ def run_search(
     _check_resume(folder, space, resume)
     if study_url is not None:
         check_study(study_url)
+    archive = None if storage is None else Archive(storage, folder)
+    if archive is not None and resume:
+        archive.fetch()
+        _check_resume(folder, space, resume)
     # Before anything is written: labels and files are checked here, not in a worker.
     dataset = open_dataset(space.pipeline, splits=("train", "validation"))
     if ray_address is None or "NARL_CACHE" in os.environ:
@@ -103,28 +113,41 @@ def run_search(
         mirror = BackgroundMirror(
             MLflowMirror(space.name, space.objectives, search_params=search_params(space)), lambda: ledger.records
         )
+        copies = [mirror]
+        if archive is not None:
+            copies.append(BackgroundMirror(archive, lambda: ledger.records, name="the storage"))
         session = SearchSession(
             study,
             ledger,
             trials=space.trials,
             deadline=started + 60 * space.time_budget_minutes if space.time_budget_minutes else None,
-            observers=(*observers, NotifyMirror(mirror)),
+            observers=(*observers, *(NotifyMirror(copy) for copy in copies)),
         )
         try:
             if pending:
                 if not resources.gpus and space.resources.gpus_per_trial is None:
                     session.notice("no GPU is or will be there: training on CPU")
+                where = {"identity": identity(dataset) if on_cluster else None}
+                if storage is not None:
+                    where["checkpoints"] = below(storage, folder.name, "checkpoints")
+                elif not on_cluster:
+                    where["checkpoints"] = str((folder.path / "checkpoints").absolute())
                 with search_log(folder.log_path):
-                    run_session(session, space, resources, identity=identity(dataset) if on_cluster else None)
-            mirror.notify()
+                    run_session(session, space, resources, **where)
+            for copy in copies:
+                copy.notify()
         finally:
-            mirror.close(timeout=60)
+            for copy in copies:
+                copy.close(timeout=60)
+            with suppress(OSError):  # none, or some trial has not ended
+                (folder.path / "checkpoints").rmdir()
     return SearchResult(
         folder=folder,
         records=ledger.records,
         new_records=len(ledger) - before,
         seconds=time.monotonic() - started,
         mirror_error=mirror.last_error,
+        storage_error=copies[1].last_error if archive is not None else None,
         exhausted=num_counted(ledger.records) >= affordable_space.num_points,
         set_aside=session.set_aside,
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 from pathlib import Path
 
 from narl.cli.arguments import non_negative_int, positive_int, positive_number
@@ -20,6 +21,12 @@ def register(subparsers) -> None:
     parser.add_argument("--retry-failed", action="store_true", help="with --resume: run what failed once more")
     parser.add_argument("--runs", type=Path, help="folder of searches (default: $NARL_RUNS or narl-runs)")
     parser.add_argument("--study", metavar="URL", help="Optuna storage (default: SQLite in the search's folder)")
+    parser.add_argument(
+        "--storage",
+        metavar="PLACE",
+        default=os.environ.get("NARL_STORAGE") or None,
+        help="shared folder or s3://bucket/prefix that outlives this host, for ledger and checkpoints ($NARL_STORAGE)",
+    )
     parser.add_argument("--ray-address", metavar="ADDRESS", help="run on this Ray cluster (default: this machine)")
     parser.set_defaults(run=run)
 
@@ -53,6 +60,7 @@ def run(args: argparse.Namespace) -> int:
             retry_failed=args.retry_failed,
             study_url=args.study,
             ray_address=args.ray_address,
+            storage=args.storage,
             observers=(view,),
         )
     view.summary(result)

@@ -169,6 +169,8 @@ class SearchView:
             out.print(f"All {self._space.trials} trials were done before; --trials asks for more.", highlight=False)
         if result.mirror_error:
             print(f"narl: MLflow lacks some runs ({result.mirror_error}); narl sync sends them", file=sys.stderr)
+        if result.storage_error:
+            print(f"narl: the storage lacks some trials ({result.storage_error}); --resume sends them", file=sys.stderr)
         out.print(
             f"Ledger {result.folder.ledger_path}; next: narl pareto, narl best-config, mlflow ui",
             highlight=False,

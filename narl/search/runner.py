@@ -44,6 +44,7 @@ def run_session(
     trainable: type[tune.Trainable] = TrialActor,
     *,
     identity: str | None = None,
+    checkpoints: str | None = None,
 ) -> None:
     """Run trials until the session hands out no more. A Ray runtime must be up (see `ray_runtime`).
 
@@ -51,6 +52,7 @@ def run_session(
         resources: of one trial, from `trial_resources`.
         trainable: what runs a `trial_payload` and reports as `TrialActor` does.
         identity: of the driver's data set, where nodes may be other hosts: they are probed before they get trials.
+        checkpoints: a folder that every node shares, or `s3://bucket/prefix`.
 
     Raises:
         NarlError: results cannot be recorded, or no node is left for trials.
@@ -66,7 +68,7 @@ def run_session(
         hand_over=data.hand_over,
         notice=session.notice,
     )
-    searcher = StudySearcher(session, space, nodes, data, gpus=resources.gpus)
+    searcher = StudySearcher(session, space, nodes, data, gpus=resources.gpus, checkpoints=checkpoints)
     with own_folder("narl-tune-") as storage:
         tune.Tuner(
             tune.with_resources(trainable, lambda config: _placement(resources, config["avoid"])),

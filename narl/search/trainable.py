@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 import traceback
 from collections.abc import Sequence
@@ -16,6 +17,9 @@ from narl.errors import DataError, NodeFault, TrialLost
 from narl.records import TrialConfig
 from narl.search.node_data import open_on_node
 
+# Seconds; trials that are shorter write none. The variable is for tests and for long trials on slow stores.
+CHECKPOINT_EVERY = float(os.environ.get("NARL_CHECKPOINT_SECONDS", "30"))
+
 # Of a failed trial's log, the last so many characters are kept.
 LOG_TAIL = 2000
 
@@ -28,6 +32,7 @@ def trial_payload(
     data: dict[str, Any],
     avoid: Sequence[str] = (),
     gpus: float = 0.0,
+    checkpoints: str | None = None,
 ) -> dict[str, Any]:
     """What a worker needs to run `config`, as plain JSON types.
 
@@ -36,6 +41,7 @@ def trial_payload(
         data: how the node comes by its images (narl/search/node_data.py).
         avoid: ids of nodes that the trial must not run on.
         gpus: that the trial is granted.
+        checkpoints: where the trial keeps what it has learned, for whoever goes on with it; None for nowhere.
     """
     return {
         "run": run_of(config, space),
@@ -44,6 +50,7 @@ def trial_payload(
         "avoid": list(avoid),
         "data": data,
         "gpus": gpus,
+        "checkpoints": checkpoints and {"location": checkpoints, "key": config.content_hash},
     }
 
 
@@ -113,6 +120,7 @@ class TrialActor(tune.Trainable):
         from narl.config.load import build
         from narl.config.trial import TrainConfig
         from narl.tracking.telemetry import GpuTelemetry
+        from narl.training.checkpoints import Checkpoints
         from narl.trial import run_trial
 
         torch.set_num_threads(self._payload["threads"])
@@ -126,7 +134,9 @@ class TrialActor(tune.Trainable):
             dataset = open_on_node(self._payload["data"])
         except DataError as error:  # the driver has opened the same data
             raise NodeFault(f"it lacks the data: {error}") from error
-        self._steps = run_trial(config, dataset, device=device)
+        where = self._payload["checkpoints"]
+        checkpoints = Checkpoints(**where, every_seconds=CHECKPOINT_EVERY) if where else None
+        self._steps = run_trial(config, dataset, device=device, checkpoints=checkpoints)
 
     def _end(self, outcome: Any) -> dict[str, Any]:
         readings = self._telemetry.stop()

@@ -18,7 +18,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from narl.config.search_space import SearchSpace
 from narl.databases import with_driver
@@ -258,20 +258,31 @@ def search_params(space: SearchSpace) -> dict[str, str]:
     }
 
 
+class Mirror(Protocol):
+    """What keeps a copy of a ledger elsewhere; both may raise."""
+
+    def sync(self, records: Sequence[TrialRecord]) -> int: ...
+
+    def finish(self, records: Sequence[TrialRecord]) -> int: ...
+
+
 class BackgroundMirror:
     """Syncs in a thread of its own whenever it is told that there is news, and never disturbs the search.
 
     Args:
         mirror: where to.
         read_records: everything in the ledger at the moment of the call.
+        name: of where to, for messages.
     """
 
-    def __init__(self, mirror: MLflowMirror, read_records: Callable[[], Sequence[TrialRecord]]):
-        self._mirror = mirror
+    def __init__(
+        self, mirror: Mirror, read_records: Callable[[], Sequence[TrialRecord]], *, name: str = "MLflow"
+    ):
+        self._mirror, self._name = mirror, name
         self._read_records = read_records
         self._news = threading.Event()
         self._closing = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="narl-mlflow", daemon=True)
+        self._thread = threading.Thread(target=self._run, name=f"narl-{name}", daemon=True)
         self.last_error: str | None = None
         """Why the latest sync failed, in one line; None if it did not."""
 
@@ -288,7 +299,7 @@ class BackgroundMirror:
         self._wake()
         self._thread.join(timeout)
         if self._thread.is_alive():
-            self.last_error = f"MLflow did not take the last trials within {timeout:g} s"
+            self.last_error = f"{self._name} did not take the last trials within {timeout:g} s"
 
     def _wake(self) -> None:
         self._news.set()

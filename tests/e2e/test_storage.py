@@ -1,0 +1,98 @@
+"""What outlives a host: the ledger at another place, and trials that go on where they were interrupted."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import time
+from contextlib import suppress
+
+import boto3
+import pytest
+from processes import alive, descendants
+from ray_nodes import is_trial
+from tiny_search import narl, start, write_space
+
+from narl.ledger import read_ledger
+
+pytestmark = pytest.mark.timeout(1200)
+
+
+@pytest.mark.parametrize("kind", ["folder", pytest.param("s3", marks=pytest.mark.slow)])
+def test_a_new_host_goes_on_with_a_lost_ones_search(tmp_path, kind, request):
+    env = {}
+    if kind == "s3":
+        env = request.getfixturevalue("s3_environment")
+        boto3.client("s3", endpoint_url=env["AWS_ENDPOINT_URL"]).create_bucket(Bucket="results")
+    place = {"folder": str(tmp_path / "shared"), "s3": "s3://results/searches"}[kind]
+    for host in ("old", "new"):
+        (tmp_path / host).mkdir()
+    space = write_space(tmp_path, trials=2)
+    first = narl(tmp_path / "old", "search", str(space), "--resume", "--storage", place, **env)
+    assert (first.returncode, first.stderr) == (0, ""), first.stdout
+    before = read_ledger(tmp_path / "old" / "narl-runs" / "tiny" / "ledger.jsonl")
+    shutil.rmtree(tmp_path / "old")
+
+    again = narl(tmp_path / "new", "search", str(space), "--resume", "--trials", "3", "--storage", place, **env)
+    assert (again.returncode, again.stderr) == (0, ""), again.stdout
+    after = read_ledger(tmp_path / "new" / "narl-runs" / "tiny" / "ledger.jsonl")
+    assert after[:2] == before and len(after) == 3
+    assert "sent 0 of 3" in narl(tmp_path / "new", "sync").stdout  # MLflow was rebuilt from the ledger
+
+    # Another search under the same name: neither ledger is the other's beginning.
+    (tmp_path / "other").mkdir()
+    assert narl(tmp_path / "other", "search", str(space), "--trials", "1").returncode == 0
+    refused = narl(tmp_path / "other", "search", str(space), "--resume", "--storage", place, **env)
+    assert refused.returncode == 2 and "they are two searches" in refused.stderr
+
+
+LONG = {
+    "trials": 1,
+    "architectures": {"mobilenet_v3_small": {"split_points": [12]}},
+    "training": {"epochs": 40, "batch_size": 64},
+    "sigma": [1],
+    "lambda": [0.01],
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("victim", ["worker", "driver"])
+def test_an_interrupted_trial_goes_on_to_the_same_numbers(tmp_path, victim):
+    space = write_space(tmp_path, **LONG)
+    for name in ("whole", "broken"):
+        (tmp_path / name).mkdir()
+    whole = narl(tmp_path / "whole", "search", str(space))
+    assert whole.returncode == 0, whole.stderr
+
+    env = {"NARL_CHECKPOINT_SECONDS": "0", "NARL_CACHE": str(tmp_path / "whole" / "cache")}
+    folder = tmp_path / "broken" / "narl-runs" / "tiny"
+    driver = start(tmp_path / "broken", "search", str(space), **env)
+    deadline = time.monotonic() + 240
+    while not list((folder / "checkpoints").glob("*.safetensors")):
+        assert driver.poll() is None and time.monotonic() < deadline, driver.communicate()
+        time.sleep(0.02)
+    below = descendants(driver.pid)
+    if victim == "worker":
+        for (pid, _), title in below.items():
+            if is_trial(title):
+                os.kill(pid, signal.SIGKILL)
+        out, err = driver.communicate(timeout=300)
+        assert (driver.returncode, err) == (0, "") and "runs again: its worker process died" in out
+    else:
+        driver.kill()
+        driver.communicate()
+        for pid in alive(below):
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        done = narl(tmp_path / "broken", "search", str(space), "--resume", **env)
+        assert (done.returncode, done.stderr) == (0, ""), done.stdout
+    (one,) = read_ledger(tmp_path / "whole" / "narl-runs" / "tiny" / "ledger.jsonl")
+    (other,) = read_ledger(folder / "ledger.jsonl")
+    assert other.tags["resumed"] == "1"
+    assert other.curves == one.curves and len(one.curves["train_task_loss"]) == 40
+    timed = ("train_seconds", "attack_seconds")
+    assert {k: v for k, v in other.metrics.scalars().items() if k not in timed} == {
+        k: v for k, v in one.metrics.scalars().items() if k not in timed
+    }
+    assert not (folder / "checkpoints").exists()
