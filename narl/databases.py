@@ -47,7 +47,9 @@ def with_driver(url: str) -> str:
         return url
     if kind[2] is None:
         url = url.replace("postgresql:", "postgresql+psycopg:", 1)
-    return url if "connect_timeout" in url else f"{url}{'&' if '?' in url else '?'}connect_timeout={POSTGRES_WAIT_SECONDS}"
+    if "connect_timeout" in url:
+        return url
+    return f"{url}{'&' if '?' in url else '?'}connect_timeout={POSTGRES_WAIT_SECONDS}"
 
 
 def reason_of(error: Exception) -> str:

@@ -70,8 +70,8 @@ def run_search(
         retry_failed: run every configuration that failed once more.
         study_url: Optuna storage; a SQLite file in the search's folder by default.
         ray_address: a Ray cluster (`auto` on one of its nodes); a runtime of our own by default.
-        storage: a shared folder or `s3://bucket/prefix` that outlives this host: ledger, space and checkpoints of trials
-            go to `storage/NAME`, and a resumed search begins with what is there.
+        storage: a shared folder or `s3://bucket/prefix` that outlives this host: ledger, space and checkpoints go to
+            `storage/NAME`, and a resumed search begins with what is there.
 
     Raises:
         ConfigError: an illegal space, a search of that name that may not be resumed, another driver at work.

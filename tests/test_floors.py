@@ -13,8 +13,8 @@ PACKAGE = Path(__file__).parents[1] / "narl"
 
 # Lowest first. A module may import from its own entry and from those above it in this list.
 FLOORS = [
-    ["errors", "databases", "seeds", "steps", "intervals", "published", "__init__"],
-    ["records", "s3"],
+    ["errors", "seeds", "steps", "intervals", "published", "__init__"],
+    ["records", "databases", "s3"],
     ["objectives"],
     ["pareto", "ledger"],
     ["config"],

@@ -64,9 +64,8 @@ class SearchView:
         self._running = {i: running for i, running in self._running.items() if i != record.trial_id}
         self._records = [*self._records, record]
         if not self._console.is_terminal:
-            self._console.print(
-                _line(record, num_counted(self._records), self._space.trials), highlight=False, markup=False, soft_wrap=True
-            )
+            line = _line(record, num_counted(self._records), self._space.trials)
+            self._console.print(line, highlight=False, markup=False, soft_wrap=True)
 
     def noticed(self, text: str, *, ended: int | None = None) -> None:
         self._running = {i: running for i, running in self._running.items() if i != ended}

@@ -29,8 +29,8 @@ class Resources(Strict):
 
     Attributes:
         cpus_per_trial: of all its processes together.
-        gpus_per_trial: null means one if the cluster has any or can have, else none. Up to 1 is a share of one GPU;
-            above it a whole number, on which one trial trains in parallel.
+        gpus_per_trial: null means one if the cluster has any or can have, else none. Below 1 is a share of one GPU, and
+            of its memory. A trial trains on one GPU at most.
         max_concurrent_trials: at most so many at once. Where nodes come when they are asked for and narl cannot know
             how many (Kubernetes), so many are asked for.
     """
@@ -41,14 +41,12 @@ class Resources(Strict):
 
     @field_validator("gpus_per_trial")
     @classmethod
-    def _a_share_or_whole(cls, value):
-        if value is None or value == 0 or (value > 1 and value == int(value)) or 1e-4 <= value <= 1:
+    def _one_or_a_share(cls, value):
+        if value is None or value == 0 or 1e-4 <= value <= 1:
             return value
         if value < 1:
             raise ValueError(f"Ray counts GPUs in ten thousandths, got {value:g}")
-        raise ValueError(
-            f"above 1, whole GPUs alone, got {value:g}; allowed are 0, a share up to 1, or {int(value)} or {int(value) + 1}"
-        )
+        raise ValueError(f"a trial trains on one GPU: allowed are 0 to 1, got {value:g}; several trials use several")
 
 
 class SearchSpace(Strict):

@@ -24,31 +24,25 @@ class TrialResources:
     """CPUs and GPUs of one trial.
 
     Attributes:
-        gpus: a share of one GPU (0 to 1), or a whole number of them.
+        gpus: 0, 1 or a share of one.
     """
 
     cpus: float
     gpus: float
 
     @property
-    def processes(self) -> int:
-        """One for each GPU, each with an even share of the CPUs."""
-        return max(1, int(self.gpus))
-
-    @property
     def bundle(self) -> dict[str, float]:
-        """What each process occupies, in Ray's names."""
-        bundle = {"CPU": self.cpus / self.processes, "GPU": self.gpus / self.processes}
-        return {name: amount for name, amount in bundle.items() if amount}
+        """The same in Ray's names."""
+        return {name: amount for name, amount in (("CPU", self.cpus), ("GPU", self.gpus)) if amount}
 
     def fit_in(self, nodes: Iterable[Mapping[str, float]]) -> int:
         """How many trials fit into nodes with these resources at once.
 
         A share of a GPU never straddles two: 0.65 leaves room for one trial a GPU, whatever two GPUs add up to.
         """
-        return sum(self._processes_in(node) for node in nodes) // self.processes
+        return sum(self._fit_in_one(node) for node in nodes)
 
-    def _processes_in(self, node: Mapping[str, float]) -> int:
+    def _fit_in_one(self, node: Mapping[str, float]) -> int:
         counts = []
         for name, amount in self.bundle.items():
             have = node.get(name, 0)

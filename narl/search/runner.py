@@ -11,7 +11,7 @@ from contextlib import ExitStack, contextmanager
 # Tune's own CSV, JSON and TensorBoard loggers cost more than a trial's proposal; the ledger replaces them.
 os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
 os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
-# How many trials may wait for a node is decided in narl/search/nodes.py; Tune would let one wait, and clusters grow by one.
+# narl/search/nodes.py decides how many trials may wait for a node; Tune would let one wait, and clusters grow by one.
 os.environ.setdefault("TUNE_MAX_PENDING_TRIALS_PG", "1000")
 # Tune would swallow Ctrl-C and return as if all were done.
 os.environ.setdefault("TUNE_DISABLE_SIGINT_HANDLER", "1")
@@ -102,11 +102,10 @@ def trial_resources(resources: Resources, *, on_cluster: bool = False) -> TrialR
 
 
 def _placement(trial: TrialResources, avoid: list[str]) -> tune.PlacementGroupFactory:
-    bundles = [trial.bundle] * trial.processes
     if not avoid:
-        return tune.PlacementGroupFactory(bundles)
+        return tune.PlacementGroupFactory([trial.bundle])
     elsewhere = {"ray.io/node-id": f"!in({','.join(avoid)})"}
-    return tune.PlacementGroupFactory(bundles, bundle_label_selector=[elsewhere] * len(bundles))
+    return tune.PlacementGroupFactory([trial.bundle], bundle_label_selector=[elsewhere])
 
 
 def _trials_to_come(trial: TrialResources, wanted: Resources) -> int:

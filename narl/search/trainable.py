@@ -140,6 +140,8 @@ class TrialActor(tune.Trainable):
 
     def _end(self, outcome: Any) -> dict[str, Any]:
         readings = self._telemetry.stop()
+        if gpus := self._payload["gpus"]:
+            readings["gpu_seconds"] = gpus * (time.time() - self._started_at)
         report = {
             "metrics": outcome.metrics.to_json(),
             "curves": outcome.curves,
@@ -199,6 +201,8 @@ def _device(gpus: float) -> Any:
     if not torch.cuda.is_available():
         built = f"PyTorch {torch.__version__}" + ("" if torch.version.cuda else ", built without CUDA,")
         raise NodeFault(f"{gpus:g} GPU was granted to a trial, and {built} finds none")
+    if gpus < 1:  # neighbours share it
+        torch.cuda.set_per_process_memory_fraction(gpus)
     return torch.device("cuda")
 
 

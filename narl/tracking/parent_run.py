@@ -10,6 +10,11 @@ from narl.pareto import Front
 from narl.records import TrialRecord
 
 
+# Sums over trials, there only where trials had GPUs. The energy of a GPU that trials share is the whole device's, and
+# counted once for each of them.
+TOTALS = ("gpu_seconds", "gpu_energy_joules")
+
+
 class Progress:
     """A search so far: a step is a finished trial, in the order in which they finished.
 
@@ -22,6 +27,7 @@ class Progress:
         self._counted: set[int] = set()
         self._complete = 0
         self._best_delta = -math.inf
+        self._on_gpus: dict[str, float] = {}
         self.front: Front[int] = Front()
         """Trial ids."""
 
@@ -40,7 +46,11 @@ class Progress:
             self._complete += 1
             self._best_delta = max(self._best_delta, record.metrics.delta)
             self.front.add(to_minimise(record.metrics, self._objectives), record.trial_id)
+        for name in TOTALS:
+            if name in record.telemetry:
+                self._on_gpus[name] = self._on_gpus.get(name, 0.0) + record.telemetry[name]
         values = {
+            **self._on_gpus,
             "trials_complete": self._complete,
             "trials_failed": self.steps - self._complete,
             "front_size": len(self.front),

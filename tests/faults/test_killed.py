@@ -1,4 +1,4 @@
-"""Workers, drivers and nodes killed again and again, at moments that a seed chooses: no finished trial lost, none twice.
+"""Workers, drivers and nodes killed again and again, at moments that a seed chooses: no trial lost, none twice.
 
     python -m pytest -m slow tests/faults
 

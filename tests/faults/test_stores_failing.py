@@ -73,7 +73,8 @@ def mlflow_server(folder: Path):
     process = subprocess.Popen(
         [
             *(sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"),
-            *("--backend-store-uri", f"sqlite:///{folder / 'server.db'}", "--artifacts-destination", str(folder / "art")),
+            *("--backend-store-uri", f"sqlite:///{folder / 'server.db'}"),
+            *("--artifacts-destination", str(folder / "art")),
         ],
         env=environment(folder, MLFLOW_SERVER_ENABLE_JOB_EXECUTION="false"),
         stdin=subprocess.DEVNULL,

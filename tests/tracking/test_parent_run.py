@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from narl.pareto import front_of
@@ -25,3 +27,14 @@ def test_progress_is_that_of_all_trials_so_far(search, step):
             assert values["front_size"] == len(progress.front)
             assert values.get("best_delta") == max((r.metrics.delta for r in done), default=None)
         assert progress.news(records[:end]) == []
+
+
+def test_gpu_time_and_energy_are_summed_where_there_were_gpus_and_absent_elsewhere(record):
+    progress = Progress(OBJECTIVES)
+    assert "gpu_seconds" not in progress.count(record(0))
+    first = replace(record(1), telemetry={"gpu_seconds": 10.0, "gpu_energy_joules": 900.0, "gpu_power_mean_watts": 90.0})
+    second = replace(record(2), telemetry={"gpu_seconds": 5.0})  # a card that does not tell its energy
+    progress.count(first)
+    values = progress.count(second)
+    assert (values["gpu_seconds"], values["gpu_energy_joules"]) == (15.0, 900.0)
+    assert "gpu_power_mean_watts" not in values
