@@ -87,6 +87,8 @@ def run_search(
     if archive is not None and resume:
         archive.fetch()
         _check_resume(folder, space, resume)
+    elif archive is not None:
+        archive.refuse_existing()
     # Before anything is written: labels and files are checked here, not in a worker.
     dataset = open_dataset(space.pipeline, splits=("train", "validation"))
     if ray_address is None or "NARL_CACHE" in os.environ:

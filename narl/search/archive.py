@@ -37,6 +37,18 @@ class Archive:
         self._sent = self._space = b""
         self._sent_at = -float("inf")
 
+    def refuse_existing(self) -> None:
+        """
+        Raises:
+            ConfigError: a search of this name is stored already.
+            NarlError: the place cannot be read.
+        """
+        if self._store.get("ledger.jsonl") is not None:
+            raise ConfigError(
+                f"search {self._folder.name!r} already exists at {self._where.partition('?')[0]}: "
+                "--resume goes on with it, --name starts another"
+            )
+
     def fetch(self) -> None:
         """Bring the folder up to what is stored, if that is longer.
 

@@ -19,13 +19,9 @@ from narl.ledger import read_ledger
 pytestmark = pytest.mark.timeout(1200)
 
 
-@pytest.mark.parametrize("kind", ["folder", pytest.param("s3", marks=pytest.mark.slow)])
-def test_a_new_host_goes_on_with_a_lost_ones_search(tmp_path, kind, request):
-    env = {}
-    if kind == "s3":
-        env = request.getfixturevalue("s3_environment")
-        boto3.client("s3", endpoint_url=env["AWS_ENDPOINT_URL"]).create_bucket(Bucket="results")
-    place = {"folder": str(tmp_path / "shared"), "s3": "s3://results/searches"}[kind]
+def test_a_new_host_goes_on_with_a_lost_ones_search(tmp_path, aws, s3_server):
+    boto3.client("s3", endpoint_url=s3_server, region_name="us-east-1").create_bucket(Bucket="results")
+    place, env = "s3://results/searches", {"AWS_ENDPOINT_URL": s3_server, "AWS_DEFAULT_REGION": "us-east-1"}
     for host in ("old", "new"):
         (tmp_path / host).mkdir()
     space = write_space(tmp_path, trials=2)
