@@ -19,6 +19,7 @@ from narl.ledger import read_ledger
 pytestmark = pytest.mark.timeout(1200)
 
 
+@pytest.mark.slow
 def test_a_new_host_goes_on_with_a_lost_ones_search(tmp_path, aws, s3_server):
     boto3.client("s3", endpoint_url=s3_server, region_name="us-east-1").create_bucket(Bucket="results")
     place, env = "s3://results/searches", {"AWS_ENDPOINT_URL": s3_server, "AWS_DEFAULT_REGION": "us-east-1"}
