@@ -76,11 +76,12 @@ class RayNodes:
             node.kill()
         shutil.rmtree(self._temporary, ignore_errors=True)
 
-    def add(self, cpus: float | None = None, **env: str) -> RayNode:
-        """Another node, on the next loopback address."""
+    def add(self, cpus: float | None = None, *, gpus: int = 0, **env: str) -> RayNode:
+        """Another node, on the next loopback address; its GPUs are declared, whether there are any or not."""
         self._count += 1
         ip = f"127.0.0.{1 + self._count}"
-        return self._start([f"--address={self.address}"], self._cpus if cpus is None else cpus, ip, env)
+        how = [f"--address={self.address}", f"--num-gpus={gpus}"]
+        return self._start(how, self._cpus if cpus is None else cpus, ip, env)
 
     def _start(self, how: list[str], cpus: float, ip: str, env: dict[str, str]) -> RayNode:
         log = self._folder / f"ray-{ip}.log"

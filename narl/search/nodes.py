@@ -65,7 +65,7 @@ class Nodes:
     def none_left(self) -> str | None:
         """Why no node is left for trials, if none is and none is to come."""
         self._look()
-        if self._fit or self._asked or self._to_come or not self._out:
+        if self._trial.fit_in(self._fit.values()) or self._asked or self._to_come or not self._out:
             return None
         return "; ".join(f"{self._addresses[node]}: {why}" for node, why in self._out.items())
 

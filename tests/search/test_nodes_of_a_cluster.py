@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 from processes import alive, descendants
 from ray_nodes import RayNodes
@@ -46,6 +47,17 @@ def test_every_node_gets_trials_but_one_with_another_version(cluster, tmp_path):
     records = Ledger(tmp_path / "narl-runs" / "tiny" / "ledger.jsonl").records
     assert [r.status for r in records] == ["complete"] * 6
     assert {r.tags["node"] for r in records} == {node.ip for node in good}
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_gpus_that_are_declared_and_not_there_are_no_reason_to_train_on_the_cpu(cluster, tmp_path):
+    node = cluster.add(1, gpus=1)
+    space = write_space(tmp_path, trials=2)  # whose trials take a GPU if the cluster has any
+    done = finish(start(tmp_path, "search", str(space), "--ray-address", cluster.address, HOME=str(cluster.home)))
+    assert done.returncode == 2 and "training on CPU" not in done.stdout
+    reason = rf"narl: no node is left for trials \({node.ip}: 1 GPU was granted to a trial, and PyTorch .* finds none\)"
+    assert re.search(reason, done.stderr)
+    assert not read_ledger(tmp_path / "narl-runs" / "tiny" / "ledger.jsonl")
 
 
 def test_a_node_that_joins_is_used_and_one_that_dies_costs_nothing(cluster, tmp_path):
