@@ -130,6 +130,8 @@ class Proposals:
     def __init__(self):
         self.at: dict[int, float] = {}
 
+    def resumed(self, records) -> None: ...
+
     def started(self, trial_id, config) -> None:
         self.at[trial_id] = time.time()
 

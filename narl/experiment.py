@@ -9,14 +9,14 @@ from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from narl.cache import cache_root
 from narl.config.search_space import FREE_KEYS, SearchSpace
-from narl.data.cache import cache_root
 from narl.data.dataset import open_dataset
 from narl.data.identity import identity
 from narl.errors import ConfigError
 from narl.ledger import Ledger, num_counted, read_ledger, superseded
 from narl.records import TrialConfig, TrialRecord
-from narl.search.archive import Archive, below
+from narl.search.archive import Archive
 from narl.search.database import check_study
 from narl.search.log import search_log
 from narl.search.runner import ray_runtime, run_session, trial_resources
@@ -24,6 +24,7 @@ from narl.search.session import SearchObserver, SearchSession
 from narl.search.space import affordable
 from narl.search.study import SearchStudy
 from narl.search_folder import SearchFolder, default_runs_folder
+from narl.storage import below
 from narl.tracking.mirror import BackgroundMirror, MLflowMirror, search_params
 
 
@@ -85,7 +86,8 @@ def run_search(
         check_study(study_url)
     archive = None if storage is None else Archive(storage, folder)
     if archive is not None and resume:
-        archive.fetch()
+        with folder.lock():
+            archive.fetch()
         _check_resume(folder, space, resume)
     elif archive is not None:
         archive.refuse_existing()
@@ -178,6 +180,9 @@ class NotifyMirror:
 
     def __init__(self, mirror: BackgroundMirror):
         self._mirror = mirror
+
+    def resumed(self, records: Sequence[TrialRecord]) -> None:
+        pass
 
     def started(self, trial_id: int, config: TrialConfig) -> None:
         pass

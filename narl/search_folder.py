@@ -3,22 +3,40 @@
 from __future__ import annotations
 
 import fcntl
+import hashlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import yaml
 
+from narl.cache import cache_root
 from narl.config.load import build, read_yaml
 from narl.config.search_space import SearchSpace
 from narl.errors import ConfigError, unknown_name
+from narl.s3 import is_url
+from narl.storage import FolderStorage, Storage, open_storage, without_options
+
+# What a search is, to whoever asks about it: the rest can be made again.
+LEDGER, SPACE = "ledger.jsonl", "search_space.yaml"
 
 
 def default_runs_folder() -> Path:
-    """`$NARL_RUNS`, else `narl-runs` in the working folder."""
-    return Path(os.environ.get("NARL_RUNS", "narl-runs"))
+    """`$NARL_RUNS`, else `narl-runs` in the working folder: where a search is driven.
+
+    Raises:
+        ConfigError: it names a bucket, from which searches can be read only.
+    """
+    runs = _default_runs()
+    if is_url(runs):
+        raise ConfigError(f"a search runs in a folder, and NARL_RUNS is {without_options(runs)!r}: --storage takes that")
+    return Path(runs)
+
+
+def _default_runs() -> str:
+    return os.environ.get("NARL_RUNS") or "narl-runs"
 
 
 @dataclass(frozen=True)
@@ -33,7 +51,7 @@ class SearchFolder:
 
     @property
     def ledger_path(self) -> Path:
-        return self.path / "ledger.jsonl"
+        return self.path / LEDGER
 
     @property
     def study_url(self) -> str:
@@ -46,7 +64,7 @@ class SearchFolder:
 
     @property
     def space_path(self) -> Path:
-        return self.path / "search_space.yaml"
+        return self.path / SPACE
 
     def trained_path(self, content_hash: str) -> Path:
         """Where the trained halves of one configuration are kept."""
@@ -104,18 +122,51 @@ class SearchFolder:
 def find_search(runs: Path | str | None, name: str | None) -> SearchFolder:
     """The search of that name, or the one most recently written to if no name is given.
 
+    Args:
+        runs: folder of searches, or `s3://bucket/prefix` where `narl search --storage` put them: then what is there now
+            is copied to the cache first; `$NARL_RUNS` or `narl-runs` by default.
+
     Raises:
         ConfigError: there is none; the message lists those that exist.
+        NarlError: the place cannot be read.
     """
-    root = Path(runs) if runs is not None else default_runs_folder()
-    found = {p.parent.name: SearchFolder(p.parent) for p in sorted(root.glob("*/search_space.yaml"))}
-    if not found:
-        raise ConfigError(f"no search in {root}: start one with narl search SPACE.yaml, or name its folder with --runs")
-    if name is None:
-        return max(found.values(), key=lambda folder: _last_write(folder))
-    if name not in found:
-        raise ConfigError(f"{unknown_name('search', name, found)} (in {root})")
-    return found[name]
+    runs = runs if runs is not None else _default_runs()
+    if isinstance(runs, str) and is_url(runs):
+        return _copied(runs, name)
+    root = Path(runs)
+    found = {p.parent.name: SearchFolder(p.parent) for p in sorted(root.glob(f"*/{SPACE}"))}
+    return found[_choice(str(root), {n: _last_write(folder) for n, folder in found.items()}, name)]
+
+
+def _choice(where: str, written: dict[str, float], name: str | None) -> str:
+    """The name of the search that is asked for, among those that were `written` to at these times."""
+    if not written:
+        raise ConfigError(
+            f"no search in {where}: start one with narl search SPACE.yaml, or name its folder with --runs"
+        )
+    if name is not None and name not in written:
+        raise ConfigError(f"{unknown_name('search', name, written)} (in {where})")
+    return name or max(written, key=written.__getitem__)
+
+
+def _copied(location: str, name: str | None) -> SearchFolder:
+    storage = open_storage(location)
+    found = [n.removesuffix("/") for n in storage.names() if n.endswith("/")] if name is None else [name]
+    written = {n: storage.modified(f"{n}/{SPACE}") for n in found}
+    if name is not None and written[name] is None:  # only now look at all, to say which there are
+        written = {n[:-1]: storage.modified(f"{n}{SPACE}") for n in storage.names() if n.endswith("/")}
+    written = {n: storage.modified(f"{n}/{LEDGER}") or at for n, at in written.items() if at is not None}
+    name = _choice(without_options(location), written, name)
+    folder = cache_root() / "searches" / hashlib.sha256(location.encode()).hexdigest()[:16]
+    copy(storage, FolderStorage(folder), [f"{name}/{LEDGER}", f"{name}/{SPACE}"])
+    return SearchFolder(folder / name)
+
+
+def copy(source: Storage, target: Storage, names: Iterable[str]) -> None:
+    """Bring the files of these names in `target` to what they are in `source`."""
+    for name in names:
+        content = source.get(name)
+        target.remove(name) if content is None else target.put(name, content)
 
 
 def _last_write(folder: SearchFolder) -> float:

@@ -77,3 +77,21 @@ def aws(monkeypatch, tmp_path):
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
     monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "none"))
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "none"))
+
+
+@pytest.fixture(params=["folder", "s3"])
+def place(request, tmp_path):
+    """An empty place for `narl.storage.open_storage`."""
+    if request.param == "folder":
+        yield str(tmp_path / "shared")
+        return
+    import boto3
+
+    request.getfixturevalue("aws")
+    server = request.getfixturevalue("s3_server")
+    client = boto3.client("s3", endpoint_url=server, region_name="us-east-1")
+    client.create_bucket(Bucket="a-place")
+    yield f"s3://a-place/searches?endpoint_override={server}&region=us-east-1"
+    for item in client.list_objects_v2(Bucket="a-place").get("Contents", []):
+        client.delete_object(Bucket="a-place", Key=item["Key"])
+    client.delete_bucket(Bucket="a-place")

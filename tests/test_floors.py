@@ -14,8 +14,8 @@ PACKAGE = Path(__file__).parents[1] / "narl"
 # Lowest first. A module may import from its own entry and from those above it in this list.
 FLOORS = [
     ["errors", "seeds", "steps", "intervals", "published", "__init__"],
-    ["records", "databases", "s3"],
-    ["objectives"],
+    ["records", "databases", "s3", "cache"],
+    ["objectives", "storage"],
     ["pareto", "ledger"],
     ["config"],
     ["search_folder"],

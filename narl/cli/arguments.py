@@ -9,6 +9,7 @@ from pathlib import Path
 
 from narl.errors import ConfigError, unknown_name
 from narl.records import TrialRecord
+from narl.s3 import is_url
 
 
 def positive_number(text: str) -> float:
@@ -85,10 +86,25 @@ def add_lpips(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def folder_or_url(text: str) -> Path | str:
+    """A path; an address stays as it is."""
+    return text if is_url(text) else Path(text)
+
+
 def add_search_choice(parser: argparse.ArgumentParser) -> None:
     """Which recorded search a question is about."""
     parser.add_argument("--name", help="name of the search (default: the one most recently written to)")
-    parser.add_argument("--runs", type=Path, help="folder of searches (default: $NARL_RUNS or narl-runs)")
+    add_runs(parser)
+
+
+def add_runs(parser: argparse.ArgumentParser) -> None:
+    """Where searches are read."""
+    parser.add_argument(
+        "--runs",
+        type=folder_or_url,
+        metavar="DIR|s3://BUCKET/PREFIX",
+        help="folder of searches, or what narl search --storage was given (default: $NARL_RUNS or narl-runs)",
+    )
 
 
 def add_budgets(parser: argparse.ArgumentParser) -> None:

@@ -64,7 +64,7 @@ def run(args: argparse.Namespace) -> int:
     from narl.cli.progress import seed_progress
     from narl.comparison import compare, pictures_of, rows_of
     from narl.config.methods import METHODS
-    from narl.data.cache import cache_root
+    from narl.cache import cache_root
     from narl.data.dataset import open_dataset
     from narl.evaluation import ATTACKS
     from narl.methods.catalogue import halves_of

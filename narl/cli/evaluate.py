@@ -11,7 +11,7 @@ import re
 import sys
 from pathlib import Path
 
-from narl.cli.arguments import add_lpips, names_among, names_in, positive_int, query_counts
+from narl.cli.arguments import add_lpips, add_runs, names_among, names_in, positive_int, query_counts
 from narl.cli.evaluation_tables import as_range, control_rows, print_rebuilt, rebuilt_rows, recording_console
 from narl.errors import ConfigError, NarlError
 
@@ -29,7 +29,7 @@ def register(subparsers) -> None:
     add_lpips(parser)
     parser.add_argument("--seeds", type=positive_int, default=3, help="how many seeds (default: 3)")
     parser.add_argument("--out", type=Path, help="folder to write (default: evaluations/…)")
-    parser.add_argument("--runs", type=Path, help="folder of searches (default: $NARL_RUNS or narl-runs)")
+    add_runs(parser)
     parser.add_argument("--no-mlflow", action="store_true", help="do not record the result in MLflow")
     parser.set_defaults(run=run)
 
@@ -125,7 +125,7 @@ def _trial_named(what: str) -> tuple[str, int]:
     )
 
 
-def _config_of(runs: Path | None, search: str, trial: int):
+def _config_of(runs: Path | str | None, search: str, trial: int):
     from narl.cli.best_config import train_config
     from narl.ledger import read_ledger
     from narl.search_folder import find_search

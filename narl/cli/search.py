@@ -6,7 +6,7 @@ import argparse
 import os
 from pathlib import Path
 
-from narl.cli.arguments import non_negative_int, positive_int, positive_number
+from narl.cli.arguments import folder_or_url, non_negative_int, positive_int, positive_number
 
 
 def register(subparsers) -> None:
@@ -19,7 +19,7 @@ def register(subparsers) -> None:
     parser.add_argument("--name", help="name of the search (default: the file's)")
     parser.add_argument("--resume", action="store_true", help="go on with the search of that name, if there is one")
     parser.add_argument("--retry-failed", action="store_true", help="with --resume: run what failed once more")
-    parser.add_argument("--runs", type=Path, help="folder of searches (default: $NARL_RUNS or narl-runs)")
+    parser.add_argument("--runs", type=folder_or_url, help="folder of searches (default: $NARL_RUNS or narl-runs)")
     parser.add_argument("--study", metavar="URL", help="Optuna storage (default: SQLite in the search's folder)")
     parser.add_argument(
         "--storage",
@@ -39,6 +39,8 @@ def run(args: argparse.Namespace) -> int:
 
     if args.retry_failed and not args.resume:
         raise ConfigError("--retry-failed goes with --resume: it repeats trials of an earlier session")
+    if isinstance(args.runs, str):
+        raise ConfigError(f"a search runs in a folder; its results go elsewhere with --storage {args.runs}")
     space = load_search_space(args.space)
     changes = {
         "trials": args.trials,
@@ -52,7 +54,7 @@ def run(args: argparse.Namespace) -> int:
 
     from narl.experiment import run_search
 
-    with search_view(space, runs=args.runs) as view:
+    with search_view(space) as view:
         result = run_search(
             space,
             runs=args.runs,

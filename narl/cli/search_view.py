@@ -6,7 +6,6 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 
 from rich.console import Console, Group
 from rich.live import Live
@@ -16,20 +15,18 @@ from rich.text import Text
 
 from narl.cli.fitted_table import fitted, print_fitted
 from narl.config.search_space import SearchSpace
-from narl.ledger import num_counted, read_ledger, superseded
+from narl.ledger import num_counted, superseded
 from narl.pareto import front_of
 from narl.records import TrialConfig, TrialRecord
-from narl.search_folder import SearchFolder, default_runs_folder
 
 CELLS_SHOWN = 20
 
 
 @contextmanager
-def search_view(space: SearchSpace, *, runs: Path | None, console: Console | None = None) -> Iterator[SearchView]:
+def search_view(space: SearchSpace, *, console: Console | None = None) -> Iterator[SearchView]:
     """The view that fits where output goes."""
     console = console or Console()
-    folder = SearchFolder((runs or default_runs_folder()) / space.name)
-    view = SearchView(space, read_ledger(folder.ledger_path), console)
+    view = SearchView(space, console)
     if not console.is_terminal:
         yield view
         return
@@ -40,16 +37,19 @@ def search_view(space: SearchSpace, *, runs: Path | None, console: Console | Non
 class SearchView:
     """Observes a session; renders itself anew each time it is asked to."""
 
-    def __init__(self, space: SearchSpace, records: list[TrialRecord], console: Console):
+    def __init__(self, space: SearchSpace, console: Console):
         self._space, self._console = space, console
-        self._records = list(records)
-        self._resumed = len(records)
+        self._records: list[TrialRecord] = []
+        self._resumed = 0
         self._running: dict[int, tuple[TrialConfig, str]] = {}
         self._started = time.monotonic()
         self._first_trial: float | None = None
         self._notices: list[str] = []
 
     # --- observer ---
+
+    def resumed(self, records: Sequence[TrialRecord]) -> None:
+        self._records, self._resumed = list(records), len(records)
 
     def started(self, trial_id: int, config: TrialConfig) -> None:
         self._first_trial = self._first_trial or time.monotonic()

@@ -15,10 +15,10 @@ from typing import Literal
 
 import numpy as np
 
+from narl.cache import cache_root, locked, replace_whole
 from narl.config.pipeline import Pipeline
 from narl.data.beton_check import check_beton
 from narl.data.beton_store import open_beton_store
-from narl.data.cache import cache_root, locked, replace_whole
 from narl.data.ffcv_support import require_ffcv
 from narl.data.labelled import Labelled, label
 from narl.data.preprocess import read_squares

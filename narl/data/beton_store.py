@@ -13,7 +13,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from pathlib import Path
 
-from narl.data.cache import replace_whole
+from narl.cache import replace_whole
 from narl.data.local_copy import sha256_of
 from narl.errors import DataError
 from narl.s3 import S3Address, is_url, parse_s3, s3_client, s3_errors

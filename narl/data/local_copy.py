@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import astuple, dataclass
 from pathlib import Path
 
-from narl.data.cache import replace_whole
+from narl.cache import replace_whole
 from narl.errors import DataError
 
 MANIFEST, FORMAT = "narl-copy.json", "narl-copy-1"

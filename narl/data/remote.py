@@ -17,7 +17,7 @@ from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import Any
 
-from narl.data.cache import cache_root, locked
+from narl.cache import cache_root, locked
 from narl.data.local_copy import (
     MANIFEST,
     CopiedFile,

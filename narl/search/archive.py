@@ -9,19 +9,13 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from narl.errors import ConfigError
+from narl.errors import ConfigError, NarlError
 from narl.records import TrialRecord
-from narl.search_folder import SearchFolder
-from narl.training.checkpoint_store import open_checkpoint_store
+from narl.search_folder import LEDGER, SPACE, SearchFolder, copy
+from narl.storage import FolderStorage, below, open_storage, without_options
 
-# Seconds between two uploads of a ledger that grows.
-UPLOAD_EVERY = 2.0
-
-
-def below(location: str, *names: str) -> str:
-    """The place of that name below a folder or an address, whose options (`?…`) stay at its end."""
-    place, mark, options = location.partition("?") if "://" in location else (location, "", "")
-    return "/".join([place.rstrip("/"), *names]) + mark + options
+# Seconds between two uploads of a ledger that grows, and how many times as long as the last upload took at least.
+UPLOAD_EVERY, UPLOAD_SHARE = 2.0, 10
 
 
 class Archive:
@@ -32,10 +26,13 @@ class Archive:
     """
 
     def __init__(self, location: str, folder: SearchFolder):
-        self._folder, self._where = folder, below(location, folder.name)
-        self._store = open_checkpoint_store(self._where)
+        self._folder = folder
+        self._shown = without_options(below(location, folder.name))
+        self._store = open_storage(below(location, folder.name))
         self._sent = self._space = b""
-        self._sent_at = -float("inf")
+        self._stored_at: float | None = None
+        """When the stored ledger was written, if it was this driver who wrote it."""
+        self._next_at = -float("inf")
 
     def refuse_existing(self) -> None:
         """
@@ -43,50 +40,60 @@ class Archive:
             ConfigError: a search of this name is stored already.
             NarlError: the place cannot be read.
         """
-        if self._store.get("ledger.jsonl") is not None:
+        if self._store.modified(LEDGER) is not None:
             raise ConfigError(
-                f"search {self._folder.name!r} already exists at {self._where.partition('?')[0]}: "
+                f"search {self._folder.name!r} already exists at {self._shown}: "
                 "--resume goes on with it, --name starts another"
             )
 
     def fetch(self) -> None:
-        """Bring the folder up to what is stored, if that is longer.
+        """Bring the folder up to what is stored, if that is longer. The folder's lock must be held.
 
         Raises:
             ConfigError: both have trials that the other lacks.
-            NarlError: the place cannot be read.
+            NarlError: the place cannot be read, or the folder not be written to.
         """
-        stored, space = self._store.get("ledger.jsonl") or b"", self._store.get(self._folder.space_path.name)
-        local = whole_lines(self._folder.ledger_path)
-        if stored.startswith(local) and space is not None and stored != local:
-            self._folder.path.mkdir(parents=True, exist_ok=True)
-            self._folder.ledger_path.write_bytes(stored)
-            self._folder.space_path.write_bytes(space)
-        elif not local.startswith(stored):
+        stored, local = self._store.get(LEDGER) or b"", whole_lines(self._folder.ledger_path)
+        if not (stored.startswith(local) or local.startswith(stored)):
             raise ConfigError(
-                f"{self._folder.ledger_path} and the ledger at {self._where.partition('?')[0]} have trials that the "
+                f"{self._folder.ledger_path} and the ledger at {self._shown} have trials that the "
                 "other lacks: they are two searches; use --name or another --storage"
             )
-        elif not local and space is not None and not self._folder.space_path.exists():
-            self._folder.path.mkdir(parents=True, exist_ok=True)
-            self._folder.space_path.write_bytes(space)
+        if len(stored) > len(local) or not self._folder.space_path.exists():
+            # The space last: it marks the folder as a search's.
+            copy(self._store, FolderStorage(self._folder.path), [LEDGER, SPACE] if stored else [SPACE])
 
     def sync(self, records: Sequence[TrialRecord]) -> int:
         """Store the ledger as it is now; waits a little if the last time was just before."""
-        time.sleep(max(0.0, UPLOAD_EVERY - (time.monotonic() - self._sent_at)))
+        time.sleep(max(0.0, self._next_at - time.monotonic()))
         return self.finish(records)
 
     def finish(self, records: Sequence[TrialRecord]) -> int:
-        """Store the ledger as it is now."""
+        """Store the ledger as it is now.
+
+        Raises:
+            NarlError: the place cannot be used, or another host's driver stores the same search there.
+        """
+        began = time.monotonic()
         space, ledger = self._folder.space_path.read_bytes(), whole_lines(self._folder.ledger_path)
+        self._refuse_other_drivers(ledger)
         if space != self._space:
-            self._store.put(self._folder.space_path.name, space)
+            self._store.put(SPACE, space)
             self._space = space
         if ledger != self._sent:
-            self._store.put("ledger.jsonl", ledger)
-            self._sent = ledger
-        self._sent_at = time.monotonic()
+            self._store.put(LEDGER, ledger)
+            self._sent, self._stored_at = ledger, self._store.modified(LEDGER)
+        now = time.monotonic()
+        self._next_at = now + max(UPLOAD_EVERY, UPLOAD_SHARE * (now - began))
         return len(records)
+
+    def _refuse_other_drivers(self, ledger: bytes) -> None:
+        """A host that was given up may be alive: neither may write over what the other has."""
+        modified = self._store.modified(LEDGER)
+        if modified is not None and modified != self._stored_at:
+            if not ledger.startswith(self._store.get(LEDGER) or b""):
+                raise NarlError(f"the ledger at {self._shown} has other trials: another driver is at work on this search")
+            self._stored_at = modified
 
 
 def whole_lines(path: Path) -> bytes:

@@ -88,7 +88,7 @@ def open_on_node(arguments: Mapping[str, Any]) -> Any:
 
 @functools.lru_cache(maxsize=2)
 def _open(arguments_json: str) -> Any:
-    from narl.data.cache import node_cache
+    from narl.cache import node_cache
 
     arguments = json.loads(arguments_json)
     if arguments["cache"] is not None:

@@ -21,6 +21,9 @@ MAX_PUT_BACK = 3
 class SearchObserver(Protocol):
     """Whoever wants to hear of a search: a terminal view, a mirror. Must not raise."""
 
+    def resumed(self, records: Sequence[TrialRecord]) -> None:
+        """What earlier sessions left in the ledger; called once, before anything else."""
+
     def started(self, trial_id: int, config: TrialConfig) -> None: ...
 
     def progressed(self, trial_id: int, phase: str, epoch: int, detail: str) -> None: ...
@@ -61,6 +64,8 @@ class SearchSession:
         self._exhausted = False
         self.set_aside: dict[int, str] = {}
         """Trials that were lost too often in this session, and why the last time. They are in no ledger."""
+        for observer in observers:
+            observer.resumed(ledger.records)
 
     @property
     def num_live(self) -> int:

@@ -11,7 +11,7 @@ import threading
 import time
 
 from narl.errors import ConfigError, NarlError
-from narl.training.checkpoint_store import open_checkpoint_store
+from narl.storage import open_storage
 from narl.training.snapshot import Identity, Snapshot, Unusable
 
 _REMOVED = object()
@@ -46,7 +46,7 @@ class Checkpoints:
         self.every_seconds = every_seconds
         self.ignored = ""
         self._key, self._name = key, f"{key}.safetensors"
-        self._store = open_checkpoint_store(location)
+        self._store = open_storage(location)
         self._last = time.monotonic()
         self._lock = threading.Lock()
         self._waiting: Snapshot | object | None = None

@@ -21,26 +21,51 @@ pytestmark = pytest.mark.timeout(1200)
 
 @pytest.mark.slow
 def test_a_new_host_goes_on_with_a_lost_ones_search(tmp_path, aws, s3_server):
-    boto3.client("s3", endpoint_url=s3_server, region_name="us-east-1").create_bucket(Bucket="results")
+    client = boto3.client("s3", endpoint_url=s3_server, region_name="us-east-1")
+    client.create_bucket(Bucket="results")
     place, env = "s3://results/searches", {"AWS_ENDPOINT_URL": s3_server, "AWS_DEFAULT_REGION": "us-east-1"}
-    for host in ("old", "new"):
+    argv = ("--resume", "--storage", place)
+    for host in ("old", "new", "other"):
         (tmp_path / host).mkdir()
-    space = write_space(tmp_path, trials=2)
-    first = narl(tmp_path / "old", "search", str(space), "--resume", "--storage", place, **env)
-    assert (first.returncode, first.stderr) == (0, ""), first.stdout
-    before = read_ledger(tmp_path / "old" / "narl-runs" / "tiny" / "ledger.jsonl")
-    shutil.rmtree(tmp_path / "old")
+    space = write_space(tmp_path, trials=1000)
 
-    again = narl(tmp_path / "new", "search", str(space), "--resume", "--trials", "3", "--storage", place, **env)
+    def stored() -> list[bytes]:
+        found = {item["Key"] for item in client.list_objects_v2(Bucket="results").get("Contents", [])}
+        if "searches/tiny/ledger.jsonl" not in found:
+            return []
+        return client.get_object(Bucket="results", Key="searches/tiny/ledger.jsonl")["Body"].read().splitlines()
+
+    # The head dies in the middle, with all that it has.
+    driver = start(tmp_path / "old", "search", str(space), *argv, **env)
+    deadline = time.monotonic() + 240
+    while len(stored()) < 2:
+        assert driver.poll() is None and time.monotonic() < deadline, driver.communicate()
+        time.sleep(0.2)
+    below = descendants(driver.pid)
+    driver.kill()
+    driver.communicate()
+    for pid in alive(below):
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+    shutil.rmtree(tmp_path / "old")
+    before = stored()
+
+    trials = len(before) + 2
+    again = narl(tmp_path / "new", "search", str(space), *argv, "--trials", str(trials), **env)
     assert (again.returncode, again.stderr) == (0, ""), again.stdout
-    after = read_ledger(tmp_path / "new" / "narl-runs" / "tiny" / "ledger.jsonl")
-    assert after[:2] == before and len(after) == 3
-    assert "sent 0 of 3" in narl(tmp_path / "new", "sync").stdout  # MLflow was rebuilt from the ledger
+    assert f"{trials}/{trials} trial" in again.stdout and "(2 new, 0 failed)" in again.stdout
+    ledger = tmp_path / "new" / "narl-runs" / "tiny" / "ledger.jsonl"
+    assert ledger.read_bytes().splitlines()[: len(before)] == before  # none ran again
+    after = read_ledger(ledger)
+    assert len(after) == len({r.trial_id for r in after}) == len({r.config.content_hash for r in after}) == trials
+    assert stored() == ledger.read_bytes().splitlines()
+    assert f"sent 0 of {trials}" in narl(tmp_path / "new", "sync").stdout  # MLflow was rebuilt from the ledger
+    best = narl(tmp_path / "other", "best-config", "--runs", place, **env)
+    assert best.returncode == 0 and "found_by:" in best.stdout
 
     # Another search under the same name: neither ledger is the other's beginning.
-    (tmp_path / "other").mkdir()
     assert narl(tmp_path / "other", "search", str(space), "--trials", "1").returncode == 0
-    refused = narl(tmp_path / "other", "search", str(space), "--resume", "--storage", place, **env)
+    refused = narl(tmp_path / "other", "search", str(space), *argv, **env)
     assert refused.returncode == 2 and "they are two searches" in refused.stderr
 
 

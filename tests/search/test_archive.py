@@ -2,35 +2,14 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
-from narl.errors import ConfigError
+from narl.errors import ConfigError, NarlError
 from narl.ledger import Ledger, read_ledger
-from narl.search.archive import Archive, below
+from narl.search.archive import Archive
 from narl.search_folder import SearchFolder
-
-
-@pytest.fixture(params=["folder", "s3"])
-def place(request, tmp_path):
-    """Where searches are stored."""
-    if request.param == "folder":
-        return str(tmp_path / "shared")
-    import boto3
-
-    request.getfixturevalue("aws")
-    server = request.getfixturevalue("s3_server")
-    boto3.client("s3", endpoint_url=server, region_name="us-east-1").create_bucket(Bucket="archive")
-    request.addfinalizer(lambda: _empty(server))
-    return f"s3://archive/searches?endpoint_override={server}&region=us-east-1"
-
-
-def _empty(server: str) -> None:
-    import boto3
-
-    client = boto3.client("s3", endpoint_url=server, region_name="us-east-1")
-    for item in client.list_objects_v2(Bucket="archive").get("Contents", []):
-        client.delete_object(Bucket="archive", Key=item["Key"])
-    client.delete_bucket(Bucket="archive")
 
 
 def host(tmp_path, name: str, records) -> SearchFolder:
@@ -81,13 +60,31 @@ def test_another_search_is_neither_fetched_over_nor_overwritten(tmp_path, place,
     Archive(place, SearchFolder(tmp_path / "c" / "t")).refuse_existing()
 
 
-@pytest.mark.parametrize(
-    ("location", "there"),
-    [
-        ("/mnt/nfs/", "/mnt/nfs/s/checkpoints"),
-        ("s3://b/p", "s3://b/p/s/checkpoints"),
-        ("s3://b?endpoint_override=h:1&scheme=http", "s3://b/s/checkpoints?endpoint_override=h:1&scheme=http"),
-    ],
-)
-def test_options_of_an_address_stay_at_its_end(location, there):
-    assert below(location, "s", "checkpoints") == there
+def test_two_hosts_at_one_search_do_not_write_over_each_other(tmp_path, place, record):
+    """The first was thought dead, and goes on."""
+    first = host(tmp_path, "a", [record(0)])
+    alive = Archive(place, first)
+    alive.finish([])
+    second = SearchFolder(tmp_path / "b" / "s")
+    heir = Archive(place, second)
+    heir.fetch()
+    time.sleep(1)  # S3 tells times of a second
+    Ledger(second.ledger_path).append(record(1, sigma=2.0))
+    heir.finish([])
+    Ledger(first.ledger_path).append(record(1, sigma=3.0))
+    with pytest.raises(NarlError, match="another driver is at work"):
+        alive.finish([])
+    Ledger(second.ledger_path).append(record(2))
+    heir.finish([])
+    new = SearchFolder(tmp_path / "c" / "s")
+    Archive(place, new).fetch()
+    assert [r.config.sigma for r in read_ledger(new.ledger_path)] == [1.0, 2.0, 1.0]
+
+
+def test_disagreeing_ledgers_are_both_named(tmp_path, record):
+    place = str(tmp_path / "shared")
+    Archive(place, host(tmp_path, "a", [record(0), record(1)])).finish([])
+    other = host(tmp_path, "b", [record(0), record(1, sigma=7.0)])
+    with pytest.raises(ConfigError) as caught:
+        Archive(place, other).fetch()
+    assert str(other.ledger_path) in str(caught.value) and f"{place}/s" in str(caught.value)

@@ -184,6 +184,9 @@ def test_observers_hear_everything_in_order(tmp_path):
     heard = []
 
     class Observer:
+        def resumed(self, records):
+            heard.append(("resumed", len(records)))
+
         def started(self, trial_id, config):
             heard.append(("started", trial_id))
 
@@ -202,4 +205,4 @@ def test_observers_hear_everything_in_order(tmp_path):
     bench.session.put_back(trial_id, "its node died")
     bench.session.propose()
     bench.session.complete(trial_id, measure(config, bench.space))
-    assert heard == [("started", 0), ("train", 0), ("lost", 0), ("started", 0), ("complete", 0)]
+    assert heard == [("resumed", 0), ("started", 0), ("train", 0), ("lost", 0), ("started", 0), ("complete", 0)]

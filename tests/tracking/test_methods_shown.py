@@ -58,6 +58,8 @@ def test_live_view_counts_the_methods_apart(several):
 
     content = {"name": "s", "pipeline": DIGITS, "architectures": {"resnet18": {}}, "sigma": 1, "lambda": 0}
     console = Console(width=120, record=True, file=io.StringIO())
-    console.print(SearchView(build(SearchSpace, content, "s"), several, console).front_table())
+    view = SearchView(build(SearchSpace, content, "s"), console)
+    view.resumed(several)
+    console.print(view.front_table())
     shown = console.export_text()
     assert "disco:resnet18/3" in shown and " resnet18/3" in shown and "image_noise:resnet18" in shown

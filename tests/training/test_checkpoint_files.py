@@ -21,8 +21,8 @@ from safetensors import safe_open
 from safetensors.torch import save
 
 from narl.errors import ConfigError
+from narl.storage import FolderStorage, open_storage
 from narl.training import checkpoints as checkpoints_module
-from narl.training.checkpoint_store import FolderCheckpointStore, open_checkpoint_store
 from narl.training.checkpoints import Checkpoints
 from narl.training.snapshot import Header, Identity, KeptReading, Snapshot, Unusable
 
@@ -240,7 +240,7 @@ def test_a_key_cannot_lead_elsewhere(key, tmp_path):
 @pytest.mark.parametrize("location", ["", "gs://bucket/prefix", "s3://", "s3://b"])
 def test_an_illegal_place_is_refused_at_once(location):
     with pytest.raises(ConfigError):
-        open_checkpoint_store(location)
+        open_storage(location)
 
 
 # When
@@ -297,7 +297,7 @@ class Held:
 
 def test_kill_9_while_a_file_is_written_leaves_the_one_before(tmp_path):
     contents = [snapshot(number, size=400_000).encode() for number in range(2)]  # 38 MB each
-    store, moments = FolderCheckpointStore(tmp_path), random.Random(7)
+    store, moments = FolderStorage(tmp_path), random.Random(7)
     interrupted = 0
     for _ in range(12):
         store.put("trial-1.safetensors", contents[0])

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from narl.data.cache import NodeCache, cache_root, node_cache
+from narl.cache import NodeCache, cache_root, node_cache
 from narl.errors import DataError
 
 
