@@ -9,15 +9,27 @@ from narl.errors import ConfigError, without_credentials
 
 # What Optuna's storages need for a database that is not SQLite.
 DRIVERS = {"postgresql": ("psycopg", "narl[postgres]"), "mysql": ("MySQLdb", "mysqlclient")}
-POSTGRES_WAIT_SECONDS = 5
+# How soon a PostgreSQL server that does not answer is given up on, in libpq's words; its own default is hours.
+_PATIENCE = {
+    "connect_timeout": 5,  # s
+    "keepalives_idle": 30,  # s
+    "keepalives_interval": 10,  # s
+    "keepalives_count": 3,
+    "tcp_user_timeout": 60_000,  # ms
+}
+
+_DAMAGED = "the file is damaged; move it away, and the ledger rebuilds it"
 
 # What databases say, and what a person should know; the first that is found.
 _REASONS = (
     ("disk is full", "the disk is full"),
     ("No space left", "the disk is full"),
+    ("File too large", "the file may not grow further"),
     ("is locked", "another process has locked it"),
-    ("not a database", "the file is damaged; move it away, and the ledger rebuilds it"),
-    ("malformed", "the file is damaged; move it away, and the ledger rebuilds it"),
+    ("readonly database", "there is no right to write to it"),
+    ("disk I/O error", "the disk gives errors, or is full"),
+    ("not a database", _DAMAGED),
+    ("malformed", _DAMAGED),
     ("unable to open database file", "the file cannot be opened"),
     ("password authentication failed", "user or password is wrong"),
     ("no password supplied", "a password is needed"),
@@ -28,6 +40,13 @@ _REASONS = (
     ("failed to resolve host", "no such host"),
     ("server closed the connection", "the server closed the connection"),
     ("terminating connection", "the server closed the connection"),
+    ("connection is lost", "the server closed the connection"),
+    ("starting up", "the server is starting up"),
+    ("shutting down", "the server is shutting down"),
+    ("too many clients", "the server takes no more connections"),
+    ("permission denied", "this user has no right to it"),
+    ("no such table", _DAMAGED),
+    ("Can't locate revision", "it holds another program's tables, or a newer version's; name a database of its own"),
 )
 
 
@@ -47,9 +66,8 @@ def with_driver(url: str) -> str:
         return url
     if kind[2] is None:
         url = url.replace("postgresql:", "postgresql+psycopg:", 1)
-    if "connect_timeout" in url:
-        return url
-    return f"{url}{'&' if '?' in url else '?'}connect_timeout={POSTGRES_WAIT_SECONDS}"
+    patience = [f"{name}={value}" for name, value in _PATIENCE.items() if f"{name}=" not in url]
+    return url + ("&" if "?" in url else "?") + "&".join(patience) if patience else url
 
 
 def reason_of(error: Exception) -> str:

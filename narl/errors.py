@@ -51,8 +51,8 @@ class NodeFault(TrialLost):
 
 
 def without_credentials(text: str) -> str:
-    """The text with `user:password@` cut out of every URL in it."""
-    return re.sub(r"(?<=://)[^\s'\"]*@", "", text)
+    """The text with `user:password@` cut out of every URL in it, and what follows `password=`."""
+    return re.sub(r"(?<=password=)[^\s'\"&]*", "…", re.sub(r"(?<=://)[^\s'\"]*@", "", text))
 
 
 def did_you_mean(given: object, allowed: Iterable[object]) -> str:

@@ -25,7 +25,7 @@ from narl.search.space import affordable
 from narl.search.study import SearchStudy
 from narl.search_folder import SearchFolder, default_runs_folder
 from narl.storage import below
-from narl.tracking.mirror import BackgroundMirror, MLflowMirror, search_params
+from narl.tracking.mirror import BackgroundMirror, MLflowMirror, default_uri, search_params
 
 
 @dataclass(frozen=True)
@@ -82,8 +82,10 @@ def run_search(
     affordable_space = affordable(space)
     folder = SearchFolder((runs or default_runs_folder()) / space.name)
     _check_resume(folder, space, resume)
-    if study_url is not None:
-        check_study(study_url)
+    if study_url is not None or (folder.path / "study.db").exists():
+        check_study(study_url or folder.study_url)
+    if study_url == default_uri():
+        raise ConfigError("the study and MLflow each need a database of their own: --study names MLflow's")
     archive = None if storage is None else Archive(storage, folder)
     if archive is not None and resume:
         with folder.lock():

@@ -16,11 +16,13 @@ from optuna.trial import FrozenTrial, TrialState
 from narl.databases import reason_of, with_driver
 from narl.errors import ConfigError, NarlError, without_credentials
 
+
 def check_study(url: str) -> None:
     """Refuse a study that cannot be used, before anything else is done.
 
     Raises:
-        ConfigError: no driver, no server, wrong password, no database; the message holds no password.
+        ConfigError: no driver, no server, wrong password, no database, a damaged or locked file, or one of MLflow's; the
+            message holds no password.
     """
     import sqlalchemy
 
@@ -28,7 +30,11 @@ def check_study(url: str) -> None:
     try:
         engine = sqlalchemy.create_engine(with_driver(url))
         with engine.connect() as connection:
-            connection.execute(sqlalchemy.text("SELECT 1"))
+            tables = set(sqlalchemy.inspect(connection).get_table_names())
+        if "experiments" in tables:  # both would keep their version in a table of one name
+            raise ConfigError(
+                f"the database at {without_credentials(url)!r} is MLflow's: a study needs a database of its own"
+            )
     except ConfigError:
         raise
     except Exception as error:  # each database driver has errors of its own
@@ -39,7 +45,7 @@ def check_study(url: str) -> None:
 
 
 def _in_one_line(write: Callable[..., Any]) -> Callable[..., Any]:
-    """A method whose database errors are a `NarlError`."""
+    """A method whose database errors are a `NarlError`, even where Optuna or SQLAlchemy have none for them."""
 
     @wraps(write)
     def guarded(self: StudyDatabase, *args: Any) -> Any:
@@ -49,11 +55,19 @@ def _in_one_line(write: Callable[..., Any]) -> Callable[..., Any]:
             raise
         except Exception as error:
             raise NarlError(
-                f"the study at {without_credentials(self._url)!r} cannot be written: {reason_of(error)}; what had "
+                f"the study at {without_credentials(self._url)!r} cannot be used: {reason_of(error)}; what had "
                 "finished is in the ledger, and --resume goes on"
             ) from error
 
     return guarded
+
+
+def _storage(url: str) -> str | optuna.storages.RDBStorage:
+    """A server may have been restarted between two trials: connections that it closed are replaced."""
+    url = with_driver(url)
+    if not url.startswith("postgresql"):
+        return url
+    return optuna.storages.RDBStorage(url, engine_kwargs={"pool_pre_ping": True})
 
 
 class StudyDatabase:
@@ -70,7 +84,7 @@ class StudyDatabase:
     def __init__(self, *, name: str, url: str, directions: Sequence[str]):
         self._url = url
         try:
-            self._storage = optuna.storages.get_storage(with_driver(url))
+            self._storage = optuna.storages.get_storage(_storage(url))
             self._study = optuna.create_study(
                 study_name=name,
                 storage=self._storage,
@@ -84,6 +98,7 @@ class StudyDatabase:
             raise ConfigError(f"cannot open the study at {without_credentials(url)!r}: {reason_of(error)}") from error
         self._num_trials = len(self.trials())
 
+    @_in_one_line
     def trials(self) -> list[FrozenTrial]:
         """Every trial, by number from 0."""
         return self._study.get_trials(deepcopy=False)

@@ -358,6 +358,8 @@ def _one_line(error: Exception) -> str:
     reason = re.search(r"(Connection refused|Name or service not known|timed out|No route to host)", words)
     if reason and not isinstance(error, NarlError):
         return f"no connection ({reason.group()})"
+    if "Can't locate revision" in words:
+        return "its database holds another program's tables, or a newer MLflow's; MLflow needs one of its own"
     return without_credentials(words)[:300]
 
 
