@@ -70,6 +70,33 @@ def with_driver(url: str) -> str:
     return url + ("&" if "?" in url else "?") + "&".join(patience) if patience else url
 
 
+def check_study(url: str) -> None:
+    """Refuse a study that cannot be used, before anything else is done.
+
+    Raises:
+        ConfigError: no driver, no server, wrong password, no database, a damaged or locked file, or one of MLflow's; the
+            message holds no password.
+    """
+    import sqlalchemy
+
+    engine = None
+    try:
+        engine = sqlalchemy.create_engine(with_driver(url))
+        with engine.connect() as connection:
+            tables = set(sqlalchemy.inspect(connection).get_table_names())
+        if "experiments" in tables:  # both would keep their version in a table of one name
+            raise ConfigError(
+                f"the database at {without_credentials(url)!r} is MLflow's: a study needs a database of its own"
+            )
+    except ConfigError:
+        raise
+    except Exception as error:  # each database driver has errors of its own
+        raise ConfigError(f"cannot open the study at {without_credentials(url)!r}: {reason_of(error)}") from error
+    finally:
+        if engine is not None:
+            engine.dispose()
+
+
 def reason_of(error: Exception) -> str:
     """What a database has against it, in a few words and without a password."""
     text = " ".join(str(cause) for cause in _causes(error))

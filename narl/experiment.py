@@ -13,11 +13,11 @@ from narl.cache import cache_root
 from narl.config.search_space import FREE_KEYS, SearchSpace
 from narl.data.dataset import open_dataset
 from narl.data.identity import identity
+from narl.databases import check_study
 from narl.errors import ConfigError
 from narl.ledger import Ledger, num_counted, read_ledger, superseded
 from narl.records import TrialConfig, TrialRecord
 from narl.search.archive import Archive
-from narl.search.database import check_study
 from narl.search.log import search_log
 from narl.search.runner import ray_runtime, run_session, trial_resources
 from narl.search.session import SearchObserver, SearchSession

@@ -35,6 +35,7 @@ def run(args: argparse.Namespace) -> int:
     from narl.cli.search_view import search_view
     from narl.config.load import build
     from narl.config.search_space import SearchSpace, load_search_space
+    from narl.databases import check_study
     from narl.errors import ConfigError
 
     if args.retry_failed and not args.resume:
@@ -51,6 +52,9 @@ def run(args: argparse.Namespace) -> int:
     }
     content = space.model_dump(by_alias=True) | {key: value for key, value in changes.items() if value is not None}
     space = build(SearchSpace, content, "command line")
+
+    if args.study is not None:  # before seconds of imports
+        check_study(args.study)
 
     from narl.experiment import run_search
 

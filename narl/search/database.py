@@ -17,33 +17,6 @@ from narl.databases import reason_of, with_driver
 from narl.errors import ConfigError, NarlError, without_credentials
 
 
-def check_study(url: str) -> None:
-    """Refuse a study that cannot be used, before anything else is done.
-
-    Raises:
-        ConfigError: no driver, no server, wrong password, no database, a damaged or locked file, or one of MLflow's; the
-            message holds no password.
-    """
-    import sqlalchemy
-
-    engine = None
-    try:
-        engine = sqlalchemy.create_engine(with_driver(url))
-        with engine.connect() as connection:
-            tables = set(sqlalchemy.inspect(connection).get_table_names())
-        if "experiments" in tables:  # both would keep their version in a table of one name
-            raise ConfigError(
-                f"the database at {without_credentials(url)!r} is MLflow's: a study needs a database of its own"
-            )
-    except ConfigError:
-        raise
-    except Exception as error:  # each database driver has errors of its own
-        raise ConfigError(f"cannot open the study at {without_credentials(url)!r}: {reason_of(error)}") from error
-    finally:
-        if engine is not None:
-            engine.dispose()
-
-
 def _in_one_line(write: Callable[..., Any]) -> Callable[..., Any]:
     """A method whose database errors are a `NarlError`, even where Optuna or SQLAlchemy have none for them."""
 

@@ -14,10 +14,10 @@ import pytest
 from optuna.trial import TrialState, create_trial
 from toy import affordable, measure, toy_space
 
-from narl.databases import with_driver
+from narl.databases import check_study, with_driver
 from narl.errors import ConfigError, NarlError, without_credentials
 from narl.ledger import Ledger
-from narl.search.database import StudyDatabase, check_study
+from narl.search.database import StudyDatabase
 from narl.search.session import SearchSession
 from narl.search.study import SearchStudy
 
