@@ -35,11 +35,11 @@ class RayNode:
         self.process, self.log, self.ip = process, log, ip
 
     def kill(self) -> None:
-        """As a power cut would, all at once."""
+        """As a power cut would: all at once, so that none lives to report the end of another."""
         below = descendants(self.process.pid)
-        self.process.kill()
-        for pid in alive(below):
-            _kill(pid)
+        for how in (signal.SIGSTOP, signal.SIGKILL):
+            for pid in (self.process.pid, *alive(below)):
+                _send(pid, how)
         self.process.wait(timeout=60)
 
     def workers(self) -> list[int]:
@@ -121,8 +121,8 @@ def free_ports(count: int) -> list[int]:
         return [probe.getsockname()[1] for probe in probes]
 
 
-def _kill(pid: int) -> None:
+def _send(pid: int, how: signal.Signals) -> None:
     try:
-        os.kill(pid, signal.SIGKILL)
+        os.kill(pid, how)
     except ProcessLookupError:
         pass
