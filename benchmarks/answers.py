@@ -20,10 +20,10 @@ import yaml
 
 from benchmarks import simulated
 from benchmarks.measure import Timing, arguments, report
-from narl.ledger import Ledger, read_ledger
-from narl.pareto import best_within
-from narl.records import TrialConfig, TrialRecord
-from narl.search_folder import SearchFolder
+from narl.core.pareto import best_within
+from narl.core.records import TrialConfig, TrialRecord
+from narl.search.folder import SearchFolder
+from narl.search.ledger import Ledger, read_ledger
 
 BUDGET = ("--budget-gflops", "0.05", "--budget-memory-mib", "2")
 

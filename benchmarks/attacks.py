@@ -215,9 +215,9 @@ def narl_attack(path: Path, seed: int, epochs: int | None = None) -> tuple[float
     from narl.attacks.leakage import attack
     from narl.attacks.target import Target
     from narl.config.trial import Attack
+    from narl.core.records import TrialConfig
+    from narl.core.steps import drained
     from narl.methods.halves import Halves
-    from narl.records import TrialConfig
-    from narl.steps import drained
     from narl.training.memory import keep_freed_memory
     from narl.training.precision import Precision
 
@@ -238,9 +238,9 @@ def narl_attack(path: Path, seed: int, epochs: int | None = None) -> tuple[float
 def fresh_networks(dataset, split: int, seed: int) -> dict[str, tuple]:
     """(label, network) by name, with the initial weights that `narl.attacks.leakage.attack` gives them."""
     from narl.attacks.adversaries import ADVERSARIES, build_adversary
+    from narl.core.records import TrialConfig
+    from narl.core.seeds import derive_seed
     from narl.methods.halves import Halves
-    from narl.records import TrialConfig
-    from narl.seeds import derive_seed
 
     halves = Halves(TrialConfig(ARCH, split, 1.0, 0.0), dataset.image_size)
     networks = {"utility": (0, halves.rest(num_outputs=1, seed=derive_seed(seed, "utility")))}

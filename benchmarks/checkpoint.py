@@ -34,15 +34,15 @@ def main() -> None:
 def measure(folder: Path, repeats: int) -> list[Timing]:
     import torch
 
+    from narl.checkpoints.method_state import tensors_of
+    from narl.checkpoints.store import Checkpoints
+    from narl.checkpoints.trial_state import TrialState
     from narl.config.pipeline import load_pipeline
     from narl.config.trial import Point, TrainConfig
     from narl.methods.base import Ingredients
     from narl.methods.catalogue import METHODS, halves_of
-    from narl.training.checkpoints import Checkpoints
     from narl.training.memory import keep_freed_memory
-    from narl.training.method_state import tensors_of
     from narl.training.precision import default_device
-    from narl.trial_state import TrialState
 
     point = Point(arch="resnet18", split=3, sigma=1.0, lambda_=0.01)
     config = TrainConfig(pipeline=load_pipeline(Path("pipelines/digits.yaml")), trial=point)

@@ -99,7 +99,7 @@ def _study(url: str, name: str):
     from optuna.distributions import CategoricalDistribution, FloatDistribution
     from optuna.trial import TrialState, create_trial
 
-    from narl.errors import NarlError
+    from narl.core.errors import NarlError
     from narl.search.database import StudyDatabase
 
     optuna.logging.set_verbosity(optuna.logging.ERROR)
@@ -127,8 +127,8 @@ def _study(url: str, name: str):
 
 
 def _mirror(uri: str, name: str):
-    from narl.errors import NarlError
-    from narl.records import TrialConfig, TrialRecord
+    from narl.core.errors import NarlError
+    from narl.core.records import TrialConfig, TrialRecord
     from narl.search.space import affordable
     from narl.tracking.mirror import MLflowMirror, search_params
 

@@ -20,9 +20,9 @@ from narl.attacks.adversaries import build_adversary
 from narl.attacks.features import features_of
 from narl.attacks.fit import LabelledFeatures, fit
 from narl.config.trial import Attack
+from narl.core.records import TrialConfig
+from narl.core.steps import drained
 from narl.methods.halves import Halves
-from narl.records import TrialConfig
-from narl.steps import drained
 from narl.training.memory import keep_freed_memory
 from narl.training.precision import Precision
 

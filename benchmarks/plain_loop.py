@@ -13,8 +13,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from narl.models.folded_pooling import FoldedLinear, LazyPool2d
-from narl.models.live_taps import LiveTapConv2d
+from narl.models.small_maps.folded_pooling import FoldedLinear, LazyPool2d
+from narl.models.small_maps.live_taps import LiveTapConv2d
 
 PLAIN = {LiveTapConv2d: nn.Conv2d, FoldedLinear: nn.Linear, LazyPool2d: nn.AdaptiveAvgPool2d}
 

@@ -83,8 +83,8 @@ def run_side(side: str, trials: int) -> dict[str, Any]:
 
 def narl_side(folder: Path, uri: str, trials: int) -> float:
     """Seconds until all is recorded, mirror included."""
-    from narl.experiment import NotifyMirror
-    from narl.ledger import Ledger
+    from narl.search.ledger import Ledger
+    from narl.search.run import NotifyMirror
     from narl.search.runner import ray_runtime, run_session, trial_resources
     from narl.search.session import SearchSession
     from narl.search.space import affordable
@@ -114,7 +114,7 @@ def no_op_actor(space: AffordableSpace) -> type:
     """Reports as `TrialActor` does, at once."""
     from ray import tune
 
-    from narl.records import TrialConfig
+    from narl.core.records import TrialConfig
 
     class NoOpTrial(tune.Trainable):
         def setup(self, config: dict[str, Any]) -> None:
@@ -144,7 +144,7 @@ def stock_side(folder: Path, uri: str, trials: int, side: str) -> float:
     from ray.air.integrations.mlflow import MLflowLoggerCallback
     from ray.tune.search.optuna import OptunaSearch
 
-    from narl.records import TrialConfig
+    from narl.core.records import TrialConfig
 
     space = simulated.space(trials)
     define = simulated.DefineByRun(space)

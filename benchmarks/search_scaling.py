@@ -82,7 +82,7 @@ class Clock:
 
 
 def run(folder: Path, sampler: str, trials: int, *, mirrored: bool) -> Clock:
-    from narl.ledger import Ledger
+    from narl.search.ledger import Ledger
     from narl.search.session import SearchSession
     from narl.search.space import affordable
     from narl.search.study import SearchStudy

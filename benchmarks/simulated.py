@@ -9,7 +9,7 @@ from typing import Any
 
 from narl.config.load import build
 from narl.config.search_space import SearchSpace
-from narl.records import ClientCost, TrialConfig
+from narl.core.records import ClientCost, TrialConfig
 
 NAME = "simulated"
 FLOOR = 20.0
@@ -85,7 +85,7 @@ def check_study(folder: Path, url: str, trials: int) -> None:
     """Ledger and study hold the same trials with the same values."""
     import optuna
 
-    from narl.ledger import read_ledger
+    from narl.search.ledger import read_ledger
 
     values = {r.trial_id: [r.metrics.delta, r.metrics.client_gflops, r.metrics.client_memory_mib]
               for r in read_ledger(folder / "ledger.jsonl")}  # fmt: skip
@@ -96,7 +96,7 @@ def check_study(folder: Path, url: str, trials: int) -> None:
 
 def scalars(metrics: dict[str, Any]) -> dict[str, float]:
     """As `TrialMetrics.scalars` names them."""
-    from narl.records import TrialMetrics
+    from narl.core.records import TrialMetrics
 
     return TrialMetrics.from_json(metrics).scalars()
 
@@ -105,7 +105,7 @@ def check_runs(uri: str) -> int:
     """How many finished runs MLflow holds whose metrics are what the formula gives for their parameters."""
     from mlflow import MlflowClient
 
-    from narl.records import TrialConfig
+    from narl.core.records import TrialConfig
     from narl.search.space import affordable
 
     cost = affordable(space(1)).cost

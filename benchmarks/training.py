@@ -183,10 +183,10 @@ def _networks(case: Case, noise: bool = True):
 
 def _method(case: Case, *, sigma: float, precision: str, device):
     """narl's side: the three networks and their Adams, in training mode."""
+    from narl.core.records import TrialConfig
     from narl.methods.base import Ingredients
     from narl.methods.catalogue import halves_of
     from narl.methods.narl import Narl
-    from narl.records import TrialConfig
 
     point = TrialConfig(case.arch, case.split, sigma, LAMBDA)
     method = Narl(Ingredients(point, halves_of(point, case.size), 1, 10, 1e-3, precision, device))

@@ -105,7 +105,7 @@ def client_parameters(split: int) -> int:
 
 def narl_side(folder: Path, trials: int) -> list[dict[str, Any]]:
     from narl.data.dataset import open_dataset
-    from narl.ledger import Ledger
+    from narl.search.ledger import Ledger
     from narl.search.runner import ray_runtime, run_session, trial_resources
     from narl.search.session import SearchSession
     from narl.search.space import affordable
@@ -160,8 +160,8 @@ def timed_actor() -> type:
             result = super().step()
             if "phase" not in result:
                 return result
+            from narl.core.records import TrialConfig
             from narl.models.cost import client_cost
-            from narl.records import TrialConfig
 
             self._telemetry.stop()
             self._drop()

@@ -16,21 +16,21 @@ import torch
 from narl.attacks.averaging import average
 from narl.attacks.leakage import Leakage, attack
 from narl.attacks.target import AttackEpoch, Finished, Target
+from narl.checkpoints.store import Checkpoints
+from narl.checkpoints.trial_state import TrialState
 from narl.config.trial import TrainConfig
+from narl.core.records import ClientCost, TrialMetrics
+from narl.core.seeds import derive_seed
+from narl.core.steps import mapped
 from narl.data.dataset import Dataset
 from narl.methods.base import Ingredients, Method
 from narl.methods.catalogue import METHODS, halves_of
 from narl.methods.halves import Halves
 from narl.models.split import Obfuscator
-from narl.records import ClientCost, TrialMetrics
-from narl.seeds import derive_seed
-from narl.steps import mapped
-from narl.training.checkpoints import Checkpoints
 from narl.training.classification import num_outputs
 from narl.training.loop import train
 from narl.training.memory import keep_freed_memory
 from narl.training.precision import Precision, default_device
-from narl.trial_state import TrialState
 
 
 @dataclass(frozen=True)

@@ -10,10 +10,10 @@ from examples import DIGITS
 
 from narl.config.load import build
 from narl.config.trial import TrainConfig
+from narl.core.errors import ConfigError, DivergedTraining
+from narl.core.steps import drained
 from narl.data.dataset import open_dataset
-from narl.errors import ConfigError, DivergedTraining
-from narl.final import train_final
-from narl.steps import drained
+from narl.evaluation.final import train_final
 from narl.trial import run_trial
 
 

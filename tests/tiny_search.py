@@ -12,7 +12,7 @@ import optuna
 import yaml
 from examples import DIGITS
 
-from narl.search_folder import SearchFolder
+from narl.search.folder import SearchFolder
 
 SPACE = {
     "name": "tiny",

@@ -10,7 +10,7 @@ from __future__ import annotations
 from torch import nn
 from torchvision.models.resnet import BasicBlock
 
-from narl.errors import ConfigError, unknown_name
+from narl.core.errors import ConfigError, unknown_name
 from narl.methods.halves import Halves
 from narl.models.split import seeded, sequential
 

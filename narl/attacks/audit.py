@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from narl.attacks.floor import label_floor
-from narl.attacks.persistence import read_persistently
+from narl.attacks.label_floor import label_floor
+from narl.attacks.second_attempts import read_persistently
 from narl.attacks.target import AttackEpoch, Reading, Target, strongest
+from narl.core.errors import DataError
 from narl.data.dataset import Dataset
-from narl.errors import DataError
 
 
 @dataclass(frozen=True)
@@ -20,7 +20,7 @@ class Audit:
 
     Attributes:
         classes: the column's, in the order of the labels.
-        label_floor: what the utility label alone gives away of it, percent (see narl.attacks.floor).
+        label_floor: what the utility label alone gives away of it, percent (see narl.attacks.label_floor).
     """
 
     classes: tuple[str, ...]
@@ -34,7 +34,7 @@ class Audit:
 
 
 def audit(target: Target, column: str) -> Steps[AttackEpoch, None, Audit]:
-    """Read `column` with every configured adversary, suspects twice (see `narl.attacks.persistence`).
+    """Read `column` with every configured adversary, suspects twice (see `narl.attacks.second_attempts`).
 
     Raises:
         DataError: no such column, or one that no network can learn.

@@ -13,7 +13,7 @@ from collections.abc import Generator as Steps
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from narl.attacks.persistence import read_persistently
+from narl.attacks.second_attempts import read_persistently
 from narl.attacks.target import AttackEpoch, Reading, Target, strongest
 
 QUERIES = (1, 4, 16, 64, 256, math.inf)
@@ -79,7 +79,7 @@ def average(
 
     Args:
         known: readings by n that need no second attack, say that of one query.
-        persistently: whether suspect adversaries get a second attempt, see `narl.attacks.persistence`.
+        persistently: whether suspect adversaries get a second attempt, see `narl.attacks.second_attempts`.
 
     Raises:
         DivergedTraining: an adversary's loss is not finite.

@@ -19,8 +19,8 @@ from torch import Tensor
 
 from narl.attacks.pictures import Images
 from narl.attacks.target import AttackEpoch, Target
-from narl.models.noise import GaussianNoise
-from narl.seeds import derive_seed
+from narl.core.seeds import derive_seed
+from narl.models.noise.gaussian import GaussianNoise
 
 # Of the binomial distribution's standard deviation: luck goes beyond in one evaluation of 700.
 DEVIATIONS = 3.0

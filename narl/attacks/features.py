@@ -16,8 +16,8 @@ import numpy as np
 import torch
 from torch import Generator, Tensor, nn
 
-from narl.cache import cache_root
 from narl.config.pipeline import Augment
+from narl.core.cache import cache_root
 from narl.data.dataset import BatchLoader, Dataset
 from narl.training.classification import to_unit_range
 

@@ -13,7 +13,7 @@ from torch import Generator, Tensor, nn
 from narl.attacks.features import Features
 from narl.attacks.scores import Scores, count_hits
 from narl.config.trial import Attack
-from narl.errors import DivergedTraining
+from narl.core.errors import DivergedTraining
 from narl.training.classification import classification_loss, predictions
 from narl.training.precision import Precision
 

@@ -23,8 +23,8 @@ from typing import Any
 from scipy.optimize import brentq
 from scipy.special import erfcx, log_ndtr, ndtri
 
-from narl.errors import ConfigError
-from narl.records import TrialConfig
+from narl.core.errors import ConfigError
+from narl.core.records import TrialConfig
 
 # The δ at which an evaluation states its ε: far below one over the images of any data set here.
 STATED_DELTA = 1e-5

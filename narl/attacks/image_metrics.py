@@ -22,7 +22,7 @@ from torchmetrics.functional.image import structural_similarity_index_measure
 from torchmetrics.image.lpip import LearnedPerceptualImagePatchSimilarity
 from torchvision.models import AlexNet_Weights
 
-from narl.errors import ConfigError
+from narl.core.errors import ConfigError
 from narl.training.similarity import Scales, ms_ssim, scales_for
 
 SMALLEST_FOR_LPIPS = 32

@@ -25,7 +25,7 @@ from narl.attacks.image_metrics import ImageComparison, ImageMetrics, psnr
 from narl.attacks.likelihood import misfit
 from narl.attacks.pictures import KEPT, RebuildStep, as_bytes, chosen
 from narl.attacks.target import Target
-from narl.seeds import derive_seed
+from narl.core.seeds import derive_seed
 
 STEPS = 1000
 LEARNING_RATE = 0.1

@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from torch import nn
 
 from narl.attacks.features import scales_of
-from narl.attacks.floor import label_floor
+from narl.attacks.label_floor import label_floor
 from narl.attacks.target import AttackEpoch, Reading, Target, strongest
-from narl.seeds import derive_seed
+from narl.core.seeds import derive_seed
 from narl.training.classification import num_outputs
 
 
@@ -27,7 +27,7 @@ class Leakage:
     Attributes:
         utility_reading: what the fresh M2 reads.
         readings: what each adversary reads, by name.
-        label_floor: see narl.attacks.floor, of the reported split.
+        label_floor: see narl.attacks.label_floor, of the reported split.
         feature_rms: root mean square of M1(x) on the reported split.
         feature_std: the same about the mean over images, value by value: what differs between images.
     """

@@ -12,10 +12,10 @@ from functools import singledispatch
 import torch
 from torch import Tensor, nn
 
-from narl.models.covariance_noise import CovarianceNoise
-from narl.models.noise import ClippedGaussianNoise
-from narl.models.noise_bank import NoiseBank
-from narl.models.pixel_noise import PixelNoise
+from narl.models.noise.bank import NoiseBank
+from narl.models.noise.covariance import CovarianceNoise
+from narl.models.noise.gaussian import ClippedGaussianNoise
+from narl.models.noise.pixel import PixelNoise
 
 
 @singledispatch

@@ -10,10 +10,10 @@ from collections.abc import Generator as Steps
 
 from narl.attacks.target import AttackEpoch, Reading, Target
 from narl.config.trial import Attack
+from narl.core.records import TrialConfig
+from narl.core.seeds import derive_seed
 from narl.data.dataset import Dataset
 from narl.methods.catalogue import halves_of
-from narl.records import TrialConfig
-from narl.seeds import derive_seed
 from narl.training.classification import num_outputs
 from narl.training.precision import Precision
 

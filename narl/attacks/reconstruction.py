@@ -26,9 +26,9 @@ from narl.attacks.image_metrics import ImageComparison, ImageMetrics, psnr
 from narl.attacks.pictures import RebuildStep, as_bytes, chosen
 from narl.attacks.scores import Scores, count_hits
 from narl.attacks.target import Reading, Target
+from narl.core.seeds import derive_seed
+from narl.core.steps import mapped
 from narl.models.decoders import build_decoder
-from narl.seeds import derive_seed
-from narl.steps import mapped
 from narl.training.classification import predictions
 
 

@@ -18,11 +18,11 @@ from narl.attacks.fit import Fit, LabelledFeatures, evaluate, fit
 from narl.attacks.pictures import Images
 from narl.attacks.scores import Scores
 from narl.config.trial import Attack
+from narl.core.seeds import derive_seed
+from narl.core.steps import mapped
 from narl.data.dataset import Dataset
 from narl.methods.halves import Halves
 from narl.models.split import Obfuscator
-from narl.seeds import derive_seed
-from narl.steps import mapped
 from narl.training.classification import num_outputs
 from narl.training.precision import Precision
 

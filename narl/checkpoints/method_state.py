@@ -11,7 +11,7 @@ from typing import Any, Protocol
 import torch
 from torch import Generator, Tensor, nn
 
-from narl.training.snapshot import below
+from narl.checkpoints.snapshot import below
 
 
 class Stateful(Protocol):

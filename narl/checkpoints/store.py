@@ -10,9 +10,9 @@ import re
 import threading
 import time
 
-from narl.errors import ConfigError, NarlError
-from narl.storage import open_storage
-from narl.training.snapshot import Identity, Snapshot, Unusable
+from narl.checkpoints.snapshot import Identity, Snapshot, Unusable
+from narl.core.errors import ConfigError, NarlError
+from narl.storage.places import open_storage
 
 _REMOVED = object()
 # A store that hangs holds a finished trial up for so many seconds at most.
@@ -29,7 +29,7 @@ class Checkpoints:
         ignored: why the file that was found was not used; empty if it was, or if there was none.
 
     Args:
-        location: a folder, local or shared, or `s3://bucket/prefix`; see `narl.s3.S3Address` for other servers.
+        location: a folder, local or shared, or `s3://bucket/prefix`; see `narl.storage.s3.S3Address` for other servers.
         key: of the trial and its data, the same wherever it runs; letters, digits and `._-`, beginning with none of
             these three. The file tells trials of other configurations apart, not other images at the same address.
         every_seconds: so long after the trial's start, or the last writing, none is due.

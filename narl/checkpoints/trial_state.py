@@ -17,14 +17,14 @@ from torch import Tensor, nn
 import narl
 from narl.attacks.scores import Scores
 from narl.attacks.target import Reading
+from narl.checkpoints.method_state import restore, settings_of, tensors_of
+from narl.checkpoints.snapshot import Header, Identity, KeptReading, Snapshot, below, this_torch
+from narl.checkpoints.store import Checkpoints
 from narl.config.trial import TrainConfig
-from narl.errors import TrialLost
+from narl.core.errors import TrialLost
+from narl.core.records import stable_hash
 from narl.methods.base import Method
 from narl.models.split import Obfuscator
-from narl.records import stable_hash
-from narl.training.checkpoints import Checkpoints
-from narl.training.method_state import restore, settings_of, tensors_of
-from narl.training.snapshot import Header, Identity, KeptReading, Snapshot, below, this_torch
 
 
 @dataclass

@@ -7,9 +7,9 @@ import math
 from collections.abc import Iterable
 from pathlib import Path
 
-from narl.errors import ConfigError, unknown_name
-from narl.records import TrialRecord
-from narl.s3 import is_url
+from narl.core.errors import ConfigError, unknown_name
+from narl.core.records import TrialRecord
+from narl.storage.s3 import is_url
 
 
 def positive_number(text: str) -> float:
@@ -124,7 +124,7 @@ def best_within_budgets(args: argparse.Namespace, records: list[TrialRecord]) ->
     Raises:
         NothingFeasible: none fits.
     """
-    from narl.pareto import best_within
+    from narl.core.pareto import best_within
 
     given = {name: bound for name, bound in bounds(args).items() if bound is not None}
     at_least = {"utility": given.pop("utility")} if "utility" in given else {}

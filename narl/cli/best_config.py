@@ -22,7 +22,7 @@ def register(subparsers) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    from narl.search_folder import find_search
+    from narl.search.folder import find_search
 
     if args.cluster is None:
         return answer(args, find_search(args.runs, args.name))
@@ -37,7 +37,7 @@ def answer(args: argparse.Namespace, folder) -> int:
     """Print the best configuration of the search in `folder`, and nothing else."""
     import yaml
 
-    from narl.ledger import read_ledger
+    from narl.search.ledger import read_ledger
 
     record = best_within_budgets(args, read_ledger(folder.ledger_path))
     content = train_config(folder, record).model_dump(mode="json", by_alias=True)

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from narl.errors import ConfigError
+from narl.core.errors import ConfigError
 
 # `ray submit` runs in the home folder.
 RUNS_ON_HEAD = "~/narl-runs"

@@ -20,7 +20,7 @@ from narl.cli.evaluation_tables import (
     rebuilt_rows,
     recording_console,
 )
-from narl.errors import ConfigError
+from narl.core.errors import ConfigError
 
 
 def register(subparsers) -> None:
@@ -62,11 +62,11 @@ def run(args: argparse.Namespace) -> int:
     from narl.attacks.averaging import QUERIES
     from narl.attacks.image_metrics import provide_lpips_weights
     from narl.cli.progress import seed_progress
-    from narl.comparison import compare, pictures_of, rows_of
     from narl.config.methods import METHODS
-    from narl.cache import cache_root
+    from narl.core.cache import cache_root
     from narl.data.dataset import open_dataset
-    from narl.evaluation import ATTACKS
+    from narl.evaluation.comparison import compare, pictures_of, rows_of
+    from narl.evaluation.seed import ATTACKS
     from narl.methods.catalogue import halves_of
 
     attacks = names_among(args.attacks, "attack", ATTACKS)
@@ -100,11 +100,11 @@ def run(args: argparse.Namespace) -> int:
     (args.out / "table.txt").write_text(print_comparison(rows, reports), encoding="utf-8")
     averaged = {name: report for name, report in reports.items() if "leakage_at_queries" in report}
     if averaged:
-        from narl.tracking.evaluation_figure import averaging_png
+        from narl.figures.averaging import averaging_png
 
         averaging_png(averaged, f"{setting.pipeline.name}: leakage against averaging", args.out / "averaging.png")
     if pictures := pictures_of(rows, args.out, attacks, args.queries or QUERIES):
-        from narl.tracking.reconstruction_figure import reconstructions_png
+        from narl.figures.reconstructions import reconstructions_png
 
         reconstructions_png(pictures, f"{setting.pipeline.name}: rebuilt images", args.out / "reconstructions.png")
     print(f"wrote {args.out}/")
@@ -112,10 +112,10 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _setting(args: argparse.Namespace):
-    from narl.comparison import Setting, published_image_sigma
     from narl.config.load import build
     from narl.config.pipeline import load_pipeline
     from narl.config.trial import Attack, Training
+    from narl.evaluation.comparison import Setting, published_image_sigma
 
     pipeline = load_pipeline(args.pipeline)
     arch, _, split = args.deepobfuscator_client.partition("/")

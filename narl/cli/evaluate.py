@@ -13,7 +13,7 @@ from pathlib import Path
 
 from narl.cli.arguments import add_lpips, add_runs, names_among, names_in, positive_int, query_counts
 from narl.cli.evaluation_tables import as_range, control_rows, print_rebuilt, rebuilt_rows, recording_console
-from narl.errors import ConfigError, NarlError
+from narl.core.errors import ConfigError, NarlError
 
 
 def register(subparsers) -> None:
@@ -37,7 +37,7 @@ def register(subparsers) -> None:
 def run(args: argparse.Namespace) -> int:
     from narl.config.load import build
     from narl.config.trial import TrainConfig
-    from narl.evaluation import ATTACKS
+    from narl.evaluation.seed import ATTACKS
 
     attacks = names_among(args.attacks, "attack", ATTACKS) if args.attacks is not None else ATTACKS
     config, client, name = _subject(args)
@@ -58,8 +58,8 @@ def run(args: argparse.Namespace) -> int:
     from narl.attacks.image_metrics import provide_lpips_weights
     from narl.cli.progress import seed_progress
     from narl.data.dataset import open_dataset
-    from narl.evaluation import evaluate_seed, with_seed
-    from narl.evaluation_summary import summarise
+    from narl.evaluation.seed import evaluate_seed, with_seed
+    from narl.evaluation.summary import summarise
     from narl.methods.catalogue import halves_of
     from narl.tracking.evaluation_run import TABLE, log_evaluation, write_evaluation
 
@@ -127,8 +127,8 @@ def _trial_named(what: str) -> tuple[str, int]:
 
 def _config_of(runs: Path | str | None, search: str, trial: int):
     from narl.cli.best_config import train_config
-    from narl.ledger import read_ledger
-    from narl.search_folder import find_search
+    from narl.search.folder import find_search
+    from narl.search.ledger import read_ledger
 
     folder = find_search(runs, search)
     records = {record.trial_id: record for record in read_ledger(folder.ledger_path)}

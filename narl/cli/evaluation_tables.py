@@ -27,7 +27,7 @@ class RebuiltRow:
 
 
 def rebuilt_rows(name: str, report: Mapping[str, Any]) -> Iterator[RebuiltRow]:
-    """What attacks rebuilt, of a report of `narl.evaluation_summary.summarise`."""
+    """What attacks rebuilt, of a report of `narl.evaluation.summary.summarise`."""
     if one := report.get("reconstruction"):
         yield RebuiltRow(name, one["rebuilt"], one["interval95"], one["read_rebuilt"])
     if one := report.get("inversion"):

@@ -10,7 +10,7 @@ import argparse
 from pathlib import Path
 
 from narl.cli.arguments import add_budgets, add_search_choice, best_within_budgets, bounds
-from narl.errors import ConfigError
+from narl.core.errors import ConfigError
 
 
 def register(subparsers) -> None:
@@ -45,8 +45,8 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _chosen(args: argparse.Namespace):
-    from narl.ledger import read_ledger
-    from narl.search_folder import find_search
+    from narl.search.folder import find_search
+    from narl.search.ledger import read_ledger
 
     folder = find_search(args.runs, args.name)
     return best_within_budgets(args, read_ledger(folder.ledger_path)), folder
@@ -59,7 +59,7 @@ def _trained(record, folder) -> Path:
 
     path = folder.trained_path(record.config.content_hash)
     if not (path / "manifest.json").exists():
-        from narl.final import save_final
+        from narl.evaluation.final import save_final
 
         config = train_config(folder, record)
         result = train_with_progress(config, num_seeds=1)

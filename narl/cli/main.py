@@ -9,7 +9,7 @@ import sys
 from collections.abc import Sequence
 
 from narl import __version__
-from narl.errors import NarlError, did_you_mean
+from narl.core.errors import NarlError, did_you_mean
 
 # In the order a user meets them.
 SUBCOMMANDS = ("data", "profile", "search", "pareto", "best_config", "train", "evaluate", "compare", "export", "sync")

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from narl.cli.arguments import add_search_choice
-from narl.errors import ConfigError, NothingFeasible
-from narl.records import bound_sign
+from narl.core.errors import ConfigError, NothingFeasible
+from narl.core.records import bound_sign
 
 
 def register(subparsers) -> None:
@@ -27,10 +27,10 @@ def register(subparsers) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    from narl.ledger import read_ledger
-    from narl.objectives import objective
-    from narl.search_folder import find_search
-    from narl.tracking.figures import front_table
+    from narl.core.objectives import objective
+    from narl.figures.front import front_table
+    from narl.search.folder import find_search
+    from narl.search.ledger import read_ledger
 
     if args.figure is not None and args.figure.suffix not in (".png", ".html"):
         raise ConfigError(f"a figure is a .png or a .html file, got {str(args.figure)!r}")
@@ -65,7 +65,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _draw(path: Path, records: list, objectives: tuple[str, ...], title: str) -> None:
-    from narl.tracking.figures import front_figure, front_png, write_html
+    from narl.figures.front import front_figure, front_png, write_html
 
     with _writing(path):
         if path.suffix == ".png":
@@ -75,7 +75,7 @@ def _draw(path: Path, records: list, objectives: tuple[str, ...], title: str) ->
 
 
 def _draw_heatmap(path: Path, records: list, title: str) -> None:
-    from narl.tracking.heatmap_figure import heatmap_png
+    from narl.figures.heatmap import heatmap_png
 
     with _writing(path):
         heatmap_png(records, title, path)

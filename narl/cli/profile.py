@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
-from narl.errors import ConfigError, unknown_name
+from narl.core.errors import ConfigError, unknown_name
 
 CAPTION = (
     "Per image. GFLOPs = 2 x (multiply-accumulates and biases, 2 an input of BatchNorm, 1 an input of an activation "
@@ -90,8 +90,8 @@ def profile(
 
 def _row(arch: str, split: int, size: int, dtype: str, method: str) -> dict[str, Any]:
     from narl.config.methods import complete_settings
+    from narl.core.records import TrialConfig
     from narl.methods.catalogue import halves_of
-    from narl.records import TrialConfig
 
     settings = tuple(complete_settings(method, {}).items())
     halves = halves_of(TrialConfig(arch, split, 0.0, 0.0, method=method, settings=settings), size)

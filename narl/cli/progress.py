@@ -18,7 +18,7 @@ def seed_progress(what: str = "") -> Iterator[Callable]:
     """
     from rich.console import Console
 
-    from narl.errors import NarlError, TrialFailure
+    from narl.core.errors import NarlError, TrialFailure
 
     console = Console(stderr=True)
     before = f"{what}, " if what else ""

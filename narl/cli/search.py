@@ -35,8 +35,8 @@ def run(args: argparse.Namespace) -> int:
     from narl.cli.search_view import search_view
     from narl.config.load import build
     from narl.config.search_space import SearchSpace, load_search_space
-    from narl.databases import check_study
-    from narl.errors import ConfigError
+    from narl.core.errors import ConfigError
+    from narl.storage.databases import check_study
 
     if args.retry_failed and not args.resume:
         raise ConfigError("--retry-failed goes with --resume: it repeats trials of an earlier session")
@@ -56,7 +56,7 @@ def run(args: argparse.Namespace) -> int:
     if args.study is not None:  # before seconds of imports
         check_study(args.study)
 
-    from narl.experiment import run_search
+    from narl.search.run import run_search
 
     with search_view(space) as view:
         result = run_search(

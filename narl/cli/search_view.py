@@ -15,9 +15,9 @@ from rich.text import Text
 
 from narl.cli.fitted_table import fitted, print_fitted
 from narl.config.search_space import SearchSpace
-from narl.ledger import num_counted, superseded
-from narl.pareto import front_of
-from narl.records import TrialConfig, TrialRecord
+from narl.core.pareto import front_of
+from narl.core.records import TrialConfig, TrialRecord
+from narl.search.ledger import num_counted, superseded
 
 CELLS_SHOWN = 20
 

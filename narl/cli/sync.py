@@ -14,9 +14,9 @@ def register(subparsers) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    from narl.errors import without_credentials
-    from narl.ledger import read_ledger
-    from narl.search_folder import find_search
+    from narl.core.errors import without_credentials
+    from narl.search.folder import find_search
+    from narl.search.ledger import read_ledger
     from narl.tracking.mirror import MLflowMirror, search_params
 
     folder = find_search(args.runs, args.name)

@@ -18,7 +18,7 @@ def register(subparsers) -> None:
 
 def run(args: argparse.Namespace) -> int:
     from narl.config.trial import load_train_config
-    from narl.records import stable_hash
+    from narl.core.records import stable_hash
 
     config = load_train_config(args.config)
     point = config.trial
@@ -30,7 +30,7 @@ def run(args: argparse.Namespace) -> int:
     refuse_occupied(out)
     result = train_with_progress(config, num_seeds=args.seeds)
 
-    from narl.final import save_final
+    from narl.evaluation.final import save_final
 
     save_final(out, config, result)
     print_report(result.report)
@@ -39,9 +39,9 @@ def run(args: argparse.Namespace) -> int:
 
 
 def train_with_progress(config, *, num_seeds: int):
-    """`narl.final.train_final` with a line of progress an epoch, rewritten in place on a terminal."""
+    """`narl.evaluation.final.train_final` with a line of progress an epoch, rewritten in place on a terminal."""
     from narl.cli.progress import seed_progress
-    from narl.final import train_final
+    from narl.evaluation.final import train_final
 
     with seed_progress() as show:
         return train_final(config, num_seeds=num_seeds, on_progress=show)

@@ -9,7 +9,7 @@ from typing import Any, TypeVar, get_args
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from narl.errors import ConfigError, did_you_mean, unknown_name, without_credentials
+from narl.core.errors import ConfigError, did_you_mean, unknown_name, without_credentials
 
 Model = TypeVar("Model", bound=BaseModel)
 

@@ -9,7 +9,7 @@ from pydantic import BeforeValidator, ConfigDict, Field, field_validator, model_
 from narl.config.base import Strict
 from narl.config.methods import METHODS, Bound, NoiseKind, check_method, check_setting
 from narl.config.values import Range, Values
-from narl.errors import unknown_name
+from narl.core.errors import unknown_name
 
 
 class Architecture(Strict):

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-from narl.errors import unknown_name
+from narl.core.errors import unknown_name
 
 Bound = Literal["none", "sigmoid", "l2-clip"]
 NoiseKind = Literal["fresh", "keyed"]

@@ -10,9 +10,9 @@ from pydantic import AfterValidator, Field, model_serializer, model_validator
 
 from narl.config.base import Strict
 from narl.config.load import build, read_yaml
-from narl.errors import ConfigError
-from narl.records import stable_hash
-from narl.s3 import S3Address, is_url, parse_s3
+from narl.core.errors import ConfigError
+from narl.core.records import stable_hash
+from narl.storage.s3 import S3Address, is_url, parse_s3
 
 Loader = Literal["auto", "ffcv", "tensor"]
 

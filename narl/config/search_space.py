@@ -14,9 +14,9 @@ from narl.config.methods import METHODS
 from narl.config.pipeline import Pipeline
 from narl.config.trial import Attack, Training, with_pipeline
 from narl.config.values import Choices, Values
-from narl.errors import ConfigError, unknown_name
-from narl.objectives import objective, queries_of
-from narl.records import COST_NAMES, stable_hash
+from narl.core.errors import ConfigError, unknown_name
+from narl.core.objectives import objective, queries_of
+from narl.core.records import COST_NAMES, stable_hash
 
 # What may differ between a search and its resumption: trials stay comparable.
 FREE_KEYS = ("name", "trials", "time_budget_minutes", "resources", "sampler")

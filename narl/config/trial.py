@@ -11,7 +11,7 @@ from narl.config.base import Strict
 from narl.config.load import build, read_yaml
 from narl.config.methods import METHODS, Bound, NoiseKind, check_method, complete_settings
 from narl.config.pipeline import Pipeline, load_pipeline, with_absolute_paths
-from narl.records import TrialConfig
+from narl.core.records import TrialConfig
 
 Precision = Literal["auto", "float32", "bfloat16"]
 AdversaryName = Literal["rest", "mlp", "conv"]
@@ -84,7 +84,7 @@ class Point(Strict):
         settings: the method's own numbers; see narl/config/methods.py for names, ranges and defaults.
         bound: what M1 ends with; see narl/models/bounds.py.
         clip_rms: of `l2-clip`, the largest root mean square of one image's features, in units of z; None means 1.
-        noise: whether a repeated image gets `fresh` noise or always its own; see narl/models/keyed_noise.py.
+        noise: whether a repeated image gets `fresh` noise or always its own; see narl/models/noise/keyed.py.
     """
 
     arch: str

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
-from narl.errors import DataError
+from narl.core.errors import DataError
 
 
 def cache_root(cache_dir: Path | str | None = None) -> Path:

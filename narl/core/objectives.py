@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from narl.errors import ConfigError, unknown_name
-from narl.records import AT_QUERIES, TrialMetrics
+from narl.core.errors import ConfigError, unknown_name
+from narl.core.records import AT_QUERIES, TrialMetrics
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
 """Non-dominated sets, hypervolume and the best record within budgets.
 
-Rows are tuples in which smaller is better (narl.objectives.to_minimise). Equal rows do not dominate each
+Rows are tuples in which smaller is better (narl.core.objectives.to_minimise). Equal rows do not dominate each
 other, so ties stay on the front together; costs are discrete, so ties are common.
 """
 
@@ -11,9 +11,9 @@ import operator
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Generic, TypeVar
 
-from narl.errors import NothingFeasible
-from narl.objectives import objective, to_minimise
-from narl.records import TrialRecord
+from narl.core.errors import NothingFeasible
+from narl.core.objectives import objective, to_minimise
+from narl.core.records import TrialRecord
 
 Row = Sequence[float]
 Item = TypeVar("Item")

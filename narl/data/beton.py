@@ -15,8 +15,9 @@ from typing import Literal
 
 import numpy as np
 
-from narl.cache import cache_root, locked, replace_whole
 from narl.config.pipeline import Pipeline
+from narl.core.cache import cache_root, locked, replace_whole
+from narl.core.errors import DataError
 from narl.data.beton_check import check_beton
 from narl.data.beton_store import open_beton_store
 from narl.data.ffcv_support import require_ffcv
@@ -24,7 +25,6 @@ from narl.data.labelled import Labelled, label
 from narl.data.preprocess import read_squares
 from narl.data.progress import progress_bar
 from narl.data.splits import SPLITS
-from narl.errors import DataError
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from narl.config.pipeline import Pipeline
+from narl.core.errors import DataError
 from narl.data.labelled import Labelled
-from narl.errors import DataError
 
 FIELDS = {"image": 2, "utility": 1, "private": 1, "index": 1}  # name -> FFCV's number of the field type
 MODES = {"jpg": 0, "raw": 1}

@@ -13,10 +13,10 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from pathlib import Path
 
-from narl.cache import replace_whole
+from narl.core.cache import replace_whole
+from narl.core.errors import DataError
 from narl.data.local_copy import sha256_of
-from narl.errors import DataError
-from narl.s3 import S3Address, is_url, parse_s3, s3_client, s3_errors
+from narl.storage.s3 import S3Address, is_url, parse_s3, s3_client, s3_errors
 
 MANIFEST, FORMAT = "betons.json", "narl-betons-1"
 

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from narl.config.pipeline import Loader, Pipeline
+from narl.core.errors import DataError, unknown_name
 from narl.data.augment import Augmentation
 from narl.data.beton import ensure_betons
 from narl.data.ffcv_support import require_ffcv
@@ -20,7 +21,6 @@ from narl.data.labels import number_classes
 from narl.data.loaders import BatchLoader, FFCVLoader, TensorLoader
 from narl.data.preprocess import read_squares
 from narl.data.splits import SPLITS
-from narl.errors import DataError, unknown_name
 
 
 class Dataset:

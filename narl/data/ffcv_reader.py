@@ -18,9 +18,9 @@ from ffcv.fields.rgb_image import IMAGE_MODES
 from ffcv.reader import Reader
 from torch import Tensor
 
+from narl.core.errors import DataError
 from narl.data.assemble import assemble
 from narl.data.augment import Augmentation
-from narl.errors import DataError
 
 BLOCK = 2**22  # bytes to fill at once: enough to make handing them to a thread cheap, few enough to stay in the cache
 AHEAD = 2  # blocks that are filled while one is used

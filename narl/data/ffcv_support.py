@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 import torch
 
-from narl.errors import DataError
+from narl.core.errors import DataError
 
 
 def require_ffcv() -> None:

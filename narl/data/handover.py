@@ -17,13 +17,13 @@ from typing import IO, Annotated
 
 from pydantic import Field
 
-from narl.cache import cache_root, locked
 from narl.config.base import Strict
 from narl.config.pipeline import Pipeline, address_of, moved, place_of
+from narl.core.cache import cache_root, locked
+from narl.core.errors import DataError
 from narl.data.local_copy import LocalCopy, check_names, clear_partial, read_copy, remove_paths, store_file
 from narl.data.sources import open_source
 from narl.data.sources.base import Source
-from narl.errors import DataError
 
 CHUNK_BYTES = 64 * 2**20
 LIMIT_BYTES = 2**30

@@ -8,12 +8,12 @@ from pathlib import Path
 import numpy as np
 
 from narl.config.pipeline import Pipeline, address_of, moved
+from narl.core.errors import DataError
+from narl.core.records import stable_hash
 from narl.data.labels import encode_labels
 from narl.data.sources import open_source
 from narl.data.sources.base import Files, Source
 from narl.data.splits import SPLITS, split_indices
-from narl.errors import DataError
-from narl.records import stable_hash
 
 STORED_AS = 2  # counted up when the same pipeline gives other FFCV files than before
 

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from narl.config.pipeline import LabelSpec
-from narl.errors import DataError, did_you_mean, unknown_name
+from narl.core.errors import DataError, did_you_mean, unknown_name
 
 FEWEST = 3  # one image each for train, validation and test
 

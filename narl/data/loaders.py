@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from narl.config.pipeline import Augment
+from narl.core.errors import DataError
 from narl.data.augment import Augmentation
-from narl.errors import DataError
 
 
 class Batch(NamedTuple):

@@ -14,8 +14,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import astuple, dataclass
 from pathlib import Path
 
-from narl.cache import replace_whole
-from narl.errors import DataError
+from narl.core.cache import replace_whole
+from narl.core.errors import DataError
 
 MANIFEST, FORMAT = "narl-copy.json", "narl-copy-1"
 LONGEST_NAME, LONGEST_PART = 1024, 255  # bytes

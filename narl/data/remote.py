@@ -17,7 +17,9 @@ from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import Any
 
-from narl.cache import cache_root, locked
+from narl.core.cache import cache_root, locked
+from narl.core.errors import DataError
+from narl.core.records import stable_hash
 from narl.data.local_copy import (
     MANIFEST,
     CopiedFile,
@@ -31,9 +33,7 @@ from narl.data.local_copy import (
     store_file,
 )
 from narl.data.progress import progress_bar
-from narl.errors import DataError
-from narl.records import stable_hash
-from narl.s3 import S3Address, is_unreachable, s3_client, s3_errors
+from narl.storage.s3 import S3Address, is_unreachable, s3_client, s3_errors
 
 CONNECTIONS = 16
 BLOCK = 2**20  # bytes read at once

@@ -16,13 +16,13 @@ from narl.attacks.averaging import QUERIES, name_of
 from narl.config.methods import METHODS, complete_settings
 from narl.config.pipeline import Pipeline
 from narl.config.trial import Attack, Point, TrainConfig, Training
+from narl.core.records import stable_hash
 from narl.data.dataset import Dataset
-from narl.evaluation import evaluate_seed, with_seed
-from narl.evaluation_report import Pictures, SeedReport
-from narl.evaluation_summary import summarise
+from narl.evaluation.published import PublishedImages, PublishedRow, published_images, published_row
+from narl.evaluation.report import Pictures, SeedReport
+from narl.evaluation.seed import evaluate_seed, with_seed
+from narl.evaluation.summary import summarise
 from narl.models.zoo import architecture
-from narl.published import PublishedImages, PublishedRow, published_images, published_row
-from narl.records import stable_hash
 from narl.trial import Progress
 
 UPPER_BOUND = "upper bound"
@@ -128,7 +128,7 @@ def compare(
     bounds_folder: Path | None = None,
     on_progress: Callable[[Row, int, Progress], None] = lambda row, seed, step: None,
 ) -> dict[str, dict[str, Any]]:
-    """The report of each row by its name (see `narl.evaluation_summary.summarise`), of the test split.
+    """The report of each row by its name (see `narl.evaluation.summary.summarise`), of the test split.
 
     Args:
         dataset: opened with train, validation and test.

@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from narl.config.trial import TrainConfig
+from narl.core.steps import drained
 from narl.data.dataset import open_dataset
-from narl.evaluation import leakage_doubts, with_seed
+from narl.evaluation.intervals import mean_interval, wilson_interval
+from narl.evaluation.seed import leakage_doubts, with_seed
 from narl.export.bundle import write_bundle
-from narl.intervals import mean_interval, wilson_interval
 from narl.methods.catalogue import halves_of
-from narl.steps import drained
 from narl.training.classification import num_outputs
 from narl.trial import Progress, TrialOutcome, run_trial
 

@@ -19,7 +19,7 @@ from narl.attacks.control import Control
 from narl.attacks.inversion import Inversion
 from narl.attacks.leakage import Leakage
 from narl.attacks.reconstruction import Reconstruction
-from narl.errors import DataError
+from narl.core.errors import DataError
 from narl.trial import TrialOutcome
 
 # What every seed's numbers have; the summary counts on it.

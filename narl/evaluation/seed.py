@@ -19,19 +19,19 @@ from narl.attacks.control import Control, random_label_control
 from narl.attacks.gaussian_mechanism import guarantee
 from narl.attacks.inversion import invert
 from narl.attacks.leakage import Leakage
-from narl.attacks.persistence import read_persistently
 from narl.attacks.pictures import RebuildStep
 from narl.attacks.reader import private_reader
 from narl.attacks.reconstruction import Reconstruction, reconstruct
+from narl.attacks.second_attempts import read_persistently
 from narl.attacks.target import Reading, Target
 from narl.config.trial import TrainConfig
+from narl.core.seeds import derive_seed
+from narl.core.steps import drained, mapped
 from narl.data.dataset import Dataset
-from narl.evaluation_report import SeedReport, SeedResult, seed_report
+from narl.evaluation.report import SeedReport, SeedResult, seed_report
 from narl.methods.base import precision_of
 from narl.methods.catalogue import halves_of
 from narl.models.split import Obfuscator
-from narl.seeds import derive_seed
-from narl.steps import drained, mapped
 from narl.training.classification import num_outputs
 from narl.training.precision import default_device
 from narl.trial import Progress, attack_client, attack_progress, run_trial
@@ -50,7 +50,7 @@ def evaluate_seed(
     readers: dict[str, Reading] | None = None,
     on_progress: Callable[[Progress], None] = lambda step: None,
 ) -> SeedReport:
-    """One seed's report; several make one of `narl.evaluation_summary.summarise`'s.
+    """One seed's report; several make one of `narl.evaluation.summary.summarise`'s.
 
     Args:
         dataset: opened with train, validation and `report_on`.

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 
 from narl.attacks.image_metrics import mean_of, psnr
-from narl.evaluation_report import SeedReport
-from narl.intervals import Bootstrap
-from narl.seeds import derive_seed
+from narl.core.seeds import derive_seed
+from narl.evaluation.intervals import Bootstrap
+from narl.evaluation.report import SeedReport
 
 REPORTED = ("utility", "leakage", "delta", "delta_paper", "balanced_leakage", "worst_class_leakage", "advantage")
 

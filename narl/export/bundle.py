@@ -23,7 +23,7 @@ import yaml
 import narl
 from narl.config.load import build, read_yaml
 from narl.config.trial import Point
-from narl.errors import ConfigError, NarlError
+from narl.core.errors import ConfigError, NarlError
 from narl.export.stores import FORMAT, MANIFEST, Store
 
 if TYPE_CHECKING:
@@ -123,7 +123,7 @@ def load_bundle(folder: Path | str, noise_key: bytes | None = None) -> tuple[Obf
         ConfigError: a key that is too short, or a key for noise that is not keyed.
     """
     from narl.methods.catalogue import halves_of
-    from narl.models.keyed_noise import noise_of_client
+    from narl.models.noise.keyed import noise_of_client
 
     folder = Path(folder)
     manifest = verify_bundle(folder)

@@ -14,8 +14,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
 
-from narl.errors import ConfigError, NarlError
-from narl.s3 import S3Address, check_endpoint, is_url, parse_s3, s3_client, s3_errors
+from narl.core.errors import ConfigError, NarlError
+from narl.storage.s3 import S3Address, check_endpoint, is_url, parse_s3, s3_client, s3_errors
 
 MANIFEST = "manifest.json"
 FORMAT = "narl-bundle"  # what a manifest of ours calls itself

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from narl.tracking.figures import PALETTE
+from narl.figures.front import PALETTE
 
 MARKERS = ("o", "s", "^", "D")
 # With more reports than this, levels of utility would cross each other.
@@ -17,7 +17,7 @@ def averaging_png(reports: Mapping[str, Mapping[str, Any]], title: str, path: Pa
     """One line of leakage a report, by name, in its 95 % intervals, and utility as a dotted level if there are few.
 
     Args:
-        reports: of `narl.evaluation_summary.summarise`, each with the averaging attack.
+        reports: of `narl.evaluation.summary.summarise`, each with the averaging attack.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure

@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from narl.objectives import OBJECTIVES
-from narl.pareto import front_of
-from narl.records import TrialConfig, TrialRecord
+from narl.core.objectives import OBJECTIVES
+from narl.core.pareto import front_of
+from narl.core.records import TrialConfig, TrialRecord
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
-from narl.errors import ConfigError
-from narl.objectives import objective
-from narl.records import TrialRecord
+from narl.core.errors import ConfigError
+from narl.core.objectives import objective
+from narl.core.records import TrialRecord
 
 # More columns or rows than this are no grid but a scatter of a continuous range.
 MOST_VALUES = 12

@@ -13,10 +13,10 @@ from functools import cached_property
 import torch
 from torch import Generator, Tensor, nn
 
+from narl.core.records import TrialConfig
+from narl.core.seeds import derive_seed
 from narl.methods.halves import Halves
 from narl.models.split import Obfuscator
-from narl.records import TrialConfig
-from narl.seeds import derive_seed
 from narl.training.precision import Precision, choose_precision
 
 

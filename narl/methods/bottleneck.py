@@ -6,9 +6,9 @@ from abc import abstractmethod
 
 from torch import nn
 
+from narl.core.seeds import derive_seed
 from narl.methods.halves import Halves, on_meta, with_stages_after
 from narl.models.split import Obfuscator, seeded
-from narl.seeds import derive_seed
 
 
 class BottleneckHalves(Halves):

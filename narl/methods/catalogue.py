@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from narl.core.records import TrialConfig
 from narl.methods.base import Method
 from narl.methods.cloak import Cloak
 from narl.methods.deepobfuscator import DeepObfuscator
@@ -14,7 +15,6 @@ from narl.methods.maxent import MaxEnt
 from narl.methods.narl import Narl
 from narl.methods.no_noise import NoNoise
 from narl.methods.shredder import Shredder
-from narl.records import TrialConfig
 
 METHODS: dict[str, type[Method]] = {
     "narl": Narl,

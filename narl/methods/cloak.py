@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from narl.methods.base import Ingredients, Method, StepLosses
 from narl.methods.halves import on_meta
 from narl.methods.image_noise import ImageNoiseHalves
-from narl.models.pixel_noise import PixelMask, PixelNoise
+from narl.models.noise.pixel import PixelMask, PixelNoise
 from narl.models.split import Obfuscator
 from narl.training.classification import classification_loss
 

@@ -22,10 +22,10 @@ import math
 import torch
 from torch import Tensor, nn
 
+from narl.core.seeds import derive_seed
 from narl.methods.base import Ingredients, Method, StepLosses
 from narl.methods.halves import Halves, on_meta, with_stages_after
 from narl.models.split import Obfuscator, seeded
-from narl.seeds import derive_seed
 from narl.training.classification import classification_loss
 
 SQUEEZE = 16  # channels of M1 for one of the pruner's

@@ -21,11 +21,11 @@ from math import prod
 import torch
 from torch import Tensor, nn
 
+from narl.core.seeds import derive_seed
 from narl.methods.base import Ingredients, Method, StepLosses
 from narl.methods.bottleneck import BottleneckHalves
-from narl.models.covariance_noise import CovarianceNoise
+from narl.models.noise.covariance import CovarianceNoise
 from narl.models.split import Obfuscator, seeded
-from narl.seeds import derive_seed
 from narl.training.classification import classification_loss
 
 CONTRASTIVE_WEIGHT = 0.01

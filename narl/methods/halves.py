@@ -10,13 +10,13 @@ from math import prod
 import torch
 from torch import nn
 
+from narl.core.records import ClientCost, TrialConfig
+from narl.core.seeds import derive_seed
 from narl.models.bounds import bound_stages
 from narl.models.cost import BYTES_PER_ELEMENT, check_dtype, client_cost, costs_after_each
-from narl.models.keyed_noise import KeyedGaussianNoise, training_key
+from narl.models.noise.keyed import KeyedGaussianNoise, training_key
 from narl.models.split import Obfuscator, build_obfuscator, build_rest, feature_shape
 from narl.models.zoo import check_size, check_split, skeleton
-from narl.records import ClientCost, TrialConfig
-from narl.seeds import derive_seed
 
 
 class Halves:

@@ -17,11 +17,11 @@ from __future__ import annotations
 
 from torch import Tensor
 
+from narl.core.seeds import derive_seed
 from narl.methods.base import Ingredients, Method, StepLosses
 from narl.methods.halves import Halves
-from narl.models.noise_bank import laplace_bank
+from narl.models.noise.bank import laplace_bank
 from narl.models.split import Obfuscator
-from narl.seeds import derive_seed
 from narl.training.classification import classification_loss
 
 INITIAL_SCALE = 1.2

@@ -17,7 +17,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from narl.errors import ConfigError, unknown_name
+from narl.core.errors import ConfigError, unknown_name
 
 
 class L2Clip(nn.Module):

@@ -29,10 +29,10 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from narl.errors import ConfigError, unknown_name
+from narl.core.errors import ConfigError, unknown_name
+from narl.core.records import ClientCost
 from narl.models.split import feature_shape
 from narl.models.zoo import architecture, check_size, check_split, skeleton
-from narl.records import ClientCost
 
 BYTES_PER_ELEMENT = {"float32": 4, "float16": 2, "int8": 1}
 

@@ -13,9 +13,9 @@ from functools import cache
 import torch
 from torch import Tensor, nn
 
-from narl.models.folded_pooling import fold_pooling
-from narl.models.live_taps import cut_dead_taps
-from narl.models.noise import GaussianNoise
+from narl.models.noise.gaussian import GaussianNoise
+from narl.models.small_maps.folded_pooling import fold_pooling
+from narl.models.small_maps.live_taps import cut_dead_taps
 from narl.models.zoo import architecture, check_size, check_split, skeleton
 
 

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torchvision import models
 
-from narl.errors import ConfigError, unknown_name
+from narl.core.errors import ConfigError, unknown_name
 
 Stages = list[tuple[str, nn.Module]]
 

@@ -9,10 +9,10 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from narl.errors import ConfigError, NarlError
-from narl.records import TrialRecord
-from narl.search_folder import LEDGER, SPACE, SearchFolder, copy
-from narl.storage import FolderStorage, below, open_storage, without_options
+from narl.core.errors import ConfigError, NarlError
+from narl.core.records import TrialRecord
+from narl.search.folder import LEDGER, SPACE, SearchFolder, copy
+from narl.storage.places import FolderStorage, below, open_storage, without_options
 
 # Seconds between two uploads of a ledger that grows, and how many times as long as the last upload took at least.
 UPLOAD_EVERY, UPLOAD_SHARE = 2.0, 10
@@ -92,7 +92,9 @@ class Archive:
         modified = self._store.modified(LEDGER)
         if modified is not None and modified != self._stored_at:
             if not ledger.startswith(self._store.get(LEDGER) or b""):
-                raise NarlError(f"the ledger at {self._shown} has other trials: another driver is at work on this search")
+                raise NarlError(
+                    f"the ledger at {self._shown} has other trials: another driver is at work on this search"
+                )
             self._stored_at = modified
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import yaml
 
 from narl.config.search_space import Resources
-from narl.errors import ConfigError
+from narl.core.errors import ConfigError
 
 # Written by `ray up` on the head: the launcher file with the node types' resources filled in.
 BOOTSTRAP = Path("~/ray_bootstrap_config.yaml")

@@ -13,8 +13,8 @@ from typing import Any
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
-from narl.databases import reason_of, with_driver
-from narl.errors import ConfigError, NarlError, without_credentials
+from narl.core.errors import ConfigError, NarlError, without_credentials
+from narl.storage.databases import reason_of, with_driver
 
 
 def _in_one_line(write: Callable[..., Any]) -> Callable[..., Any]:

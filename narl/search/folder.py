@@ -12,12 +12,12 @@ from pathlib import Path
 
 import yaml
 
-from narl.cache import cache_root
 from narl.config.load import build, read_yaml
 from narl.config.search_space import SearchSpace
-from narl.errors import ConfigError, unknown_name
-from narl.s3 import is_url
-from narl.storage import FolderStorage, Storage, open_storage, without_options
+from narl.core.cache import cache_root
+from narl.core.errors import ConfigError, unknown_name
+from narl.storage.places import FolderStorage, Storage, open_storage, without_options
+from narl.storage.s3 import is_url
 
 # What a search is, to whoever asks about it: the rest can be made again.
 LEDGER, SPACE = "ledger.jsonl", "search_space.yaml"
@@ -31,7 +31,9 @@ def default_runs_folder() -> Path:
     """
     runs = _default_runs()
     if is_url(runs):
-        raise ConfigError(f"a search runs in a folder, and NARL_RUNS is {without_options(runs)!r}: --storage takes that")
+        raise ConfigError(
+            f"a search runs in a folder, and NARL_RUNS is {without_options(runs)!r}: --storage takes that"
+        )
     return Path(runs)
 
 

@@ -10,8 +10,8 @@ import os
 from collections.abc import Collection, Iterable
 from pathlib import Path
 
-from narl.errors import NarlError
-from narl.records import TrialRecord
+from narl.core.errors import NarlError
+from narl.core.records import TrialRecord
 
 
 class Ledger:

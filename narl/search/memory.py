@@ -9,7 +9,7 @@ from optuna.storages import InMemoryStorage
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
-from narl.pareto import Front
+from narl.core.pareto import Front
 
 
 class WindowedStorage(InMemoryStorage):

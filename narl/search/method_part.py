@@ -12,7 +12,7 @@ from typing import Any
 from optuna.distributions import BaseDistribution, CategoricalDistribution, IntDistribution
 
 from narl.config.methods import complete_settings
-from narl.records import TrialConfig
+from narl.core.records import TrialConfig
 from narl.search.distributions import all_values, count, distribution_of_splits, first_value
 
 

@@ -16,7 +16,7 @@ from typing import Any
 import ray
 
 from narl.config.pipeline import Pipeline
-from narl.errors import DataError
+from narl.core.errors import DataError
 
 # How a node finds the actor that keeps the driver's files; names are of one job, so searches do not meet.
 KEEPER = "narl-files"
@@ -88,7 +88,7 @@ def open_on_node(arguments: Mapping[str, Any]) -> Any:
 
 @functools.lru_cache(maxsize=2)
 def _open(arguments_json: str) -> Any:
-    from narl.cache import node_cache
+    from narl.core.cache import node_cache
 
     arguments = json.loads(arguments_json)
     if arguments["cache"] is not None:

@@ -13,7 +13,7 @@ from typing import Any
 import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from narl.errors import DataError
+from narl.core.errors import DataError
 from narl.search.capacity import TrialResources
 
 # Seconds between two looks at the cluster.

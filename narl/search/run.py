@@ -9,22 +9,22 @@ from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from narl.cache import cache_root
 from narl.config.search_space import FREE_KEYS, SearchSpace
+from narl.core.cache import cache_root
+from narl.core.errors import ConfigError
+from narl.core.records import TrialConfig, TrialRecord
 from narl.data.dataset import open_dataset
 from narl.data.identity import identity
-from narl.databases import check_study
-from narl.errors import ConfigError
-from narl.ledger import Ledger, num_counted, read_ledger, superseded
-from narl.records import TrialConfig, TrialRecord
 from narl.search.archive import Archive
+from narl.search.folder import SearchFolder, default_runs_folder
+from narl.search.ledger import Ledger, num_counted, read_ledger, superseded
 from narl.search.log import search_log
 from narl.search.runner import ray_runtime, run_session, trial_resources
 from narl.search.session import SearchObserver, SearchSession
 from narl.search.space import affordable
 from narl.search.study import SearchStudy
-from narl.search_folder import SearchFolder, default_runs_folder
-from narl.storage import below
+from narl.storage.databases import check_study
+from narl.storage.places import below
 from narl.tracking.mirror import BackgroundMirror, MLflowMirror, default_uri, search_params
 
 

@@ -26,7 +26,7 @@ from ray import tune
 
 from narl import __version__
 from narl.config.search_space import Resources, SearchSpace
-from narl.errors import ConfigError, NarlError
+from narl.core.errors import ConfigError, NarlError
 from narl.search.capacity import TrialResources, node_types_to_come, resolve
 from narl.search.log import LOGGERS
 from narl.search.node_data import NodeData

@@ -17,7 +17,7 @@ from ray.tune.schedulers import FIFOScheduler
 from ray.tune.search import Searcher
 
 from narl.config.search_space import SearchSpace
-from narl.errors import NarlError
+from narl.core.errors import NarlError
 from narl.search.node_data import NodeData
 from narl.search.nodes import Nodes
 from narl.search.session import SearchSession

@@ -10,8 +10,8 @@ from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
-from narl.ledger import Ledger, num_counted
-from narl.records import TrialConfig, TrialRecord
+from narl.core.records import TrialConfig, TrialRecord
+from narl.search.ledger import Ledger, num_counted
 from narl.search.study import SearchStudy
 
 # How often a trial that was lost with its worker or node runs again in one session.

@@ -19,10 +19,10 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, Floa
 
 from narl.config.methods import METHODS
 from narl.config.search_space import SearchSpace
-from narl.errors import ConfigError
+from narl.core.errors import ConfigError
+from narl.core.records import ClientCost, TrialConfig
 from narl.methods.catalogue import halves_of
 from narl.models.zoo import architecture
-from narl.records import ClientCost, TrialConfig
 from narl.search.distributions import all_values, count, distribution_of_values, first_value, largest_value
 from narl.search.method_part import MethodPart
 

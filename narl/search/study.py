@@ -14,15 +14,15 @@ import numpy as np
 import optuna
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from narl.errors import ConfigError
-from narl.ledger import Ledger, superseded
-from narl.objectives import objective
-from narl.records import TrialConfig, TrialRecord
+from narl.core.errors import ConfigError
+from narl.core.objectives import objective
+from narl.core.records import TrialConfig, TrialRecord
+from narl.core.seeds import derive_seed
 from narl.search.database import StudyDatabase
+from narl.search.ledger import Ledger, superseded
 from narl.search.memory import WindowedStorage
 from narl.search.samplers import CONDITIONAL, TRIALS_SEEN, make_sampler, silence_optuna
 from narl.search.space import AffordableSpace
-from narl.seeds import derive_seed
 
 # After so many proposals already seen in a row, an unseen point is drawn at random instead.
 MAX_DUPLICATES_IN_A_ROW = 20

@@ -13,8 +13,8 @@ import ray
 from ray import tune
 
 from narl.config.search_space import SearchSpace
-from narl.errors import DataError, NodeFault, TrialLost
-from narl.records import TrialConfig
+from narl.core.errors import DataError, NodeFault, TrialLost
+from narl.core.records import TrialConfig
 from narl.search.node_data import open_on_node
 
 # Seconds; trials that are shorter write none. The variable is for tests and for long trials on slow stores.
@@ -117,10 +117,10 @@ class TrialActor(tune.Trainable):
     def _begin(self) -> None:
         import torch
 
+        from narl.checkpoints.store import Checkpoints
         from narl.config.load import build
         from narl.config.trial import TrainConfig
         from narl.tracking.telemetry import GpuTelemetry
-        from narl.training.checkpoints import Checkpoints
         from narl.trial import run_trial
 
         torch.set_num_threads(self._payload["threads"])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.util
 import re
 
-from narl.errors import ConfigError, without_credentials
+from narl.core.errors import ConfigError, without_credentials
 
 # What Optuna's storages need for a database that is not SQLite.
 DRIVERS = {"postgresql": ("psycopg", "narl[postgres]"), "mysql": ("MySQLdb", "mysqlclient")}

@@ -13,9 +13,9 @@ from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Protocol
 
-from narl.cache import replace_whole
-from narl.errors import ConfigError, NarlError
-from narl.s3 import S3Address, is_url, parse_s3, s3_client, s3_errors
+from narl.core.cache import replace_whole
+from narl.core.errors import ConfigError, NarlError
+from narl.storage.s3 import S3Address, is_url, parse_s3, s3_client, s3_errors
 
 # S3 takes up to 5 GB at once. Parts of an upload that was killed stay, and are paid for, till a rule removes them.
 _ONE_REQUEST_BYTES = 2**32

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
-from narl.errors import ConfigError, NarlError, unknown_name, without_credentials
+from narl.core.errors import ConfigError, NarlError, unknown_name, without_credentials
 
 OPTIONS = ("endpoint_override", "scheme", "region")
 

@@ -13,11 +13,11 @@ import numpy as np
 import yaml
 
 from narl.config.trial import TrainConfig
-from narl.errors import ConfigError, NarlError, without_credentials
-from narl.records import stable_hash
-from narl.tracking.evaluation_figure import averaging_png
+from narl.core.errors import ConfigError, NarlError, without_credentials
+from narl.core.records import stable_hash
+from narl.figures.averaging import averaging_png
+from narl.figures.reconstructions import reconstructions_png
 from narl.tracking.mirror import connected, flat
-from narl.tracking.reconstruction_figure import reconstructions_png
 
 EXPERIMENT = "narl/evaluations"
 REPORT, CONFIG, TABLE = "report.json", "config.yaml", "table.txt"

@@ -21,10 +21,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from narl.config.search_space import SearchSpace
-from narl.databases import with_driver
-from narl.errors import NarlError, without_credentials
-from narl.records import TrialRecord, stable_hash
-from narl.tracking.figures import front_figure, front_png, front_table, write_html
+from narl.core.errors import NarlError, without_credentials
+from narl.core.records import TrialRecord, stable_hash
+from narl.figures.front import front_figure, front_png, front_table, write_html
+from narl.storage.databases import with_driver
 from narl.tracking.parent_run import Progress, finish_order
 
 if TYPE_CHECKING:
@@ -275,9 +275,7 @@ class BackgroundMirror:
         name: of where to, for messages.
     """
 
-    def __init__(
-        self, mirror: Mirror, read_records: Callable[[], Sequence[TrialRecord]], *, name: str = "MLflow"
-    ):
+    def __init__(self, mirror: Mirror, read_records: Callable[[], Sequence[TrialRecord]], *, name: str = "MLflow"):
         self._mirror, self._name = mirror, name
         self._read_records = read_records
         self._news = threading.Event()

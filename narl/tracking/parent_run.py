@@ -5,10 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 
-from narl.objectives import to_minimise
-from narl.pareto import Front
-from narl.records import TrialRecord
-
+from narl.core.objectives import to_minimise
+from narl.core.pareto import Front
+from narl.core.records import TrialRecord
 
 # Sums over trials, there only where trials had GPUs. The energy of a GPU that trials share is the whole device's, and
 # counted once for each of them.

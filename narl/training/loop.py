@@ -10,8 +10,8 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from narl.core.errors import DivergedTraining
 from narl.data.dataset import BatchLoader
-from narl.errors import DivergedTraining
 from narl.training.classification import to_unit_range
 
 # A task loss this many times that of a constant guess means training blew up, not that it is slow.

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from torch import Tensor
 from torchmetrics.functional.image import multiscale_structural_similarity_index_measure
 
-from narl.errors import ConfigError
+from narl.core.errors import ConfigError
 
 WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
 PUBLISHED_WINDOW, SMALL_WINDOW = 11, 7

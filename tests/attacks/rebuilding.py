@@ -12,10 +12,10 @@ from narl.attacks.target import Target
 from narl.config.load import build
 from narl.config.pipeline import Pipeline
 from narl.config.trial import Attack
+from narl.core.records import TrialConfig
 from narl.data.dataset import Dataset, open_dataset
-from narl.models.noise import GaussianNoise
+from narl.models.noise.gaussian import GaussianNoise
 from narl.models.split import Obfuscator
-from narl.records import TrialConfig
 from narl.training.precision import Precision
 
 CPU = Precision(torch.device("cpu"), torch.float32)

@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from narl.attacks.adversaries import ADVERSARIES, build_adversary
-from narl.errors import ConfigError
+from narl.core.errors import ConfigError
+from narl.core.records import TrialConfig
 from narl.methods.catalogue import halves_of
-from narl.records import TrialConfig
 
 
 def halves(arch="shufflenet_v2_x1_0", split=3, size=64):

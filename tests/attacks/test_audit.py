@@ -11,8 +11,8 @@ from torch import nn
 
 from narl.attacks.audit import audit, column_labels
 from narl.config.trial import Attack
-from narl.errors import DataError
-from narl.steps import drained
+from narl.core.errors import DataError
+from narl.core.steps import drained
 
 SETTINGS = Attack(max_epochs=8, min_epochs=1, patience=3, batch_size=32, adversaries=("mlp",), learning_rate=3e-3)
 

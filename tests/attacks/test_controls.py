@@ -12,7 +12,7 @@ from torch import nn
 from narl.attacks.control import random_label_control
 from narl.attacks.target import Target
 from narl.config.trial import Attack
-from narl.steps import drained
+from narl.core.steps import drained
 
 # Every epoch is run, so that what can be remembered is.
 SETTINGS = Attack(max_epochs=25, min_epochs=25, patience=25, batch_size=32, adversaries=("mlp",), learning_rate=3e-3)

@@ -10,7 +10,7 @@ from torchvision.models import alexnet
 
 from narl.attacks import image_metrics
 from narl.attacks.image_metrics import ImageComparison, lpips_weights, provide_lpips_weights, psnr
-from narl.errors import ConfigError
+from narl.core.errors import ConfigError
 from narl.training.similarity import Scales
 
 CPU = torch.device("cpu")

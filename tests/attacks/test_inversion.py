@@ -9,10 +9,10 @@ from torch import nn
 
 from narl.attacks.inversion import invert, total_variation
 from narl.attacks.pictures import chosen
-from narl.models.noise import ClippedGaussianNoise
-from narl.models.noise_bank import NoiseBank
-from narl.models.pixel_noise import PixelNoise
-from narl.steps import drained
+from narl.core.steps import drained
+from narl.models.noise.bank import NoiseBank
+from narl.models.noise.gaussian import ClippedGaussianNoise
+from narl.models.noise.pixel import PixelNoise
 
 
 @pytest.fixture(scope="module")

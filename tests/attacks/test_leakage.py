@@ -13,14 +13,14 @@ from torch import nn
 
 from narl.attacks.features import CachedFeatures, StreamedFeatures, features_of, training_views
 from narl.attacks.fit import LabelledFeatures, evaluate, fit
-from narl.attacks.floor import label_floor
+from narl.attacks.label_floor import label_floor
 from narl.config.load import build
 from narl.config.pipeline import Pipeline
 from narl.config.trial import Attack
+from narl.core.steps import drained
 from narl.data.dataset import open_dataset
-from narl.models.noise import GaussianNoise
+from narl.models.noise.gaussian import GaussianNoise
 from narl.models.split import Obfuscator
-from narl.steps import drained
 from narl.training.precision import Precision
 
 CPU = Precision(torch.device("cpu"), torch.float32)

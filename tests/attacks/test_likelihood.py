@@ -10,10 +10,10 @@ from torch import nn
 from torch.distributions import MultivariateNormal, Normal
 
 from narl.attacks.likelihood import misfit
-from narl.models.covariance_noise import CovarianceNoise
-from narl.models.noise import ClippedGaussianNoise, GaussianNoise
-from narl.models.noise_bank import NoiseBank
-from narl.models.pixel_noise import PixelNoise
+from narl.models.noise.bank import NoiseBank
+from narl.models.noise.covariance import CovarianceNoise
+from narl.models.noise.gaussian import ClippedGaussianNoise, GaussianNoise
+from narl.models.noise.pixel import PixelNoise
 
 
 def pair(shape=(3, 4, 4)) -> tuple[torch.Tensor, ...]:

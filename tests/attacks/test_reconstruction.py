@@ -12,8 +12,8 @@ from narl.attacks.pictures import KEPT, Images, chosen
 from narl.attacks.reader import private_reader
 from narl.attacks.reconstruction import reconstruct
 from narl.config.trial import Attack
+from narl.core.steps import drained
 from narl.data.dataset import open_dataset
-from narl.steps import drained
 
 
 @pytest.fixture(scope="module")

@@ -7,11 +7,11 @@ import torch
 from rebuilding import digits, target
 from torch import nn
 
-from narl.attacks.persistence import _better, read_persistently
 from narl.attacks.scores import Scores
+from narl.attacks.second_attempts import _better, read_persistently
 from narl.attacks.target import Reading
 from narl.config.trial import Attack
-from narl.steps import drained
+from narl.core.steps import drained
 
 ATTACK = {"min_epochs": 1, "batch_size": 32, "adversaries": ("mlp",), "learning_rate": 3e-3}
 

@@ -11,11 +11,11 @@ import torch
 from examples import DIGITS
 from torch import Tensor
 
+from narl.checkpoints.store import Checkpoints
 from narl.config.load import build
 from narl.config.methods import METHODS
 from narl.config.trial import TrainConfig
 from narl.data.dataset import open_dataset
-from narl.training.checkpoints import Checkpoints
 from narl.trial import Progress, TrialOutcome, run_trial
 
 CPU = torch.device("cpu")

@@ -20,11 +20,11 @@ from hypothesis import strategies as st
 from safetensors import safe_open
 from safetensors.torch import save
 
-from narl.errors import ConfigError
-from narl.storage import FolderStorage, open_storage
-from narl.training import checkpoints as checkpoints_module
-from narl.training.checkpoints import Checkpoints
-from narl.training.snapshot import Header, Identity, KeptReading, Snapshot, Unusable
+from narl.checkpoints import store as checkpoints_module
+from narl.checkpoints.snapshot import Header, Identity, KeptReading, Snapshot, Unusable
+from narl.checkpoints.store import Checkpoints
+from narl.core.errors import ConfigError
+from narl.storage.places import FolderStorage, open_storage
 
 IDENTITY = Identity(narl="1", torch="2", config="abc", reported_on="validation", device="cpu", precision="float32")
 

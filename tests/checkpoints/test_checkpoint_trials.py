@@ -14,12 +14,12 @@ import pytest
 import torch
 from interrupted import KEY, assert_same, finish, stop_after, tiny
 
+from narl.checkpoints.snapshot import Snapshot
+from narl.checkpoints.store import Checkpoints
+from narl.checkpoints.trial_state import TrialState
 from narl.config.methods import METHODS
-from narl.errors import DivergedTraining, WorkerLost
-from narl.training.checkpoints import Checkpoints
-from narl.training.snapshot import Snapshot
+from narl.core.errors import DivergedTraining, WorkerLost
 from narl.trial import TrialOutcome
-from narl.trial_state import TrialState
 
 # Where each method's training ends: two configured epochs, Shredder has two phases of them, Cloak three.
 EPOCHS = dict.fromkeys(METHODS, 2) | {"image_noise": 0, "shredder": 4, "cloak": 6}

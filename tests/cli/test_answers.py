@@ -10,7 +10,7 @@ import subprocess
 import sys
 
 import pytest
-from conftest import make_record
+from example_records import make_record
 from examples import DIGITS
 
 import narl
@@ -18,8 +18,8 @@ from narl.cli.main import SUBCOMMANDS, main
 from narl.config.load import build
 from narl.config.search_space import SearchSpace
 from narl.config.trial import load_train_config
-from narl.ledger import Ledger
-from narl.search_folder import SearchFolder
+from narl.search.folder import SearchFolder
+from narl.search.ledger import Ledger
 
 SPACE = {
     "name": "digits",

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 import yaml
-from conftest import make_record
+from example_records import make_record
 from examples import DIGITS
 from PIL import Image
 
@@ -21,8 +21,8 @@ from narl.cli.main import main
 from narl.config.load import build
 from narl.config.search_space import SearchSpace
 from narl.export.bundle import write_bundle
-from narl.ledger import Ledger
-from narl.search_folder import SearchFolder
+from narl.search.folder import SearchFolder
+from narl.search.ledger import Ledger
 
 PIPELINE = DIGITS | {
     "splits": {"train_limit": 80, "validation_limit": 40, "test_limit": 40},

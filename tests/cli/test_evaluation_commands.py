@@ -7,14 +7,14 @@ import json
 import mlflow
 import pytest
 import yaml
-from conftest import make_record
+from example_records import make_record
 from examples import DIGITS
 
 from narl.cli.main import main
 from narl.config.load import build
 from narl.config.search_space import SearchSpace
-from narl.ledger import Ledger
-from narl.search_folder import SearchFolder
+from narl.search.folder import SearchFolder
+from narl.search.ledger import Ledger
 from narl.tracking.mirror import MLflowMirror, search_params
 
 PIPELINE = DIGITS | {

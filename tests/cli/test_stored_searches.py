@@ -11,9 +11,9 @@ from examples import DIGITS
 
 from narl.cli.main import main
 from narl.config.search_space import SearchSpace
-from narl.ledger import Ledger
 from narl.search.archive import Archive
-from narl.search_folder import SearchFolder, find_search
+from narl.search.folder import SearchFolder, find_search
+from narl.search.ledger import Ledger
 
 SPACE = {"pipeline": DIGITS, "architectures": {"resnet18": {}}, "sigma": 0.5, "lambda": [0.01, 0.1]}
 

@@ -24,7 +24,7 @@ from hosts import USER, Host, free_port, host, make_key, why_not
 from ray._private.utils import get_num_cpus
 from tiny_search import SPACE
 
-from narl.ledger import read_ledger
+from narl.search.ledger import read_ledger
 
 REASON = why_not()
 pytestmark = [

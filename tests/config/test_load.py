@@ -7,7 +7,7 @@ from narl.config.load import build
 from narl.config.pipeline import Pipeline, load_pipeline
 from narl.config.search_space import SearchSpace, load_search_space
 from narl.config.trial import load_train_config
-from narl.errors import ConfigError
+from narl.core.errors import ConfigError
 
 PIPELINE = {
     "name": "p",

@@ -9,7 +9,7 @@ from examples import DIGITS
 from narl.config.load import build
 from narl.config.methods import METHODS
 from narl.config.search_space import SearchSpace
-from narl.errors import ConfigError
+from narl.core.errors import ConfigError
 
 SPACE = {
     "name": "s",

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from narl.cache import NodeCache, cache_root, node_cache
-from narl.errors import DataError
+from narl.core.cache import NodeCache, cache_root, node_cache
+from narl.core.errors import DataError
 
 
 @pytest.fixture(autouse=True)

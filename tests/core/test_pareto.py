@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from narl.errors import ConfigError, NothingFeasible
-from narl.pareto import Front, best_within, dominates, front_of, hypervolume, non_dominated
+from narl.core.errors import ConfigError, NothingFeasible
+from narl.core.pareto import Front, best_within, dominates, front_of, hypervolume, non_dominated
 
 # Few distinct values, so that ties are common, as they are with discrete costs.
 rows = st.integers(1, 3).flatmap(

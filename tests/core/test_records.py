@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from narl.objectives import OBJECTIVES, objective, to_minimise
-from narl.records import TrialConfig, TrialRecord
+from narl.core.objectives import OBJECTIVES, objective, to_minimise
+from narl.core.records import TrialConfig, TrialRecord
 
 configs = st.builds(
     TrialConfig,

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from narl.steps import drained, mapped
+from narl.core.steps import drained, mapped
 
 
 def work(count, result, closed=None):

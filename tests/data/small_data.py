@@ -13,7 +13,7 @@ from PIL import Image
 
 from narl.config.load import build
 from narl.config.pipeline import Pipeline
-from narl.errors import DataError
+from narl.core.errors import DataError
 
 # Those that are there.
 LOADERS = ["tensor", *(["ffcv"] if importlib.util.find_spec("ffcv") else [])]

@@ -18,11 +18,11 @@ import yaml
 from small_data import PARITY, digits_pipeline, folder_pipeline
 
 from narl.cli import data as data_command
+from narl.core.errors import DataError
 from narl.data.beton import build_betons, ensure_betons
 from narl.data.dataset import open_dataset
 from narl.data.labelled import label
 from narl.data.progress import progress_bar
-from narl.errors import DataError
 
 pytestmark = pytest.mark.skipif(importlib.util.find_spec("ffcv") is None, reason="FFCV is not installed")
 

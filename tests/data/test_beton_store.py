@@ -16,12 +16,12 @@ from small_data import LOADERS, digits_pipeline
 from narl.cli.main import main
 from narl.config.load import build
 from narl.config.pipeline import Pipeline, load_pipeline
+from narl.core.errors import ConfigError
 from narl.data import beton
 from narl.data.beton import build_betons, ensure_betons
 from narl.data.dataset import open_dataset
 from narl.data.identity import identity
 from narl.data.labelled import label
-from narl.errors import ConfigError
 
 pytestmark = pytest.mark.skipif("ffcv" not in LOADERS, reason="FFCV is not installed")
 

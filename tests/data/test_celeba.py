@@ -10,11 +10,11 @@ from small_data import LOADERS, check_fault, check_missing_lists
 
 from narl.config.load import build
 from narl.config.pipeline import CelebASource, Pipeline
+from narl.core.errors import DataError
 from narl.data.dataset import open_dataset
 from narl.data.handover import pack, unpack
 from narl.data.labelled import label
 from narl.data.sources import open_source
-from narl.errors import DataError
 
 ATTRIBUTES = (
     "5_o_Clock_Shadow Arched_Eyebrows Attractive Bags_Under_Eyes Bald Bangs Big_Lips Big_Nose Black_Hair Blond_Hair "

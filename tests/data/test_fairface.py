@@ -12,11 +12,11 @@ from small_data import LOADERS, check_fault, check_missing_lists
 
 from narl.config.load import build
 from narl.config.pipeline import FairFaceSource, Pipeline
+from narl.core.errors import DataError
 from narl.data.dataset import open_dataset
 from narl.data.handover import pack, unpack
 from narl.data.labelled import label
 from narl.data.sources import open_source
-from narl.errors import DataError
 
 GENDERS, RACES, AGES = ("Male", "Female"), ("White", "Black", "East Asian"), ("more than 70", "3-9", "20-29")
 TRAIN, VAL = "fairface_label_train.csv", "fairface_label_val.csv"

@@ -18,6 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from small_data import LOADERS, digits_pipeline, folder_pipeline
 
+from narl.core.errors import DataError
 from narl.data import handover
 from narl.data.dataset import open_dataset
 from narl.data.handover import Package, PackageMeta, pack, unpack
@@ -26,7 +27,6 @@ from narl.data.labelled import label
 from narl.data.local_copy import read_copy
 from narl.data.sources import open_source
 from narl.data.sources.base import Files
-from narl.errors import DataError
 
 SPLITS = ("train", "validation", "test")
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from narl.config.pipeline import LabelSpec
+from narl.core.errors import DataError
 from narl.data.labels import encode_labels
-from narl.errors import DataError
 
 NAMES = ("dog", "cat", "ship") * 3
 

@@ -20,11 +20,11 @@ from small_data import digits_pipeline, folder_pipeline, write_images
 
 from narl.config.load import build
 from narl.config.pipeline import Augment, Pipeline
+from narl.core.errors import ConfigError, DataError
 from narl.data import dataset as dataset_module
 from narl.data.augment import ONE, Augmentation, recoloured
 from narl.data.dataset import open_dataset
 from narl.data.labelled import label
-from narl.errors import ConfigError, DataError
 
 HAS_FFCV = importlib.util.find_spec("ffcv") is not None
 needs_ffcv = pytest.mark.skipif(not HAS_FFCV, reason="FFCV is not installed")

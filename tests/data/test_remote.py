@@ -20,11 +20,11 @@ from small_data import LOADERS, folder_pipeline, write_images
 
 from narl.config.load import build
 from narl.config.pipeline import ImageFolderSource, Pipeline, TableSource, load_pipeline
+from narl.core.errors import ConfigError, DataError
 from narl.data.dataset import open_dataset
 from narl.data.labelled import label
 from narl.data.local_copy import check_names
 from narl.data.sources import open_source
-from narl.errors import ConfigError, DataError
 
 
 def folder(root, cache, **names):

@@ -15,10 +15,10 @@ from torchvision.datasets import CIFAR10
 from narl.config.load import build
 from narl.config.pipeline import Cifar10Source, DigitsSource, ImageFolderSource, Pipeline, TableSource
 from narl.config.pipeline import Image as ImageConfig
+from narl.core.errors import DataError
 from narl.data.handover import pack, unpack
 from narl.data.preprocess import read_squares, to_square
 from narl.data.sources import open_source
-from narl.errors import DataError
 
 
 def folder(root, **names):

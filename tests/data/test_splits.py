@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 from small_data import digits_pipeline, folder_pipeline, write_images
 
 from narl.config.pipeline import Splits
+from narl.core.errors import DataError
 from narl.data.labelled import label
 from narl.data.splits import SPLITS, split_indices
-from narl.errors import DataError
 
 strata_lists = st.lists(st.integers(0, 5), min_size=1, max_size=200).map(np.array)
 fractions = st.floats(0.05, 0.6)

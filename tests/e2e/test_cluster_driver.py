@@ -25,7 +25,7 @@ from tiny_search import (
     write_space,
 )
 
-from narl.ledger import Ledger
+from narl.search.ledger import Ledger
 
 DRIVER = (sys.executable, str(SEARCH))
 

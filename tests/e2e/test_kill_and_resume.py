@@ -25,8 +25,8 @@ from tiny_search import (
     write_space,
 )
 
-from narl.ledger import Ledger
-from narl.search_folder import SearchFolder
+from narl.search.folder import SearchFolder
+from narl.search.ledger import Ledger
 
 pytestmark = pytest.mark.timeout(1200)
 

@@ -14,7 +14,7 @@ from processes import alive, descendants
 from ray_nodes import is_trial
 from tiny_search import narl, start, write_space
 
-from narl.ledger import read_ledger
+from narl.search.ledger import read_ledger
 
 pytestmark = pytest.mark.timeout(1200)
 

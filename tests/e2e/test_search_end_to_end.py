@@ -14,10 +14,10 @@ from tiny_search import narl, ray_folders, study_of, write_space
 
 from narl.config.trial import load_train_config
 from narl.export.bundle import load_bundle, verify_bundle
-from narl.ledger import Ledger
 from narl.models.cost import client_cost
 from narl.models.split import feature_shape
-from narl.search_folder import SearchFolder
+from narl.search.folder import SearchFolder
+from narl.search.ledger import Ledger
 
 pytestmark = pytest.mark.timeout(1200)
 

@@ -11,16 +11,16 @@ from examples import DIGITS
 from narl.attacks.averaging import Averaging
 from narl.attacks.scores import Scores
 from narl.attacks.target import Reading
-from narl.comparison import UPPER_BOUND, Setting, compare, rows_of
 from narl.config.load import build
 from narl.config.methods import METHODS
 from narl.config.trial import Attack, TrainConfig, Training
+from narl.core.errors import DataError
 from narl.data.dataset import open_dataset
-from narl.errors import DataError
-from narl.evaluation import _averaging_doubts, evaluate_seed
-from narl.evaluation_report import SeedReport
-from narl.evaluation_summary import REPORTED, summarise
-from narl.intervals import mean_interval
+from narl.evaluation.comparison import UPPER_BOUND, Setting, compare, rows_of
+from narl.evaluation.intervals import mean_interval
+from narl.evaluation.report import SeedReport
+from narl.evaluation.seed import _averaging_doubts, evaluate_seed
+from narl.evaluation.summary import REPORTED, summarise
 
 PIPELINE = DIGITS | {"splits": {"validation": 0.2, "test": 0.25}, "image": {"size": 16}, "loader": "tensor"}
 ATTACK = {"max_epochs": 4, "min_epochs": 1, "patience": 1, "batch_size": 64, "adversaries": ["mlp"]}

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from narl.intervals import Bootstrap, mean_interval, wilson_interval
+from narl.evaluation.intervals import Bootstrap, mean_interval, wilson_interval
 
 
 def bootstrap_interval(per_image, *, seed: int) -> tuple[float, float]:

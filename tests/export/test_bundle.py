@@ -9,7 +9,7 @@ import pytest
 import torch
 import yaml
 
-from narl.errors import ConfigError, NarlError
+from narl.core.errors import ConfigError, NarlError
 from narl.export.bundle import FILES, load_bundle, verify_bundle, write_bundle
 from narl.models.split import build_obfuscator, build_rest
 

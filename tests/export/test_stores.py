@@ -9,7 +9,7 @@ import boto3
 import pytest
 import torch
 
-from narl.errors import ConfigError, NarlError
+from narl.core.errors import ConfigError, NarlError
 from narl.export.bundle import FILES, upload_bundle, verify_bundle, write_bundle
 from narl.export.stores import open_store
 

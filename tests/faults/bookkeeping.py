@@ -10,8 +10,8 @@ import optuna
 from mlflow import MlflowClient
 from optuna.trial import TrialState
 
-from narl.ledger import read_ledger
-from narl.search_folder import SearchFolder
+from narl.search.folder import SearchFolder
+from narl.search.ledger import read_ledger
 
 
 @dataclass(frozen=True)

@@ -18,12 +18,10 @@ from pathlib import Path
 
 import pytest
 from bookkeeping import FaultRow, books, finished_in
+from campaign import FAULTS, SEED, wait_for
 from processes import alive, descendants
 from ray_nodes import RayNodes, is_trial
 from tiny_search import narl, ray_folders, start, write_space
-
-FAULTS = int(os.environ.get("NARL_FAULTS", "20"))
-SEED = 20261125
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(3600)]
 
@@ -40,14 +38,6 @@ def ended(driver) -> Iterator[None]:
         driver.communicate()
         for pid in alive(processes):
             os.kill(pid, signal.SIGKILL)
-
-
-def wait_for(condition, seconds: float, driver=None) -> bool:
-    """Whether it came true in time; stops waiting when the driver has ended."""
-    deadline = time.monotonic() + seconds
-    while not (found := condition()) and time.monotonic() < deadline and (driver is None or driver.poll() is None):
-        time.sleep(0.05)
-    return bool(found)
 
 
 def settle(folder: Path, space: Path, *options: str, trials: int, **env: str):

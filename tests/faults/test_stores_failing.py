@@ -1,6 +1,6 @@
 """MLflow away, disk full, study locked or damaged, again and again: the ledger keeps what had finished, in one line.
 
-    python -m pytest -m slow tests/faults
+python -m pytest -m slow tests/faults
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from pathlib import Path
 
 import pytest
 from bookkeeping import FaultRow, books, finished_in
+from campaign import FAULTS, SEED, wait_for
 from processes import alive, descendants
 from ray_nodes import free_ports
-from test_killed import FAULTS, SEED, wait_for
 from tiny_search import environment, narl, start, write_space
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(3600)]

@@ -7,8 +7,8 @@ import struct
 
 import pytest
 
-from narl.pareto import front_of
-from narl.tracking.figures import front_figure, front_png, front_table, write_html
+from narl.core.pareto import front_of
+from narl.figures.front import front_figure, front_png, front_table, write_html
 
 OBJECTIVES = ("delta", "client_gflops", "client_memory_mib")
 

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from narl.errors import ConfigError
-from narl.tracking.heatmap_figure import _means, heatmap_png
+from narl.core.errors import ConfigError
+from narl.figures.heatmap import _means, heatmap_png
 
 SIGMAS, LAMBDAS = [0.0, 1.0, 3.0, 10.0, 30.0], [0.001, 0.01, 0.1, 1.0]
 

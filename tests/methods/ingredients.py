@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import torch
 
+from narl.core.records import TrialConfig
 from narl.methods.base import Ingredients
 from narl.methods.catalogue import halves_of
-from narl.records import TrialConfig
 
 
 def ingredients_of(

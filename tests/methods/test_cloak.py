@@ -9,7 +9,7 @@ from ingredients import ingredients_of
 from narl.config.trial import Point
 from narl.methods.catalogue import METHODS, halves_of
 from narl.methods.cloak import Cloak
-from narl.models.pixel_noise import PixelNoise
+from narl.models.noise.pixel import PixelNoise
 from narl.training.classification import classification_loss
 
 SIZE = 32

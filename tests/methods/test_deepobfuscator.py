@@ -4,9 +4,9 @@ import pytest
 import torch
 from ingredients import ingredients_of
 
+from narl.core.records import TrialConfig
 from narl.methods.catalogue import METHODS, halves_of
 from narl.methods.deepobfuscator import DeepObfuscator
-from narl.records import TrialConfig
 from narl.training.classification import classification_loss
 from narl.training.similarity import ms_ssim
 

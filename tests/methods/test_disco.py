@@ -10,11 +10,11 @@ from ingredients import ingredients_of
 from torch import nn
 
 from narl.config.methods import complete_settings
+from narl.core.records import TrialConfig
 from narl.methods.catalogue import halves_of
 from narl.methods.disco import ChannelPruner, Disco, DiscoHalves
-from narl.models.noise import GaussianNoise
+from narl.models.noise.gaussian import GaussianNoise
 from narl.models.split import Obfuscator, seeded
-from narl.records import TrialConfig
 from narl.training.classification import classification_loss
 
 

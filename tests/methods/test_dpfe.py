@@ -7,10 +7,10 @@ import torch
 from ingredients import ingredients_of
 
 from narl.config.trial import Point
-from narl.errors import ConfigError
+from narl.core.errors import ConfigError
 from narl.methods.catalogue import METHODS, halves_of
 from narl.methods.dpfe import MARGIN, Dpfe, contrastive_loss
-from narl.models.covariance_noise import CovarianceNoise
+from narl.models.noise.covariance import CovarianceNoise
 from narl.training.classification import classification_loss
 
 

@@ -10,8 +10,8 @@ from narl.config.load import build
 from narl.config.methods import METHODS
 from narl.config.trial import TrainConfig
 from narl.data.dataset import open_dataset
+from narl.evaluation.final import save_final, train_final
 from narl.export.bundle import load_bundle
-from narl.final import save_final, train_final
 from narl.methods.catalogue import halves_of
 
 SIZE = 16

@@ -8,9 +8,9 @@ from ingredients import ingredients_of
 from torch.nn import functional as F
 
 from narl.config.methods import complete_settings
+from narl.core.records import TrialConfig
 from narl.methods.catalogue import halves_of
 from narl.methods.maxent import MaxEnt, prediction_entropy
-from narl.records import TrialConfig
 from narl.training.classification import classification_loss
 
 

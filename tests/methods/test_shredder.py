@@ -4,10 +4,10 @@ import pytest
 import torch
 from ingredients import ingredients_of
 
+from narl.core.records import TrialConfig
 from narl.methods.catalogue import METHODS, halves_of
 from narl.methods.shredder import INITIAL_SCALE, Shredder
-from narl.models.noise_bank import NoiseBank
-from narl.records import TrialConfig
+from narl.models.noise.bank import NoiseBank
 from narl.training.classification import classification_loss
 
 

@@ -12,12 +12,12 @@ from hypothesis import strategies as st
 
 from narl.config.load import build
 from narl.config.trial import Point
-from narl.errors import ConfigError
+from narl.core.errors import ConfigError
+from narl.core.records import TrialConfig
 from narl.export.bundle import load_bundle, write_bundle
 from narl.methods.base import Ingredients
 from narl.methods.catalogue import METHODS, halves_of
 from narl.models.bounds import L2Clip, bound_stages
-from narl.records import TrialConfig
 from narl.training.classification import classification_loss
 from narl.training.precision import Precision
 

@@ -2,14 +2,14 @@ from __future__ import annotations
 
 import pytest
 import torch
+from architectures import ARCHS
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from test_zoo import ARCHS
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 from torchvision import models
 
-from narl.errors import ConfigError
+from narl.core.errors import ConfigError
 from narl.models.cost import _operations, client_cost, costs_after_each, whole_cost
 from narl.models.split import feature_shape
 from narl.models.zoo import ZOO, skeleton

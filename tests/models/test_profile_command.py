@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from narl.cli.profile import register
-from narl.errors import ConfigError
+from narl.core.errors import ConfigError
 from narl.models.zoo import ZOO
 
 KEYS = [

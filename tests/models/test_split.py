@@ -2,11 +2,11 @@ from __future__ import annotations
 
 import pytest
 import torch
+from architectures import ARCHS, torchvision_network
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from test_zoo import ARCHS, torchvision_network
 
-from narl.errors import ConfigError
+from narl.core.errors import ConfigError
 from narl.models.split import build_obfuscator, build_rest, feature_shape, seeded, whole_network
 from narl.models.zoo import ZOO
 

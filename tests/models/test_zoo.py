@@ -2,14 +2,13 @@ from __future__ import annotations
 
 import pytest
 import torch
+from architectures import ARCHS, torchvision_network
 from torch import nn
-from torchvision import models
 
-from narl.errors import ConfigError
+from narl.core.errors import ConfigError
 from narl.models.split import seeded, whole_network
 from narl.models.zoo import ZOO, architecture, check_size, check_split, skeleton
 
-ARCHS = sorted(ZOO)
 PAPER_SPLITS = [
     ("resnet18", 1),
     ("resnet18", 4),
@@ -18,17 +17,6 @@ PAPER_SPLITS = [
     ("vgg11_bn", 5),
     ("vgg16_bn", 4),
 ]
-
-
-def torchvision_network(arch: str, num_outputs: int = 1) -> nn.Module:
-    """The network as torchvision builds and runs it; the CIFAR variant is patched by hand, as its users do."""
-    if arch != "resnet18_cifar":
-        return getattr(models, arch)(weights=None, num_classes=num_outputs)
-    net = models.resnet18(weights=None, num_classes=num_outputs)
-    net.conv1 = nn.Conv2d(3, 64, kernel_size=3, stride=1, padding=1, bias=False)
-    nn.init.kaiming_normal_(net.conv1.weight, mode="fan_out", nonlinearity="relu")
-    net.maxpool = nn.Identity()
-    return net
 
 
 def state_by_stage(stages: nn.Sequential | nn.Module) -> list[tuple[int, ...]]:

@@ -6,10 +6,10 @@ import time
 
 import pytest
 
-from narl.errors import ConfigError, NarlError
-from narl.ledger import Ledger, read_ledger
+from narl.core.errors import ConfigError, NarlError
 from narl.search.archive import Archive
-from narl.search_folder import SearchFolder
+from narl.search.folder import SearchFolder
+from narl.search.ledger import Ledger, read_ledger
 
 
 def host(tmp_path, name: str, records) -> SearchFolder:

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from narl.config.load import build
 from narl.config.search_space import Resources
-from narl.errors import ConfigError
+from narl.core.errors import ConfigError
 from narl.search.capacity import TrialResources, node_types_to_come, resolve
 
 HEAD = {"CPU": 4.0}

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import pytest
-from test_study import Bench
+from bench import Bench
 from toy import affordable, measure, toy_space
 
 from narl.config.load import build
 from narl.config.trial import TrainConfig
-from narl.errors import ConfigError
+from narl.core.errors import ConfigError
 from narl.search.trainable import run_of
 
 pytestmark = pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning")

@@ -6,12 +6,12 @@ import signal
 import time
 
 import pytest
-from conftest import make_record
+from example_records import make_record
 from hypothesis import given
 from hypothesis import strategies as st
 
-from narl.errors import NarlError
-from narl.ledger import Ledger, read_ledger
+from narl.core.errors import NarlError
+from narl.search.ledger import Ledger, read_ledger
 
 
 def test_append_then_read(tmp_path, record):

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from optuna.trial import TrialState
 
-from narl.pareto import non_dominated
+from narl.core.pareto import non_dominated
 from narl.search.memory import WindowedStorage
 
 LIMIT = 8

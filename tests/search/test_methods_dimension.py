@@ -6,16 +6,16 @@ from dataclasses import replace
 
 import optuna
 import pytest
+from bench import IN_MEMORY, Bench
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from test_study import IN_MEMORY, Bench
 from toy import affordable, toy_space
 
 from narl.config.load import build
 from narl.config.methods import METHODS
 from narl.config.trial import TrainConfig
-from narl.errors import ConfigError
-from narl.ledger import Ledger
+from narl.core.errors import ConfigError
+from narl.search.ledger import Ledger
 from narl.search.samplers import CONDITIONAL, SAMPLERS
 from narl.search.study import SearchStudy
 from narl.search.trainable import run_of

@@ -18,7 +18,7 @@ from ray_nodes import RayNodes
 from tiny_search import finish, start, write_space
 
 import narl
-from narl.ledger import Ledger, read_ledger
+from narl.search.ledger import Ledger, read_ledger
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(1200)]
 
@@ -122,4 +122,3 @@ def _until(condition, driver, seconds: float = 240) -> None:
         assert driver.poll() is None, driver.communicate()
         assert time.monotonic() < deadline
         time.sleep(0.1)
-

@@ -15,7 +15,7 @@ from processes import alive, descendants
 from ray_nodes import free_ports
 from tiny_search import narl, start, write_space
 
-from narl.ledger import read_ledger
+from narl.search.ledger import read_ledger
 
 pytest.importorskip("psycopg", reason="psycopg is not installed: pip install 'narl[postgres]'")
 pytestmark = pytest.mark.timeout(1200)

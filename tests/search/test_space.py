@@ -4,7 +4,7 @@ import optuna
 import pytest
 from toy import affordable, toy_space
 
-from narl.errors import ConfigError
+from narl.core.errors import ConfigError
 
 
 def draw(space, number, *, conditional):

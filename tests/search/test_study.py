@@ -2,48 +2,18 @@
 
 from __future__ import annotations
 
-import collections
-
 import optuna
 import pytest
+from bench import IN_MEMORY, Bench
 from optuna.trial import TrialState
-from toy import affordable, measure, toy_space
+from toy import measure, toy_space
 
-from narl.config.search_space import SearchSpace
-from narl.ledger import Ledger
-from narl.objectives import to_minimise
-from narl.pareto import hypervolume
+from narl.core.objectives import to_minimise
+from narl.core.pareto import hypervolume
 from narl.search.samplers import SAMPLERS
-from narl.search.session import SearchSession
 from narl.search.study import SearchStudy
 
 pytestmark = pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning")
-
-
-IN_MEMORY = "sqlite:///:memory:"
-
-
-class Bench:
-    """A search in a folder, without Ray."""
-
-    def __init__(self, folder, space: SearchSpace, *, url: str | None = None, **session):
-        self.space = affordable(space)
-        self.ledger = Ledger(folder / "ledger.jsonl")
-        self.url = url or f"sqlite:///{folder / 'study.db'}"
-        self.study = SearchStudy(name="toy", url=self.url, space=self.space, ledger=self.ledger)
-        self.session = SearchSession(self.study, self.ledger, trials=space.trials, **session)
-
-    def run(self, count=10**9):
-        ran = []
-        while len(ran) < count and (proposal := self.session.propose()):
-            trial_id, config = proposal
-            self.session.complete(trial_id, measure(config, self.space))
-            ran.append(config)
-        return ran
-
-    def states(self):
-        trials = optuna.load_study(study_name="toy", storage=self.url).get_trials()
-        return collections.Counter(t.state for t in trials)
 
 
 @pytest.mark.parametrize("sampler", SAMPLERS)

@@ -14,12 +14,12 @@ import pytest
 from optuna.trial import TrialState, create_trial
 from toy import affordable, measure, toy_space
 
-from narl.databases import check_study, with_driver
-from narl.errors import ConfigError, NarlError, without_credentials
-from narl.ledger import Ledger
+from narl.core.errors import ConfigError, NarlError, without_credentials
 from narl.search.database import StudyDatabase
+from narl.search.ledger import Ledger
 from narl.search.session import SearchSession
 from narl.search.study import SearchStudy
+from narl.storage.databases import check_study, with_driver
 
 
 def open_study(url: str) -> StudyDatabase:
@@ -100,7 +100,7 @@ import sys
 from pathlib import Path
 sys.path[:0] = [{tests!r}, {search!r}]
 from test_study_database import open_study, running
-from narl.errors import NarlError
+from narl.core.errors import NarlError
 from narl.search.samplers import silence_optuna
 from optuna.trial import TrialState
 silence_optuna()

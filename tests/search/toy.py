@@ -8,7 +8,7 @@ from examples import DIGITS
 
 from narl.config.load import build
 from narl.config.search_space import SearchSpace
-from narl.records import TrialConfig
+from narl.core.records import TrialConfig
 from narl.search.space import AffordableSpace, affordable
 
 

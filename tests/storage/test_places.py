@@ -7,8 +7,8 @@ import time
 
 import pytest
 
-from narl.errors import ConfigError, NarlError
-from narl.storage import below, open_storage, without_options
+from narl.core.errors import ConfigError, NarlError
+from narl.storage.places import below, open_storage, without_options
 
 
 def test_what_is_put_is_there_until_it_is_removed(place):
@@ -33,7 +33,9 @@ def test_what_lies_below_another_place_with_the_same_beginning_is_not_seen(place
     assert open_storage(place).names() == ["best/", "bestiary/"]
 
 
-@pytest.mark.parametrize("name", ["", ".", "..", "../up", "a/../../b", "/etc/passwd", "a//b", "a/", ".hidden", "a\\b", "a\0"])
+@pytest.mark.parametrize(
+    "name", ["", ".", "..", "../up", "a/../../b", "/etc/passwd", "a//b", "a/", ".hidden", "a\\b", "a\0"]
+)
 def test_a_name_cannot_lead_elsewhere(place, name):
     storage = open_storage(place)
     for use in (storage.get, storage.remove, storage.modified, lambda n: storage.put(n, b"x")):

@@ -11,8 +11,8 @@ from rich.console import Console
 
 from narl.cli.pareto import _print_table
 from narl.cli.search_view import SearchView
-from narl.records import TrialConfig
-from narl.tracking.figures import front_figure, front_table
+from narl.core.records import TrialConfig
+from narl.figures.front import front_figure, front_table
 
 OBJECTIVES = ("delta", "client_gflops", "client_memory_mib")
 DISCO = (("pruning_ratio", 0.99), ("rho", 0.5))

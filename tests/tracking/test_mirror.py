@@ -15,8 +15,8 @@ from dataclasses import replace
 import pytest
 from mlflow import MlflowClient
 
-from narl.errors import NarlError, without_credentials
-from narl.pareto import front_of
+from narl.core.errors import NarlError, without_credentials
+from narl.core.pareto import front_of
 from narl.tracking.mirror import BackgroundMirror, MLflowMirror
 
 OBJECTIVES = ("delta", "client_gflops", "client_memory_mib")

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from narl.pareto import front_of
+from narl.core.pareto import front_of
 from narl.tracking.parent_run import Progress
 
 OBJECTIVES = ("delta", "client_gflops", "client_memory_mib")
@@ -32,7 +32,9 @@ def test_progress_is_that_of_all_trials_so_far(search, step):
 def test_gpu_time_and_energy_are_summed_where_there_were_gpus_and_absent_elsewhere(record):
     progress = Progress(OBJECTIVES)
     assert "gpu_seconds" not in progress.count(record(0))
-    first = replace(record(1), telemetry={"gpu_seconds": 10.0, "gpu_energy_joules": 900.0, "gpu_power_mean_watts": 90.0})
+    first = replace(
+        record(1), telemetry={"gpu_seconds": 10.0, "gpu_energy_joules": 900.0, "gpu_power_mean_watts": 90.0}
+    )
     second = replace(record(2), telemetry={"gpu_seconds": 5.0})  # a card that does not tell its energy
     progress.count(first)
     values = progress.count(second)

@@ -13,9 +13,9 @@ from examples import DIGITS
 
 from narl.cli.main import main
 from narl.config.search_space import SearchSpace
-from narl.ledger import Ledger
-from narl.pareto import front_of
-from narl.search_folder import SearchFolder
+from narl.core.pareto import front_of
+from narl.search.folder import SearchFolder
+from narl.search.ledger import Ledger
 
 OBJECTIVES = ("delta", "client_gflops", "client_memory_mib")
 SPACE = {

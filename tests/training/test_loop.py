@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from narl.errors import DivergedTraining
+from narl.core.errors import DivergedTraining
 from narl.training.loop import train
 
 

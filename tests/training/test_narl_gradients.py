@@ -6,10 +6,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from narl.core.records import TrialConfig
 from narl.methods.base import Ingredients
 from narl.methods.catalogue import halves_of
 from narl.methods.narl import Narl
-from narl.records import TrialConfig
 from narl.training.classification import classification_loss, predictions
 from narl.training.precision import Precision
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from narl.errors import ConfigError
+from narl.core.errors import ConfigError
 from narl.training.similarity import WEIGHTS, Scales, ms_ssim, scales_for
 
 

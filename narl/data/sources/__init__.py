@@ -10,6 +10,7 @@ from pathlib import Path
 
 from narl.config.pipeline import Source as SourceConfig
 from narl.config.pipeline import address_of, moved, place_of
+from narl.core.errors import DataError
 from narl.data.local_copy import LocalCopy, copy_around
 from narl.data.remote import fetch
 from narl.data.sources.base import Files, Source
@@ -19,7 +20,6 @@ from narl.data.sources.digits import Digits
 from narl.data.sources.fairface import fairface, fairface_files
 from narl.data.sources.image_folder import image_folder, image_folder_files
 from narl.data.sources.table import table, table_files
-from narl.errors import DataError
 
 SOURCES = {
     "digits": (Digits, None),

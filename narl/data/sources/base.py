@@ -13,7 +13,7 @@ from typing import Protocol
 import numpy as np
 from PIL import Image, ImageOps
 
-from narl.errors import DataError
+from narl.core.errors import DataError
 
 
 class Source(Protocol):

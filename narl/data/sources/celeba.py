@@ -6,9 +6,9 @@ from collections.abc import Collection
 from pathlib import Path
 
 from narl.config.pipeline import CelebASource
+from narl.core.errors import DataError
 from narl.data.sources.base import Files, Listed, existing_folder, read_list
 from narl.data.splits import SPLITS
-from narl.errors import DataError
 
 FOLDER, ATTRIBUTES, PARTITION = "img_align_celeba", "list_attr_celeba.txt", "list_eval_partition.txt"
 ATTRIBUTE_COUNT = 40

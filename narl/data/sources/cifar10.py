@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from narl.config.pipeline import Cifar10Source
-from narl.errors import DataError
+from narl.core.errors import DataError
 
 
 class Cifar10:

@@ -6,8 +6,8 @@ import csv
 from collections.abc import Collection
 
 from narl.config.pipeline import FairFaceSource
+from narl.core.errors import DataError, unknown_name
 from narl.data.sources.base import Files, Listed, existing_folder, read_list
-from narl.errors import DataError, unknown_name
 
 SUBSETS = {"train": "train", "val": "test"}  # by folder; no test set was published
 CLASSES = {

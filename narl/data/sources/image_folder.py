@@ -7,8 +7,8 @@ from collections.abc import Collection
 from pathlib import Path
 
 from narl.config.pipeline import ImageFolderSource
+from narl.core.errors import DataError, did_you_mean
 from narl.data.sources.base import Files, existing_folder, refuse_outside
-from narl.errors import DataError, did_you_mean
 
 EXTENSIONS = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".ppm", ".pgm", ".tif", ".tiff"})
 

@@ -9,9 +9,9 @@ from collections.abc import Callable, Collection
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
 from narl.config.pipeline import TableSource
+from narl.core.errors import DataError, did_you_mean, unknown_name
 from narl.data.sources.base import Files, refuse_outside
 from narl.data.splits import SPLITS
-from narl.errors import DataError, did_you_mean, unknown_name
 
 
 def table(config: TableSource) -> Files:

@@ -15,8 +15,8 @@ import math
 import torch
 from torch import Generator, Tensor, nn
 
-from narl.errors import ConfigError
-from narl.models.noise import ImageBlindNoise
+from narl.core.errors import ConfigError
+from narl.models.noise.gaussian import ImageBlindNoise
 
 
 class NoiseBank(ImageBlindNoise):

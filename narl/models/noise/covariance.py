@@ -10,8 +10,8 @@ import math
 import torch
 from torch import Generator, Tensor
 
-from narl.errors import ConfigError
-from narl.models.noise import ImageBlindNoise
+from narl.core.errors import ConfigError
+from narl.models.noise.gaussian import ImageBlindNoise
 
 # Of the running covariance: the last hundred batches or so.
 MOMENTUM = 0.02

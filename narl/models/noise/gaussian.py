@@ -12,7 +12,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from narl.errors import ConfigError
+from narl.core.errors import ConfigError
 
 
 class ImageBlindNoise(nn.Module):

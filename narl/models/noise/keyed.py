@@ -31,8 +31,8 @@ import numpy as np
 import torch
 from torch import Generator, Tensor
 
-from narl.errors import ConfigError
-from narl.models.noise import GaussianNoise
+from narl.core.errors import ConfigError
+from narl.models.noise.gaussian import GaussianNoise
 
 KEY_BYTES = 32
 

@@ -12,8 +12,8 @@ import math
 import torch
 from torch import Generator, Tensor, nn
 
-from narl.errors import ConfigError
-from narl.models.noise import ImageBlindNoise
+from narl.core.errors import ConfigError
+from narl.models.noise.gaussian import ImageBlindNoise
 
 # Where σ starts: small, so that a frozen network still works.
 INITIAL_SHARE = 0.02

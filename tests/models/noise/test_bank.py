@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import nn
 
-from narl.errors import ConfigError
-from narl.models.noise_bank import NoiseBank, laplace_bank
+from narl.core.errors import ConfigError
+from narl.models.noise.bank import NoiseBank, laplace_bank
 
 
 def generator(seed: int = 0) -> torch.Generator:

@@ -7,8 +7,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from narl.errors import ConfigError
-from narl.models.noise import GaussianNoise
+from narl.core.errors import ConfigError
+from narl.models.noise.gaussian import GaussianNoise
 
 N = 100_000
 

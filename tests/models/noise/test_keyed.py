@@ -11,12 +11,12 @@ from scipy.stats import kstest
 
 from narl.config.load import build
 from narl.config.trial import Point
-from narl.errors import ConfigError
+from narl.core.errors import ConfigError
 from narl.export.bundle import load_bundle, write_bundle
 from narl.methods.base import Ingredients
 from narl.methods.catalogue import METHODS, halves_of
-from narl.models.keyed_noise import KEY_BYTES, KeyedGaussianNoise, noise_of_client, training_key
-from narl.models.noise import GaussianNoise
+from narl.models.noise.gaussian import GaussianNoise
+from narl.models.noise.keyed import KEY_BYTES, KeyedGaussianNoise, noise_of_client, training_key
 from narl.models.split import Obfuscator
 
 SIZE = 32
@@ -173,7 +173,7 @@ def test_a_deployed_client_repeats_itself_under_one_key_alone(bundle):
 
 
 def test_without_a_key_it_is_random_and_lasts_as_long_as_the_process(bundle, monkeypatch):
-    from narl.models import keyed_noise
+    from narl.models.noise import keyed as keyed_noise
 
     x = photos(1, SIZE)
     first = answer(bundle[0], None, x)

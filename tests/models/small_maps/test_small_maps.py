@@ -10,8 +10,8 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from narl.models.folded_pooling import FoldedLinear, LazyPool2d, fold_pooling
-from narl.models.live_taps import LiveTapConv2d, cut_dead_taps
+from narl.models.small_maps.folded_pooling import FoldedLinear, LazyPool2d, fold_pooling
+from narl.models.small_maps.live_taps import LiveTapConv2d, cut_dead_taps
 from narl.models.split import seeded, whole_network
 from narl.models.zoo import ZOO
 
