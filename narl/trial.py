@@ -9,11 +9,11 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Generator as Steps
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field
 
 import torch
 
-from narl.attacks.averaging import average
+from narl.attacks.averaging import Averaging, average
 from narl.attacks.leakage import Leakage, attack
 from narl.attacks.target import AttackEpoch, Finished, Target
 from narl.checkpoints.store import Checkpoints
@@ -43,18 +43,81 @@ class Progress:
 
 
 @dataclass(frozen=True)
-class TrialOutcome:
-    """What a trial leaves: numbers, learning curves, and the client as it was attacked, for further attacks."""
+class Trained:
+    """A client that is ready to be attacked, and what its training leaves.
 
-    metrics: TrialMetrics
-    leakage: Leakage
+    Attributes:
+        seconds: of training; 0 for a client that was trained elsewhere.
+        curves: losses by epoch.
+        attack_seconds: spent on attacks before an interruption.
+        tags: what is worth showing of the training.
+    """
+
+    client: Obfuscator
+    precision: Precision
+    seconds: float = 0.0
+    curves: dict[str, list[float]] = field(default_factory=dict)
+    attack_seconds: float = 0.0
+    tags: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class TrialOutcome:
+    """What a trial leaves: what attackers read, and the client as it was attacked, for further attacks.
+
+    Metrics and tags follow from the readings, so they are never older than these.
+
+    Attributes:
+        averaging: of one answer at least.
+        cost: what the client pays.
+        trained: what was attacked.
+        attack_seconds: of all attacks, those before an interruption among them.
+        measured_with: tags that no reading changes.
+    """
+
     target: Target
-    curves: dict[str, list[float]]
-    tags: dict[str, str]
+    leakage: Leakage
+    averaging: Averaging
+    cost: ClientCost
+    trained: Trained
+    attack_seconds: float
+    measured_with: dict[str, str]
 
     @property
     def obfuscator(self) -> Obfuscator:
         return self.target.client
+
+    @property
+    def curves(self) -> dict[str, list[float]]:
+        """Of training and of each attacking network, one value an epoch."""
+        return {**self.trained.curves, **self.leakage.curves}
+
+    @property
+    def tags(self) -> dict[str, str]:
+        """Among them `unconverged`: the networks that `max_epochs` stopped, if any."""
+        unconverged = (*self.leakage.unconverged, *self.averaging.unconverged)
+        named = {"unconverged": ",".join(unconverged)} if unconverged else {}
+        return {**self.measured_with, **named, **self.trained.tags}
+
+    @property
+    def metrics(self) -> TrialMetrics:
+        leakage, sigma, std = self.leakage, self.obfuscator.noise.sigma, self.leakage.feature_std
+        by_queries = self.averaging.leakage
+        return TrialMetrics(
+            utility=leakage.utility,
+            leakage=leakage.leakage,
+            strongest_adversary=leakage.strongest_adversary,
+            label_floor=leakage.label_floor,
+            delta=leakage.utility - leakage.leakage,
+            delta_paper=leakage.utility - leakage.paper_adversary,
+            feature_rms=leakage.feature_rms,
+            snr_db=20 * math.log10(std / sigma) if sigma > 0 and std > 0 else None,
+            cost=self.cost,
+            adversaries=leakage.adversaries,
+            train_seconds=self.trained.seconds,
+            attack_seconds=self.attack_seconds,
+            leakage_at_queries={str(n): by_queries[n] for n in self.target.settings.queries},
+        )
 
 
 def run_trial(
@@ -85,28 +148,19 @@ def run_trial(
     halves = halves_of(config.trial.to_record(), dataset.image_size)
     state = TrialState(config, report_on, checkpoints)
     with state.until_ended():
-        client, precision = yield from _train(config, halves, dataset, device, state)
-        how = {"precision": precision, "report_on": report_on, "finished": state}
-        outcome = yield from attack_client(config, client, dataset, **how)
-    metrics = replace(
-        outcome.metrics,
-        train_seconds=state.train_seconds,
-        attack_seconds=state.earlier_attack_seconds + outcome.metrics.attack_seconds,
-    )
-    tags = {**outcome.tags, **({"resumed": str(state.resumed)} if state.resumed else {})}
-    return replace(outcome, metrics=metrics, curves={**state.curves, **outcome.curves}, tags=tags)
+        trained = yield from _train(config, halves, dataset, device, state)
+        return (yield from attack_client(config, trained, dataset, report_on=report_on, finished=state))
 
 
 def attack_client(
     config: TrainConfig,
-    client: Obfuscator,
+    trained: Trained,
     dataset: Dataset,
     *,
-    precision: Precision,
     report_on: str = "validation",
     finished: Finished | None = None,
 ) -> Steps[Progress, None, TrialOutcome]:
-    """Attack a trained `client` of `config` and measure it; the second half of `run_trial`.
+    """Attack a `trained` client of `config` and measure it; the second half of `run_trial`.
 
     Args:
         finished: readings of this very attack, kept through interruptions.
@@ -118,11 +172,11 @@ def attack_client(
     halves = halves_of(point, dataset.image_size)
     started = time.monotonic()
     target = Target(
-        client,
+        trained.client,
         dataset,
         halves=halves,
         settings=config.attack,
-        precision=precision,
+        precision=trained.precision,
         seed=derive_seed(point.seed, "attack"),
         report_on=report_on,
     )
@@ -132,26 +186,19 @@ def attack_client(
     steps = average(target, leakage.label_floor, config.attack.queries, known=known)
     averaging = yield from mapped(steps, attack_progress)
     target.finished = None  # further attacks use the same names under other settings
-    by_queries, unconverged = averaging.leakage, (*leakage.unconverged, *averaging.unconverged)
-    seconds = time.monotonic() - started
     return TrialOutcome(
-        metrics=_metrics(
-            leakage,
-            {str(n): by_queries[n] for n in config.attack.queries},
-            halves.cost(config.uplink_dtype),
-            client.noise.sigma,
-            seconds,
-        ),
-        leakage=leakage,
         target=target,
-        curves=leakage.curves,
-        tags={
-            "device": precision.device.type,
-            "precision": precision.name,
+        leakage=leakage,
+        averaging=averaging,
+        cost=halves.cost(config.uplink_dtype),
+        trained=trained,
+        attack_seconds=trained.attack_seconds + time.monotonic() - started,
+        measured_with={
+            "device": trained.precision.device.type,
+            "precision": trained.precision.name,
             "loader": dataset.loader_name,
             "torch_threads": str(torch.get_num_threads()),
             "reported_on": report_on,
-            **({"unconverged": ",".join(unconverged)} if unconverged else {}),
         },
     )
 
@@ -163,7 +210,7 @@ def attack_progress(done: AttackEpoch) -> Progress:
 
 def _train(
     config: TrainConfig, halves: Halves, dataset: Dataset, device: torch.device, state: TrialState
-) -> Steps[Progress, None, tuple[Obfuscator, Precision]]:
+) -> Steps[Progress, None, Trained]:
     point, settings = halves.point, config.training
 
     def build() -> Method:
@@ -208,25 +255,11 @@ def _train(
             state.epoch_ended(method)
             yield Progress("train", losses.epoch, detail)
     state.trained(method.client)
-    return method.client, method.precision
-
-
-def _metrics(
-    leakage: Leakage, at_queries: dict[str, float], cost: ClientCost, sigma: float, attack_seconds: float
-) -> TrialMetrics:
-    std = leakage.feature_std
-    return TrialMetrics(
-        utility=leakage.utility,
-        leakage=leakage.leakage,
-        strongest_adversary=leakage.strongest_adversary,
-        label_floor=leakage.label_floor,
-        delta=leakage.utility - leakage.leakage,
-        delta_paper=leakage.utility - leakage.paper_adversary,
-        feature_rms=leakage.feature_rms,
-        snr_db=20 * math.log10(std / sigma) if sigma > 0 and std > 0 else None,
-        cost=cost,
-        adversaries=leakage.adversaries,
-        train_seconds=0.0,
-        attack_seconds=attack_seconds,
-        leakage_at_queries=at_queries,
+    return Trained(
+        method.client,
+        method.precision,
+        seconds=state.train_seconds,
+        curves=state.curves,
+        attack_seconds=state.earlier_attack_seconds,
+        tags={"resumed": str(state.resumed)} if state.resumed else {},
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -65,6 +66,19 @@ def test_every_epoch_of_every_network_is_reported(outcome):
         "attack_mlp": 3,
     }
     assert result.tags["reported_on"] == "validation" and "utility" in result.tags["unconverged"]
+
+
+def test_metrics_and_tags_are_those_of_the_readings_that_count(outcome):
+    """A second attempt that ends by itself leaves no doubt of the first one behind."""
+    first = outcome[0]
+    longer = replace(first.leakage.readings["mlp"], converged=True)
+    readings = {"rest": first.leakage.readings["rest"], "mlp": longer}
+    assert set(first.tags["unconverged"].split(",")) == {"utility", "rest", "mlp"}
+    again = replace(first, leakage=replace(first.leakage, readings=readings))
+    assert set(again.tags["unconverged"].split(",")) == {"utility", "rest"}
+    right = replace(longer.scores, hits=torch.ones_like(longer.scores.hits))
+    better = replace(first, leakage=replace(first.leakage, readings={"mlp": replace(longer, scores=right)}))
+    assert better.metrics.leakage == 100 and better.metrics.delta == better.metrics.utility - 100
 
 
 def test_same_seed_same_numbers_other_seed_others(outcome):

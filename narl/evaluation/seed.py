@@ -34,7 +34,7 @@ from narl.methods.catalogue import halves_of
 from narl.models.split import Obfuscator
 from narl.training.classification import num_outputs
 from narl.training.precision import default_device
-from narl.trial import Progress, attack_client, attack_progress, run_trial
+from narl.trial import Progress, Trained, attack_client, attack_progress, run_trial
 
 ATTACKS = ("leakage", "averaging", "reconstruction", "inversion", "control")
 
@@ -91,8 +91,8 @@ def _one_seed(
         halves = halves_of(config.trial.to_record(), dataset.image_size)
         task = halves.rest(num_outputs=num_outputs(len(dataset.utility_classes)), seed=0)
         precision = precision_of(client, task, config.training.precision, default_device())
-        client = precision.place(client)
-        outcome = yield from attack_client(config, client, dataset, precision=precision, report_on=report_on)
+        trained = Trained(precision.place(client), precision)
+        outcome = yield from attack_client(config, trained, dataset, report_on=report_on)
     target, leakage = outcome.target, outcome.leakage
     steps = read_persistently(
         target,
@@ -107,6 +107,7 @@ def _one_seed(
     if "averaging" in attacks:
         steps = average(target, leakage.label_floor, queries, known={1: leakage.strongest}, persistently=True)
         averaging = yield from mapped(steps, attack_progress)
+        outcome = replace(outcome, averaging=averaging)
     reconstructions, inversion, control, audits = {}, None, None, {}
     if "reconstruction" in attacks:
         reader = yield from _reader(target, readers)
