@@ -28,6 +28,7 @@ from narl.methods.catalogue import METHODS, halves_of
 from narl.methods.halves import Halves
 from narl.models.split import Obfuscator
 from narl.training.classification import num_outputs
+from narl.training.gpu_memory import blame
 from narl.training.loop import train
 from narl.training.memory import keep_freed_memory
 from narl.training.precision import Precision, default_device
@@ -94,9 +95,12 @@ class TrialOutcome:
 
     @property
     def tags(self) -> dict[str, str]:
-        """Among them `unconverged`: the networks that `max_epochs` stopped, if any."""
+        """Among them `unconverged`: the networks that `max_epochs` stopped, if any; `batch_parts` and
+        `attack_batch_parts`: in how many GPU memory held a batch, if it did not hold it whole."""
         unconverged = (*self.leakage.unconverged, *self.averaging.unconverged)
         named = {"unconverged": ",".join(unconverged)} if unconverged else {}
+        if parts := self.target.batch_parts:
+            named["attack_batch_parts"] = ",".join(f"{name} {count}" for name, count in parts.items())
         return {**self.measured_with, **named, **self.trained.tags}
 
     @property
@@ -141,13 +145,15 @@ def run_trial(
     Raises:
         ConfigError: illegal architecture, split point or image size.
         DivergedTraining: a loss blew up.
+        DoesNotFit: GPU memory does not hold two images with the networks.
+        WorkerLost: others hold this process's share of its GPU's memory.
     """
     device = device or default_device()
     if device.type == "cpu":
         keep_freed_memory()
     halves = halves_of(config.trial.to_record(), dataset.image_size)
     state = TrialState(config, report_on, checkpoints)
-    with state.until_ended():
+    with state.until_ended(), blame(device):
         trained = yield from _train(config, halves, dataset, device, state)
         return (yield from attack_client(config, trained, dataset, report_on=report_on, finished=state))
 
@@ -255,11 +261,14 @@ def _train(
             state.epoch_ended(method)
             yield Progress("train", losses.epoch, detail)
     state.trained(method.client)
+    tags = {"resumed": str(state.resumed)} if state.resumed else {}
+    if state.batch_parts > 1:
+        tags["batch_parts"] = str(state.batch_parts)
     return Trained(
         method.client,
         method.precision,
         seconds=state.train_seconds,
         curves=state.curves,
         attack_seconds=state.earlier_attack_seconds,
-        tags={"resumed": str(state.resumed)} if state.resumed else {},
+        tags=tags,
     )

@@ -20,6 +20,8 @@ from narl.config.pipeline import Augment
 from narl.core.cache import cache_root
 from narl.data.dataset import BatchLoader, Dataset
 from narl.training.classification import to_unit_range
+from narl.training.gpu_memory import is_out_of_memory, release
+from narl.training.halving import Halving
 
 # Features up to this many bytes a split are kept in memory; larger ones in a file.
 CACHE_LIMIT_BYTES = 1 << 30
@@ -121,15 +123,15 @@ def features_of(
         obfuscator: put in eval mode here; running batch statistics.
         feature_shape: (C, H, W) of M1's output.
         version: of the images: 0 as they are, others each changed at random in a way of its own.
-        cache_limit_bytes: larger features go to a file without a name in the cache folder, gone with this process.
+        cache_limit_bytes: larger features, and those that a GPU has no room for, go to a file without a name in the
+            cache folder, gone with this process.
     """
     obfuscator.eval()
     count = len(dataset.labels(split)[0])
     channels, height, width = feature_shape
     shape = (count, height, width, channels)
-    if 4 * count * channels * height * width <= cache_limit_bytes:
-        clean = torch.empty(shape, device=device)
-    else:
+    clean = _in_memory(shape, device) if 4 * count * channels * height * width <= cache_limit_bytes else None
+    if clean is None:
         clean = _mapped(shape, cache_root())
         if clean is None:
             return StreamedFeatures(obfuscator, dataset, split, device, seed, augment=version > 0)
@@ -173,6 +175,16 @@ def byte_store(shape: tuple[int, ...]) -> Tensor:
     return torch.empty(shape, dtype=torch.uint8) if mapped is None else mapped
 
 
+def _in_memory(shape: tuple[int, ...], device: torch.device) -> Tensor | None:
+    try:
+        return torch.empty(shape, device=device)
+    except RuntimeError as error:
+        if not is_out_of_memory(error):
+            raise
+    release()
+    return None
+
+
 def _mapped(shape: tuple[int, ...], folder: Path, dtype: type[np.generic] = np.float32) -> Tensor | None:
     """In a file of `folder`, or None if the disk has no room. The file has no name: it goes with the tensor."""
     size = np.dtype(dtype).itemsize * int(np.prod(shape))
@@ -193,20 +205,39 @@ def features_at(features: Features, rows: Tensor) -> Tensor:
     return torch.cat([clean[torch.isin(positions, rows)] for clean, positions in features.batches(256)])
 
 
-def scales_of(features: Features) -> tuple[float, float]:
-    """Root mean square of M1(x) over a split, and that about its mean over images: what σ is to be compared with."""
-    total, squares = 0.0, 0.0
-    for clean, _ in features.batches(1024):
-        total = total + clean.double().sum(0)
-        squares = squares + clean.double().square().sum(0)
+def scales_of(features: Features, at_once: int = 1024) -> tuple[float, float]:
+    """Root mean square of M1(x) over a split, and that about its mean over images: what σ is to be compared with.
+
+    Args:
+        at_once: images; fewer where a GPU has no room for them.
+    """
+    try:
+        total, squares = _sums(features, at_once)
+    except RuntimeError as error:
+        if not is_out_of_memory(error) or at_once == 1:
+            raise
+        total = None
+    if total is None:
+        release()
+        return scales_of(features, at_once // 2)
     mean_square = squares / features.num_samples
     variance = (mean_square - (total / features.num_samples).square()).clamp_min(0)
     return mean_square.mean().sqrt().item(), variance.mean().sqrt().item()
 
 
+def _sums(features: Features, at_once: int) -> tuple[Tensor, Tensor]:
+    """Sum over images and sum of squares, float64 [C, H, W]."""
+    total, squares = 0.0, 0.0
+    for clean, _ in features.batches(at_once):
+        total = total + clean.double().sum(0)
+        squares = squares + clean.double().square().sum(0)
+    return total, squares
+
+
 def _compute(obfuscator: nn.Module, loader: BatchLoader, device: torch.device, epoch: int) -> Iterator[FeatureBatch]:
+    halving = Halving()
     for batch in loader.epoch(epoch):
         # Not a decorator: grad mode would stay switched off in the caller between two yields.
         with torch.no_grad():
-            features = obfuscator.features(to_unit_range(batch.images, device))
+            features = halving(lambda images: obfuscator.features(to_unit_range(images, device)), batch.images)
         yield features, batch.index.to(device)

@@ -14,7 +14,9 @@ from narl.attacks.features import Features
 from narl.attacks.scores import Scores, count_hits
 from narl.config.trial import Attack
 from narl.core.errors import DivergedTraining
+from narl.training.accumulation import Accumulation
 from narl.training.classification import classification_loss, predictions
+from narl.training.halving import Halving
 from narl.training.precision import Precision
 
 # Accuracy is averaged over this many draws of the noise once a network is chosen.
@@ -41,11 +43,13 @@ class Fit:
     Attributes:
         curve: validation accuracy in percent after each epoch.
         converged: stopped by patience rather than by `max_epochs`.
+        batch_parts: in which GPU memory held a batch, see `narl.training.accumulation`.
     """
 
     network: nn.Module
     curve: list[float]
     converged: bool
+    batch_parts: int
 
 
 def fit(
@@ -66,15 +70,18 @@ def fit(
 
     Raises:
         DivergedTraining: the loss is not finite.
+        DoesNotFit: GPU memory does not hold the network with two images.
     """
     generator = Generator(precision.device).manual_seed(seed)
     network = precision.place(network)
     optimiser = torch.optim.Adam(network.parameters(), lr=settings.learning_rate, fused=True)
+    accumulation = Accumulation([network], [optimiser], generator)
     best, best_state, curve, since, converged = -1.0, None, [], 0, False
     for epoch in range(settings.max_epochs):
         train_epoch(
             network,
             optimiser,
+            accumulation,
             train.features,
             lambda logits, rows: classification_loss(logits, train.labels[rows]),
             noise=noise,
@@ -95,7 +102,7 @@ def fit(
         if converged:
             break
     network.load_state_dict(best_state)
-    return Fit(network, curve, converged=converged)
+    return Fit(network, curve, converged=converged, batch_parts=accumulation.parts)
 
 
 def evaluate(
@@ -109,13 +116,13 @@ def evaluate(
 ) -> Scores:
     """What `network` reads of every sample, each of `draws` times under fresh noise."""
     network.eval()
-    predicted = []
+    predicted, halving = [], Halving()
     with torch.no_grad():
         for _ in range(draws if noise.is_random else 1):
             answers = torch.empty_like(target.labels)
             for clean, rows in target.features.batches(512):
                 with precision.autocast():
-                    answers[rows] = predictions(network(noise(clean, generator)))
+                    answers[rows] = predictions(halving(network, noise(clean, generator)))
             predicted.append(answers)
     return count_hits(predicted, target.labels)
 
@@ -132,6 +139,7 @@ def kept(network: nn.Module, state: dict[str, Tensor] | None) -> dict[str, Tenso
 def train_epoch(
     network: nn.Module,
     optimiser: torch.optim.Optimizer,
+    accumulation: Accumulation,
     features: Features,
     loss_of: Callable[[Tensor, Tensor], Tensor],
     *,
@@ -145,24 +153,32 @@ def train_epoch(
     """One pass over `features` in a new order, under fresh noise.
 
     Args:
-        loss_of: the network's outputs for a batch and the batch's positions in the split, int64 [B] -> a scalar.
+        accumulation: of the optimiser's gradients, kept from epoch to epoch.
+        loss_of: the network's outputs for images and their positions in the split, int64 [B] -> the mean loss.
         epoch: from 0.
         what: for the message, who is trained.
 
     Raises:
         DivergedTraining: the loss is not finite.
+        DoesNotFit: GPU memory does not hold the smallest parts of a batch.
     """
     network.train()
+    optimiser.zero_grad(set_to_none=True)
     loss_sum = torch.zeros((), device=precision.device)
     for clean, rows in features.batches(batch_size, shuffle=generator, epoch=epoch):
         if len(rows) < 2:
             continue  # batch normalisation has no variance to learn from a single image
-        with precision.autocast():
-            outputs = network(noise(clean, generator))
-        loss = loss_of(outputs, rows)
-        optimiser.zero_grad(set_to_none=True)
-        loss.backward()
+
+        def accumulate(part: slice, clean: Tensor = clean, rows: Tensor = rows) -> Tensor:
+            with precision.autocast():
+                outputs = network(noise(clean[part], generator))
+            loss = loss_of(outputs, rows[part])
+            loss.backward()
+            return loss.detach()
+
+        losses = accumulation(len(rows), accumulate)
         optimiser.step()
-        loss_sum += loss.detach()
+        optimiser.zero_grad(set_to_none=True)
+        loss_sum += sum(loss * (count / len(rows)) for count, loss in losses)
     if not math.isfinite(loss_sum.item()):
         raise DivergedTraining(f"{what}, epoch {epoch + 1}: the loss is not finite")

@@ -29,7 +29,9 @@ from narl.attacks.target import Reading, Target
 from narl.core.seeds import derive_seed
 from narl.core.steps import mapped
 from narl.models.decoders import build_decoder
+from narl.training.accumulation import Accumulation
 from narl.training.classification import predictions
+from narl.training.halving import Halving
 
 
 @dataclass(frozen=True)
@@ -92,11 +94,13 @@ def _fit(
     """Leaves `decoder` with the weights of its best epoch; yields the MSE on validation images."""
     settings, generator = target.settings, Generator(target.precision.device).manual_seed(seed)
     optimiser = torch.optim.Adam(decoder.parameters(), lr=settings.learning_rate, fused=True)
+    accumulation = Accumulation([decoder], [optimiser], generator)
     best, best_state, curve, since, converged = math.inf, None, [], 0, False
     while len(curve) < settings.max_epochs and not converged:
         train_epoch(
             decoder,
             optimiser,
+            accumulation,
             target.features["train"],
             lambda rebuilt, rows: F.mse_loss(rebuilt.float(), target.images("train")[rows]),
             noise=noise,
@@ -121,9 +125,10 @@ def _rebuilt(
 ) -> Steps[tuple[Tensor, Tensor], None, None]:
     """(rebuilt images, positions), batch by batch in the order of the split."""
     decoder.eval()
+    halving = Halving()
     for clean, rows in target.features[split].batches(256):
         with torch.no_grad(), target.precision.autocast():
-            rebuilt = decoder(noise(clean, generator))
+            rebuilt = halving(decoder, noise(clean, generator))
         yield rebuilt.float(), rows
 
 

@@ -45,13 +45,14 @@ class Reading:
     Attributes:
         network: with the weights of its best epoch on the validation split.
         curve: its validation accuracy (percent) after each epoch.
-        converged: see `narl.attacks.fit.Fit`.
+        converged, batch_parts: see `narl.attacks.fit.Fit`.
     """
 
     scores: Scores
     network: nn.Module
     curve: list[float]
     converged: bool
+    batch_parts: int = 1
 
 
 class Finished(Protocol):
@@ -67,6 +68,7 @@ class Target:
     """Frozen here: eval mode, no gradients, noise on.
 
     Attributes:
+        batch_parts: in which networks read that GPU memory did not hold with a whole batch, by name.
         finished: knows readings by the network's name; None, as at first: each is made here.
         features: of each split's images as they are.
         views: of the training images, as adversaries see them (see `narl.attacks.features.training_views`).
@@ -97,6 +99,7 @@ class Target:
             for name in {"train": None, "validation": None, report_on: None}
         }
         self.views = training_views(self.features["train"], client, dataset, count=settings.views, seed=order, **how)
+        self.batch_parts: dict[str, int] = {}
         self._images: dict[str, Images] = {}
         self.finished: Finished | None = None
 
@@ -140,6 +143,7 @@ class Target:
             DivergedTraining: its loss is not finite.
         """
         if self.finished is not None and (known := self.finished.recall(name, self.precision.place(network))):
+            self._note_parts(name, known)
             return known
         noise = noise or self.client.noise
         labelled = {
@@ -165,10 +169,15 @@ class Target:
             precision=self.precision,
             generator=torch.Generator(self.precision.device).manual_seed(derive_seed(self.seed, name, "report")),
         )
-        reading = Reading(scores, result.network, result.curve, result.converged)
+        reading = Reading(scores, result.network, result.curve, result.converged, result.batch_parts)
+        self._note_parts(name, reading)
         if self.finished is not None:
             self.finished.keep(name, reading)
         return reading
+
+    def _note_parts(self, name: str, reading: Reading) -> None:
+        if reading.batch_parts > 1:
+            self.batch_parts[name] = reading.batch_parts
 
     def read_with_adversaries(
         self, labels: Labels, num_classes: int, *, noise: nn.Module | None = None, prefix: str = ""

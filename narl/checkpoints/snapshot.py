@@ -69,6 +69,7 @@ class KeptReading(Strict):
     name: str
     curve: list[float]
     converged: bool
+    batch_parts: int = Field(1, ge=1)
 
 
 class Header(Strict):
@@ -77,6 +78,7 @@ class Header(Strict):
     Attributes:
         phase: what is to be done next.
         epochs_done: of training.
+        batch_parts: in which GPU memory held a batch of training.
         train_seconds, attack_seconds: spent on what is kept here.
         resumed: how often the trial has gone on from a checkpoint.
         optimisers: the settings of each one's groups of parameters.
@@ -86,6 +88,7 @@ class Header(Strict):
     identity: Identity
     phase: Literal["train", "attack"]
     epochs_done: int = Field(ge=0)
+    batch_parts: int = Field(1, ge=1)
     curves: dict[str, list[float]]
     train_seconds: float = Field(ge=0)
     attack_seconds: float = Field(0.0, ge=0)

@@ -36,6 +36,7 @@ class TrialState:
         report_on: the split that is reported.
         curves: losses of each epoch of training.
         epochs_done: of training.
+        batch_parts: in which GPU memory held a batch of training.
         is_trained: the client is as it will be attacked.
         train_seconds: of a trained client, those before interruptions among them.
         earlier_attack_seconds: spent before an interruption on readings that are kept.
@@ -47,6 +48,7 @@ class TrialState:
     checkpoints: Checkpoints | None = None
     curves: dict[str, list[float]] = field(default_factory=dict)
     epochs_done: int = 0
+    batch_parts: int = 1
     is_trained: bool = False
     train_seconds: float = 0.0
     earlier_attack_seconds: float = 0.0
@@ -81,6 +83,7 @@ class TrialState:
     def epoch_ended(self, method: Method) -> None:
         """One more epoch of training is done and in `curves`."""
         self.epochs_done += 1
+        self.batch_parts = method.accumulation.parts
         if self.checkpoints is not None and self.checkpoints.due:
             self._save(method)
 
@@ -103,7 +106,7 @@ class TrialState:
             return None
         network.load_state_dict(weights)
         scores = Scores(tensors["hits"], tensors["labels"])
-        return Reading(scores, network.eval(), list(kept.curve), kept.converged)
+        return Reading(scores, network.eval(), list(kept.curve), kept.converged, kept.batch_parts)
 
     def keep(self, name: str, reading: Reading) -> None:
         """An attacking network has finished."""
@@ -111,7 +114,8 @@ class TrialState:
             return
         weights = {f"network.{part}": tensor for part, tensor in reading.network.state_dict().items()}
         tensors = {"hits": reading.scores.hits, "labels": reading.scores.labels, **weights}
-        self._readings[name] = KeptReading(name=name, curve=reading.curve, converged=reading.converged), tensors
+        kept = KeptReading(name=name, curve=reading.curve, converged=reading.converged, batch_parts=reading.batch_parts)
+        self._readings[name] = kept, tensors
         if self.checkpoints.due:
             self._save()
 
@@ -139,8 +143,10 @@ class TrialState:
             method.client.load_state_dict(snapshot.below("client"))
         else:
             restore(method, snapshot.tensors, header.optimisers)
+            method.accumulation.parts = header.batch_parts
         readings = {kept.name: (kept, snapshot.below(f"readings.{i}")) for i, kept in enumerate(header.readings)}
         self.curves, self.epochs_done = {name: list(curve) for name, curve in header.curves.items()}, header.epochs_done
+        self.batch_parts = header.batch_parts
         self.is_trained, self._client, self._readings = header.phase == "attack", method.client, readings
         self.train_seconds, self.earlier_attack_seconds = header.train_seconds, header.attack_seconds
         self.resumed = header.resumed + 1
@@ -154,6 +160,7 @@ class TrialState:
             identity=self._identity,
             phase="train" if in_training else "attack",
             epochs_done=self.epochs_done,
+            batch_parts=self.batch_parts,
             curves=self.curves,
             train_seconds=self.train_seconds + (self._phase_seconds() if in_training else 0.0),
             attack_seconds=self.earlier_attack_seconds + (0.0 if in_training else self._phase_seconds()),

@@ -14,11 +14,11 @@ def seed_progress(what: str = "") -> Iterator[Callable]:
         what: put before every line, say which of several configurations is at work.
 
     Raises:
-        NarlError: in place of a TrialFailure.
+        NarlError: in place of a TrialFailure or a TrialLost.
     """
     from rich.console import Console
 
-    from narl.core.errors import NarlError, TrialFailure
+    from narl.core.errors import NarlError, TrialFailure, TrialLost
 
     console = Console(stderr=True)
     before = f"{what}, " if what else ""
@@ -33,5 +33,5 @@ def seed_progress(what: str = "") -> Iterator[Callable]:
 
         try:
             yield show
-        except TrialFailure as error:
+        except (TrialFailure, TrialLost) as error:
             raise NarlError(f"{type(error).__name__}: {error}") from error

@@ -38,6 +38,10 @@ class DivergedTraining(TrialFailure):
     """A loss became non-finite or left every plausible range."""
 
 
+class DoesNotFit(TrialFailure):
+    """A GPU's memory does not hold the configuration's networks, however small the parts of a batch."""
+
+
 class TrialLost(Exception):
     """A trial that ended through no fault of its configuration. It is put back and runs again."""
 

@@ -17,6 +17,7 @@ from narl.core.records import TrialConfig
 from narl.core.seeds import derive_seed
 from narl.methods.halves import Halves
 from narl.models.split import Obfuscator
+from narl.training.accumulation import Accumulation
 from narl.training.precision import Precision, choose_precision
 
 
@@ -133,6 +134,11 @@ class Method(ABC):
         """The source of the noise of training; all that a method draws comes from it or from torch's global ones."""
         return self.parts.noise
 
+    @cached_property
+    def accumulation(self) -> Accumulation:
+        """Knows in how many parts GPU memory holds a batch."""
+        return Accumulation(self.networks, self.optimisers, self.noise_generator)
+
     def num_epochs(self, configured: int) -> int:
         """How many epochs this method trains when `configured` are asked for."""
         return configured
@@ -143,18 +149,32 @@ class Method(ABC):
             network.train()
 
     def step(self, images: Tensor, utility: Tensor, private: Tensor) -> StepLosses:
-        """Update every network on one batch.
+        """Update every network on one batch, worked through in as many parts as `accumulation` needs.
 
         Args:
             images: [B, 3, H, W] float32 in [0, 1].
             utility, private: [B] int64.
+
+        Raises:
+            DoesNotFit: GPU memory does not hold the smallest parts.
         """
-        losses = self.accumulate_gradients(images, utility, private)
+        losses = self.accumulation(
+            len(images), lambda part: self.accumulate_gradients(images[part], utility[part], private[part])
+        )
         for optimiser in self.optimisers:
             optimiser.step()
             optimiser.zero_grad(set_to_none=True)
-        return losses
+        return _mean(losses, len(images))
 
     @abstractmethod
     def accumulate_gradients(self, images: Tensor, utility: Tensor, private: Tensor) -> StepLosses:
-        """Add each network's gradient of its own objective to its parameters' `.grad`."""
+        """Add each network's gradient of its own objective, a mean over images, to its parameters' `.grad`."""
+
+
+def _mean(losses: list[tuple[int, StepLosses]], size: int) -> StepLosses:
+    """Of a batch of `size` images, from those of its parts."""
+    if len(losses) == 1:
+        return losses[0][1]
+    task = sum(count * loss.task for count, loss in losses) / size
+    leaks = [count * loss.leak for count, loss in losses if loss.leak is not None]
+    return StepLosses(task, sum(leaks) / size if leaks else None)

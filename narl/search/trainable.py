@@ -15,6 +15,7 @@ from ray import tune
 from narl.config.search_space import SearchSpace
 from narl.core.errors import DataError, NodeFault, TrialLost
 from narl.core.records import TrialConfig
+from narl.search.gpu_share import claim
 from narl.search.node_data import open_on_node
 
 # Seconds; trials that are shorter write none. The variable is for tests and for long trials on slow stores.
@@ -127,7 +128,7 @@ class TrialActor(tune.Trainable):
         config = build(TrainConfig, self._payload["run"], "trial")
         self._started_at = time.time()
         self._telemetry = GpuTelemetry()
-        device = _device(self._payload["gpus"])
+        device = claim(self._payload["gpus"])
         if device.type == "cuda":
             self._telemetry.start()
         try:
@@ -186,24 +187,6 @@ def lacking(*, version: str, data: dict[str, Any]) -> dict[str, Any]:
     except (DataError, OSError) as error:
         return {"lacks": f"it lacks the data: {error}", "data": True}
     return {"lacks": "", "data": False}
-
-
-def _device(gpus: float) -> Any:
-    """What Ray granted, not what the machine has: a trial of no GPU must not take one.
-
-    Raises:
-        NodeFault: GPUs were granted and PyTorch finds none.
-    """
-    import torch
-
-    if not gpus:
-        return torch.device("cpu")
-    if not torch.cuda.is_available():
-        built = f"PyTorch {torch.__version__}" + ("" if torch.version.cuda else ", built without CUDA,")
-        raise NodeFault(f"{gpus:g} GPU was granted to a trial, and {built} finds none")
-    if gpus < 1:  # neighbours share it
-        torch.cuda.set_per_process_memory_fraction(gpus)
-    return torch.device("cuda")
 
 
 def _tail(error: BaseException) -> str:

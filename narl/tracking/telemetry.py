@@ -115,6 +115,28 @@ class GpuTelemetry:
             pass
 
 
+def compute_processes() -> list[tuple[int, int | None]]:
+    """Process id and bytes held (None where the driver does not tell) of others that compute on this process's GPUs.
+
+    Empty without card or driver, and where a container hides them.
+    """
+    try:
+        import pynvml
+
+        pynvml.nvmlInit()
+    except Exception:  # no package, no driver, no card
+        return []
+    try:
+        running = [
+            one for device in _own_devices(pynvml) for one in pynvml.nvmlDeviceGetComputeRunningProcesses(device)
+        ]
+        return [(one.pid, one.usedGpuMemory) for one in running if one.pid != os.getpid()]
+    except Exception:  # not offered
+        return []
+    finally:
+        pynvml.nvmlShutdown()
+
+
 def _own_devices(nvml: ModuleType) -> list[Any]:
     """Handles of the devices that CUDA_VISIBLE_DEVICES grants, by index, UUID or the beginning of a UUID.
 
