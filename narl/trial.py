@@ -155,7 +155,8 @@ def run_trial(
     state = TrialState(config, report_on, checkpoints)
     with state.until_ended(), blame(device):
         trained = yield from _train(config, halves, dataset, device, state)
-        return (yield from attack_client(config, trained, dataset, report_on=report_on, finished=state))
+        steps = attack_client(config, trained, dataset, report_on=report_on, finished=state)
+        return (yield from mapped(steps, state.attacked))
 
 
 def attack_client(

@@ -9,6 +9,7 @@ import logging
 import re
 import threading
 import time
+from collections.abc import Callable
 
 from narl.checkpoints.snapshot import Identity, Snapshot, Unusable
 from narl.core.errors import ConfigError, NarlError
@@ -32,18 +33,21 @@ class Checkpoints:
         location: a folder, local or shared, or `s3://bucket/prefix`; see `narl.storage.s3.S3Address` for other servers.
         key: of the trial and its data, the same wherever it runs; letters, digits and `._-`, beginning with none of
             these three. The file tells trials of other configurations apart, not other images at the same address.
-        every_seconds: so long after the trial's start, or the last writing, none is due.
+        every_seconds: so long after the trial's start, or the last writing, none is due,
+        urgent: unless this says that the process will soon be ended.
 
     Raises:
         ConfigError: an illegal location, key or number of seconds.
     """
 
-    def __init__(self, location: str, key: str, every_seconds: float = 30.0) -> None:
+    def __init__(
+        self, location: str, key: str, every_seconds: float = 30.0, urgent: Callable[[], bool] = lambda: False
+    ) -> None:
         if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}", key):
             raise ConfigError(f"a checkpoint's key is up to 200 letters, digits and ._-, got {key!r}")
         if not every_seconds >= 0:
             raise ConfigError(f"seconds between two checkpoints must be 0 or more, got {every_seconds}")
-        self.every_seconds = every_seconds
+        self.every_seconds, self.urgent = every_seconds, urgent
         self.ignored = ""
         self._key, self._name = key, f"{key}.safetensors"
         self._store = open_storage(location)
@@ -78,7 +82,7 @@ class Checkpoints:
     @property
     def due(self) -> bool:
         """Whether it is time to write again; never while a file is being written."""
-        return self._writer is None and time.monotonic() - self._last >= self.every_seconds
+        return self._writer is None and (time.monotonic() - self._last >= self.every_seconds or self.urgent())
 
     def save(self, snapshot: Snapshot) -> None:
         """Have it written, after the one that is being written; of those that wait the newest is."""

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 from torch import Tensor, nn
 
@@ -25,6 +26,8 @@ from narl.core.errors import TrialLost
 from narl.core.records import stable_hash
 from narl.methods.base import Method
 from narl.models.split import Obfuscator
+
+T = TypeVar("T")
 
 
 @dataclass
@@ -57,6 +60,7 @@ class TrialState:
     def __post_init__(self) -> None:
         self._phase_began = time.monotonic()
         self._client: Obfuscator | None = None
+        self._unsaved = False
         self._readings: dict[str, tuple[KeptReading, Mapping[str, Tensor]]] = {}
 
     def begin(self, build: Callable[[], Method]) -> Method:
@@ -89,11 +93,17 @@ class TrialState:
 
     def trained(self, client: Obfuscator) -> None:
         """Training is over. What took long is kept at once."""
-        is_news = not self.is_trained
+        is_news = self._unsaved = not self.is_trained
         self.train_seconds += self._phase_seconds()
         self.is_trained, self._client, self._phase_began = True, client, time.monotonic()
         if is_news and self.checkpoints is not None and self.train_seconds >= self.checkpoints.every_seconds:
             self._save()
+
+    def attacked(self, progress: T) -> T:
+        """One more epoch of an attack is done; what has finished is kept now if there may be no later."""
+        if self.checkpoints is not None and self._unsaved and self.checkpoints.urgent() and self.checkpoints.due:
+            self._save()
+        return progress
 
     def recall(self, name: str, network: nn.Module) -> Reading | None:
         """What the network `name` read before an interruption, its weights now in `network`; None if it is not kept."""
@@ -116,6 +126,7 @@ class TrialState:
         tensors = {"hits": reading.scores.hits, "labels": reading.scores.labels, **weights}
         kept = KeptReading(name=name, curve=reading.curve, converged=reading.converged, batch_parts=reading.batch_parts)
         self._readings[name] = kept, tensors
+        self._unsaved = True
         if self.checkpoints.due:
             self._save()
 
@@ -169,6 +180,7 @@ class TrialState:
             readings=[kept for kept, _ in self._readings.values()],
         )
         self.checkpoints.save(Snapshot.of(header, tensors))
+        self._unsaved = False
 
     def _phase_seconds(self) -> float:
         return time.monotonic() - self._phase_began

@@ -1,6 +1,6 @@
 """The nodes of a Ray cluster as a search sees them: which may have trials, which were taken out, how many trials fit.
 
-A node gets trials once it has shown, in a probe, that it has this version of narl and the driver's images. One that
+A node that is about to go gets no more trials. Another gets trials once it has shown, in a probe, that it has this version of narl and the driver's images. One that
 fails the probe, or a trial for a reason of its own, is taken out and named. Nodes may join and leave at any time.
 """
 
@@ -15,6 +15,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from narl.core.errors import DataError
 from narl.search.capacity import TrialResources
+from narl.search.draining import draining_nodes
 
 # Seconds between two looks at the cluster.
 LOOK_EVERY = 1.0
@@ -53,13 +54,14 @@ class Nodes:
         self._asked: dict[str, ray.ObjectRef] = {}
         self._fit: dict[str, Mapping[str, float]] = {}  # resources of those that may have trials
         self._out: dict[str, str] = {}  # id -> why
+        self._leaving: frozenset[str] = frozenset()
         self._addresses: dict[str, str] = {}
         self._looked = -float("inf")
 
     @property
     def taken_out(self) -> tuple[str, ...]:
         """Ids of nodes that no trial may run on, sorted."""
-        return tuple(sorted(self._out))
+        return tuple(sorted({*self._out, *self._leaving}))
 
     @property
     def none_left(self) -> str | None:
@@ -95,11 +97,15 @@ class Nodes:
         self._looked = self._clock()
         alive = {node["NodeID"]: node for node in ray.nodes() if node["Alive"]}
         self._addresses.update({node: row["NodeManagerAddress"] for node, row in alive.items()})
+        leaving = draining_nodes() & alive.keys()
+        for node in leaving - self._leaving:
+            self._notice(f"node {self._addresses[node]} will be gone soon and gets no more trials")
+        self._leaving = leaving
         for known in (self._fit, self._asked):
-            for node in [node for node in known if node not in alive]:
+            for node in [node for node in known if node not in alive or node in leaving]:
                 del known[node]
         for node, row in alive.items():
-            if node in self._out or node in self._fit or node in self._asked:
+            if node in self._out or node in self._leaving or node in self._fit or node in self._asked:
                 continue
             if self._probe is None or node == self._own or not self._trial.fit_in([row["Resources"]]):
                 self._fit[node] = row["Resources"]

@@ -15,6 +15,7 @@ from ray import tune
 from narl.config.search_space import SearchSpace
 from narl.core.errors import DataError, NodeFault, TrialLost
 from narl.core.records import TrialConfig
+from narl.search.draining import Leaving
 from narl.search.gpu_share import claim
 from narl.search.node_data import open_on_node
 
@@ -136,7 +137,7 @@ class TrialActor(tune.Trainable):
         except DataError as error:  # the driver has opened the same data
             raise NodeFault(f"it lacks the data: {error}") from error
         where = self._payload["checkpoints"]
-        checkpoints = Checkpoints(**where, every_seconds=CHECKPOINT_EVERY) if where else None
+        checkpoints = Checkpoints(**where, every_seconds=CHECKPOINT_EVERY, urgent=Leaving()) if where else None
         self._steps = run_trial(config, dataset, device=device, checkpoints=checkpoints)
 
     def _end(self, outcome: Any) -> dict[str, Any]:

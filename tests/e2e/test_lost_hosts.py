@@ -10,6 +10,7 @@ from contextlib import suppress
 
 import boto3
 import pytest
+from interrupted_search import LONG
 from processes import alive, descendants
 from ray_nodes import is_trial
 from tiny_search import narl, start, write_space
@@ -67,15 +68,6 @@ def test_a_new_host_goes_on_with_a_lost_ones_search(tmp_path, aws, s3_server):
     assert narl(tmp_path / "other", "search", str(space), "--trials", "1").returncode == 0
     refused = narl(tmp_path / "other", "search", str(space), *argv, **env)
     assert refused.returncode == 2 and "they are two searches" in refused.stderr
-
-
-LONG = {
-    "trials": 1,
-    "architectures": {"mobilenet_v3_small": {"split_points": [12]}},
-    "training": {"epochs": 40, "batch_size": 64},
-    "sigma": [1],
-    "lambda": [0.01],
-}
 
 
 @pytest.mark.slow
