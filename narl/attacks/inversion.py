@@ -4,7 +4,7 @@
 
 x̂ is a sigmoid of free parameters, starts at the mean training image x̄, and is found by Adam through the frozen M1; z
 may be the mean of several answers. It is the most probable image under the noise's likelihood (‖M1(x̂) − z‖² / 2σ² for
-plain Gaussian noise, others in `narl.attacks.likelihood`) and a Laplace prior on differences of neighbouring pixels
+plain Gaussian noise, others in `narl/models/noise/`) and a Laplace prior on differences of neighbouring pixels
 (Mahendran and Vedaldi 2015; against split networks He, Zhang and Lee 2019). Where we deviate: the prior is about x̄, so
 that noise which hides everything leaves x̄ and not a flat image; features without noise are taken as exact to a
 twentieth of their root mean square.
@@ -22,7 +22,6 @@ from torch import Generator, Tensor
 from narl.attacks.averaging import name_of
 from narl.attacks.features import features_at
 from narl.attacks.image_metrics import ImageComparison, ImageMetrics, psnr
-from narl.attacks.likelihood import misfit
 from narl.attacks.pictures import KEPT, RebuildStep, as_bytes, chosen
 from narl.attacks.target import Target
 from narl.core.seeds import derive_seed
@@ -94,7 +93,7 @@ def invert(
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, T_max=steps)
     for step in range(steps):
         found = argument.sigmoid()
-        loss = misfit(noise, target.client.features(found), answers, exact_to)
+        loss = noise.misfit(target.client.features(found), answers, exact_to)
         optimiser.zero_grad(set_to_none=True)
         (loss + tv_weight * total_variation(found - mean)).backward()
         optimiser.step()

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from narl.methods.base import Method, StepLosses
 from narl.methods.halves import Halves
-from narl.models.noise.gaussian import ClippedGaussianNoise
+from narl.models.noise.clipped import ClippedGaussianNoise
 from narl.models.split import Obfuscator, whole_network
 
 

@@ -13,6 +13,7 @@ from functools import cache
 import torch
 from torch import Tensor, nn
 
+from narl.models.noise.base import Noise
 from narl.models.noise.gaussian import GaussianNoise
 from narl.models.small_maps.folded_pooling import fold_pooling
 from narl.models.small_maps.live_taps import cut_dead_taps
@@ -27,7 +28,7 @@ class Obfuscator(nn.Module):
         noise: adds eta, in training and in inference.
     """
 
-    def __init__(self, body: nn.Sequential, noise: GaussianNoise) -> None:
+    def __init__(self, body: nn.Sequential, noise: Noise) -> None:
         super().__init__()
         self.body = body
         self.noise = noise

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from narl.attacks.averaging import Averaging, name_of
 from narl.attacks.scores import Scores, count_hits
 from narl.attacks.target import Reading
-from narl.models.noise.gaussian import ClippedGaussianNoise, GaussianNoise
+from narl.models.noise.clipped import ClippedGaussianNoise
+from narl.models.noise.gaussian import GaussianNoise
 
 
 def reading(percent: float, converged: bool = True) -> Reading:

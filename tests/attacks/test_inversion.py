@@ -11,7 +11,7 @@ from narl.attacks.inversion import invert, total_variation
 from narl.attacks.pictures import chosen
 from narl.core.steps import drained
 from narl.models.noise.bank import NoiseBank
-from narl.models.noise.gaussian import ClippedGaussianNoise
+from narl.models.noise.clipped import ClippedGaussianNoise
 from narl.models.noise.pixel import PixelNoise
 
 

@@ -8,7 +8,7 @@ from ingredients import ingredients_of
 
 from narl.config.trial import Point
 from narl.methods.catalogue import METHODS, halves_of
-from narl.models.noise.gaussian import ClippedGaussianNoise
+from narl.models.noise.clipped import ClippedGaussianNoise
 from narl.training.classification import classification_loss
 
 

@@ -16,10 +16,10 @@ import torch
 from torch import Generator, Tensor, nn
 
 from narl.core.errors import ConfigError
-from narl.models.noise.gaussian import ImageBlindNoise
+from narl.models.noise.base import Noise, Scores, scale_between, squared_misfit
 
 
-class NoiseBank(ImageBlindNoise):
+class NoiseBank(Noise):
     """Adds a random member to each image's features, in eval mode too.
 
     Args:
@@ -42,7 +42,6 @@ class NoiseBank(ImageBlindNoise):
 
     @property
     def is_random(self) -> bool:
-        """Whether two answers to one image differ."""
         return len(self.members) > 1 and math.isfinite(self.queries)
 
     @property
@@ -52,9 +51,52 @@ class NoiseBank(ImageBlindNoise):
         deviation = (members - members.mean(0)).square().mean().sqrt()
         return deviation.item() * math.sqrt(self._share_hidden)
 
-    def averaged(self, queries: float) -> nn.Module:
+    @property
+    def hides(self) -> bool:
+        """Never: who knows the members tells f + n_k from f′ + n_j, but for a coincidence of measure zero."""
+        return False
+
+    def averaged(self, queries: float) -> NoiseBank:
         """What `queries` answers (>= 1, or infinity) leave of the noise, from the same members."""
         return NoiseBank(self.members, queries)
+
+    def with_sigma(self, sigma: float) -> NoiseBank:
+        """The same members about the same mean, further apart or closer."""
+        mean = self.members.detach().mean(0)
+        return NoiseBank(nn.Parameter(mean + scale_between(self, sigma) * (self.members.detach() - mean)), self.queries)
+
+    def misfit(self, features: Tensor, answers: Tensor, exact_to: float) -> Tensor:
+        """One answer holds one of the members, whichever explains it best; who has more subtracts it."""
+        if len(self.members) > 1 and self.queries > 1:
+            return squared_misfit(features - answers, exact_to)
+        bare = (answers.unsqueeze(1) - self.members.detach()).flatten(2)  # [B, K, C·h·w]
+        distances = (bare - features.flatten(1).unsqueeze(1)).square().sum(2)
+        return distances.min(dim=1).values.sum() / (2 * exact_to**2)
+
+    def scores(self, features: Tensor) -> Scores:
+        """A mixture over the members, and over none where several answers gave the features away; the best counts."""
+        center = features.double().mean(0)
+        known = (features.double() - center).flatten(1)
+        offsets = self._offsets().double().flatten(1)
+        lengths, products = known.square().sum(1), offsets @ known.T  # [M], [K, M]
+
+        def of(answers: Tensor) -> Tensor:
+            z = (answers.detach().double() - center).flatten(1)
+            cross = z @ known.T - lengths / 2
+            best = torch.full_like(cross, -math.inf)
+            for offset, product in zip(offsets, products, strict=True):
+                torch.maximum(best, cross - product - (z - offset).square().sum(1, keepdim=True) / 2, out=best)
+            return best.clamp_max(0)
+
+        return of
+
+    def _offsets(self) -> Tensor:
+        """What an answer may hold besides the features: [K, C, h, w]."""
+        members = self.members.detach()
+        if len(members) == 1 or self.queries == 1:
+            return members
+        bare = torch.zeros_like(members[:1])
+        return torch.cat([bare, members]) if self.is_random else bare
 
     def forward(self, z: Tensor, generator: Generator | None = None) -> Tensor:
         """z with noise of its dtype added.

@@ -11,7 +11,7 @@ import torch
 from torch import Generator, Tensor
 
 from narl.core.errors import ConfigError
-from narl.models.noise.gaussian import ImageBlindNoise
+from narl.models.noise.base import WhitenedNoise, scale_between, squared_misfit
 
 # Of the running covariance: the last hundred batches or so.
 MOMENTUM = 0.02
@@ -19,7 +19,7 @@ MOMENTUM = 0.02
 JITTER = 1e-5
 
 
-class CovarianceNoise(ImageBlindNoise):
+class CovarianceNoise(WhitenedNoise):
     """Gaussian noise of s times the covariance of the features, as it was while they were trained.
 
     Args:
@@ -46,19 +46,40 @@ class CovarianceNoise(ImageBlindNoise):
 
     @property
     def is_random(self) -> bool:
-        """Whether two answers to one image differ."""
         return self.scale > 0 and math.isfinite(self.queries)
 
     @property
     def sigma(self) -> float:
-        """Root mean square of what is added."""
         return math.sqrt(self.scale * self.covariance.diagonal().double().mean().item() / self.queries)
 
     def averaged(self, queries: float) -> CovarianceNoise:
         """The noise of the mean of `queries` answers (>= 1, or infinity), of the same covariance."""
-        other = CovarianceNoise(len(self.covariance), self.scale, queries)
+        return self._like(self.scale, queries)
+
+    def with_sigma(self, sigma: float) -> CovarianceNoise:
+        return self._like(0.0 if sigma == 0 else self.scale * scale_between(self, sigma) ** 2, self.queries)
+
+    def _like(self, scale: float, queries: float) -> CovarianceNoise:
+        other = CovarianceNoise(len(self.covariance), scale, queries)
         other.covariance, other.batches = self.covariance, self.batches
         return other
+
+    @property
+    def spread(self) -> float:
+        return math.sqrt(self.scale / self.queries)
+
+    def whitened(self, features: Tensor) -> Tensor:
+        """L⁻¹ f, L Lᵀ the covariance."""
+        factor = self._unit_factor().to(features.dtype)
+        white = torch.linalg.solve_triangular(factor, features.flatten(1).T, upper=False)
+        return white.T.reshape(features.shape)
+
+    def misfit(self, features: Tensor, answers: Tensor, exact_to: float) -> Tensor:
+        """½ ‖L⁻¹ (M1(x̂) − z)‖², L Lᵀ the noise's covariance."""
+        if not self.is_random:
+            return squared_misfit(features - answers, exact_to)
+        difference = (features - answers).flatten(1).T
+        return torch.linalg.solve_triangular(self.factor(), difference, upper=False).square().sum() / 2
 
     def forward(self, z: Tensor, generator: Generator | None = None) -> Tensor:
         """z [B, d, 1, 1] with noise added, drawn from `generator` (on z's device) or from torch's global one."""
@@ -73,9 +94,12 @@ class CovarianceNoise(ImageBlindNoise):
 
     def factor(self) -> Tensor:
         """L of L L^T, the noise's covariance: lower triangular float32 [d, d]."""
+        return self._unit_factor().float() * self.spread
+
+    def _unit_factor(self) -> Tensor:
         covariance = self.covariance.double()
         jitter = (JITTER * covariance.diagonal().mean() + 1e-12) * torch.eye(len(covariance), device=covariance.device)
-        return torch.linalg.cholesky(covariance + jitter).float() * math.sqrt(self.scale / self.queries)
+        return torch.linalg.cholesky(covariance + jitter)
 
     def extra_repr(self) -> str:
         return f"scale={self.scale:g}, queries={self.queries:g}"

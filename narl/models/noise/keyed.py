@@ -60,6 +60,9 @@ class KeyedGaussianNoise(GaussianNoise):
         """Two answers to one image never differ."""
         return False
 
+    def with_sigma(self, sigma: float) -> KeyedGaussianNoise:
+        return KeyedGaussianNoise(sigma, self._key)
+
     def averaged(self, queries: float) -> KeyedGaussianNoise:
         """The noise of the mean of `queries` answers to one image: they are all the same."""
         return self

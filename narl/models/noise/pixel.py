@@ -13,12 +13,14 @@ import torch
 from torch import Generator, Tensor, nn
 
 from narl.core.errors import ConfigError
-from narl.models.noise.gaussian import ImageBlindNoise
+from narl.models.noise.base import WhitenedNoise, scale_between, squared_misfit
 
 # Where σ starts: small, so that a frozen network still works.
 INITIAL_SHARE = 0.02
 # tanh of it is -1 in float32, and no infinity has to be saved.
 SILENT = -20.0
+# Of the largest scale: values with less noise than this count as having this much, when answers are recognised.
+NEXT_TO_NOTHING = 1e-6
 
 
 class PixelMask(nn.Module):
@@ -33,7 +35,7 @@ class PixelMask(nn.Module):
         return x * self.kept + self.offset
 
 
-class PixelNoise(ImageBlindNoise):
+class PixelNoise(WhitenedNoise):
     """Independent Gaussian noise whose standard deviation is learned for each value of the image.
 
     Args:
@@ -56,12 +58,10 @@ class PixelNoise(ImageBlindNoise):
 
     @property
     def is_random(self) -> bool:
-        """Whether two answers to one image differ."""
         return math.isfinite(self.queries) and bool(self.scales.detach().any())
 
     @property
     def sigma(self) -> float:
-        """Root mean square of what is added."""
         return self.scales.detach().double().square().mean().sqrt().item() / math.sqrt(self.queries)
 
     def averaged(self, queries: float) -> PixelNoise:
@@ -69,6 +69,29 @@ class PixelNoise(ImageBlindNoise):
         other = PixelNoise(self.rho.shape[-1], self.max_sigma, queries)
         other.rho = self.rho
         return other
+
+    def with_sigma(self, sigma: float) -> PixelNoise:
+        if sigma == 0:
+            return self.averaged(math.inf)
+        other = PixelNoise(self.rho.shape[-1], self.max_sigma * scale_between(self, sigma), self.queries)
+        other.rho = self.rho
+        return other
+
+    @property
+    def spread(self) -> float:
+        """Of the features divided by the scales of the largest value, 1: what is left after averaging."""
+        return self._largest() / math.sqrt(self.queries) if self.is_random else 0.0
+
+    def whitened(self, features: Tensor) -> Tensor:
+        shares = self.scales.detach() / self._largest() if self._largest() > 0 else torch.ones_like(self.rho)
+        return features / shares.clamp_min(NEXT_TO_NOTHING).to(features.dtype)
+
+    def misfit(self, features: Tensor, answers: Tensor, exact_to: float) -> Tensor:
+        """Each value has a deviation of its own; some are sent almost bare."""
+        return squared_misfit(features - answers, (self.scales.detach() / self.queries**0.5).clamp_min(exact_to))
+
+    def _largest(self) -> float:
+        return self.scales.detach().max().item()
 
     def silence(self, suppressed: Tensor) -> None:
         """No noise where `suppressed`, bool [3, S, S], is true."""

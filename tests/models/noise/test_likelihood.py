@@ -9,10 +9,10 @@ import torch
 from torch import nn
 from torch.distributions import MultivariateNormal, Normal
 
-from narl.attacks.likelihood import misfit
 from narl.models.noise.bank import NoiseBank
+from narl.models.noise.clipped import ClippedGaussianNoise
 from narl.models.noise.covariance import CovarianceNoise
-from narl.models.noise.gaussian import ClippedGaussianNoise, GaussianNoise
+from narl.models.noise.gaussian import GaussianNoise
 from narl.models.noise.pixel import PixelNoise
 
 
@@ -23,7 +23,7 @@ def pair(shape=(3, 4, 4)) -> tuple[torch.Tensor, ...]:
 
 def difference(noise, answers, one, other) -> float:
     """log p(answers | other) − log p(answers | one): without the constant that `misfit` leaves out."""
-    return (misfit(noise, one, answers, 1e-3) - misfit(noise, other, answers, 1e-3)).item()
+    return (noise.misfit(one, answers, 1e-3) - noise.misfit(other, answers, 1e-3)).item()
 
 
 def test_gaussian_noise_of_one_answer_and_of_a_mean():
@@ -62,28 +62,28 @@ def test_clipped_noise_is_censored_at_both_ends():
     unit = Normal(0.0, 1.0)
     expected = -(unit.cdf(torch.tensor(-0.3 / sigma)).log() + unit.cdf(torch.tensor(-0.4 / sigma)).log())
     expected = expected + (0.2 / sigma) ** 2 / 2
-    assert misfit(noise, x, answers, 1e-3).item() == pytest.approx(expected.item(), rel=1e-5)
+    assert noise.misfit(x, answers, 1e-3).item() == pytest.approx(expected.item(), rel=1e-5)
 
 
 def test_means_of_clipped_noise_lie_about_its_own_mean():
     noise = ClippedGaussianNoise(0.8).averaged(64)
     candidates = torch.linspace(0, 1, 101).view(-1, 1, 1, 1)
     mean = noise.moments(torch.tensor([0.2], dtype=torch.float64).view(1, 1, 1, 1))[0].float()
-    best = min(candidates, key=lambda x: misfit(noise, x[None], mean, 1e-3).item())
+    best = min(candidates, key=lambda x: noise.misfit(x[None], mean, 1e-3).item())
     assert best.item() == pytest.approx(0.2, abs=0.03)
 
 
 def test_a_bank_is_explained_by_its_best_member_and_two_answers_by_none():
     members = torch.randn(4, 3, 4, 4, generator=torch.Generator().manual_seed(2))
     noise, (_, one, other) = NoiseBank(nn.Parameter(members)), pair()
-    assert misfit(noise, one, one + members[2], 0.1).item() == pytest.approx(0, abs=1e-6)
-    assert misfit(noise, other, one + members[2], 0.1) > 1
-    assert misfit(noise.averaged(2), one, one, 0.1).item() == 0
+    assert noise.misfit(one, one + members[2], 0.1).item() == pytest.approx(0, abs=1e-6)
+    assert noise.misfit(other, one + members[2], 0.1) > 1
+    assert noise.averaged(2).misfit(one, one, 0.1).item() == 0
     alone = NoiseBank(nn.Parameter(members[:1]))
-    assert misfit(alone.averaged(math.inf), one, one + members[0], 0.1).item() == pytest.approx(0, abs=1e-6)
+    assert alone.averaged(math.inf).misfit(one, one + members[0], 0.1).item() == pytest.approx(0, abs=1e-6)
 
 
 def test_features_without_noise_are_exact_to_what_is_asked():
     answers, one, _ = pair()
     expected = ((one - answers) / 0.05).square().sum().item() / 2
-    assert misfit(GaussianNoise(0.0), one, answers, 0.05).item() == pytest.approx(expected, rel=1e-5)
+    assert GaussianNoise(0.0).misfit(one, answers, 0.05).item() == pytest.approx(expected, rel=1e-5)
