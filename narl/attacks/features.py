@@ -101,6 +101,11 @@ class Views:
         self._versions = versions
         self.num_samples = versions[0].num_samples
 
+    @property
+    def versions(self) -> int:
+        """How many passes it takes to see all of them."""
+        return len(self._versions)
+
     def batches(self, batch_size: int, *, shuffle: Generator | None = None, epoch: int = 0) -> Iterator[FeatureBatch]:
         return self._versions[epoch % len(self._versions)].batches(batch_size, shuffle=shuffle, epoch=epoch)
 

@@ -1,0 +1,122 @@
+"""Distances between answers and images without any answer: what one set of inner products says of every noise level.
+
+An answer about image a is z = f_a + s ε, ε ~ N(0, I). Up to a constant of its own its log-likelihood under image j is
+
+    (−½ ‖f_a − f_j‖² + s ⟨ε, f_j⟩) / s²,     ⟨ε, f_1⟩ … ⟨ε, f_M⟩ ~ N(0, F Fᵀ)
+
+so the D values of z matter once, for the Gram matrix F Fᵀ, and noise can be drawn in min(D, M) dimensions. Distances
+are computed in float64 about the images' mean, and become float32 only as differences to the nearest image: images that
+hardly differ stay apart. Everything is divided by the images' root mean square distance from their mean, so that scale
+decides nothing.
+
+Letters: M images of the gallery, N images that answers are about, D values of an image's features, B answers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+from torch import Generator, Tensor
+
+from narl.core.errors import DivergedTraining
+
+# A Gram matrix in float64 of so many images is 0.8 GB; beyond, noise is drawn in D dimensions.
+REDUCED_AT_MOST = 10_000
+# Of a slice of columns or rows in float64: 64 MiB.
+_SLICE_VALUES = 1 << 23
+# Of the Gram matrix's mean diagonal: rounding leaves it with no Cholesky factor. The first that works is taken.
+_JITTERS = (1e-12, 1e-10, 1e-8, 1e-6)
+
+
+class Geometry:
+    """Inner products of a gallery with the images that are asked about, on their device.
+
+    Args:
+        gallery: float [M, D]; no copy is kept where D > M.
+        asked: float [N, D]; may be `gallery` itself.
+
+    Attributes:
+        unit: root mean square of ‖f_j − mean‖, 1 if all are equal; distances are returned in it.
+
+    Raises:
+        DivergedTraining: features that are not finite.
+    """
+
+    def __init__(self, gallery: Tensor, asked: Tensor) -> None:
+        self._asked = asked
+        # About the first image first: a value that is the same everywhere becomes 0, whatever rounding makes of a mean.
+        self._first = gallery[0].double()
+        self._mean = torch.zeros_like(self._first)
+        parts = range(0, len(gallery), max(1, _SLICE_VALUES // gallery.shape[1]))
+        step = parts.step
+        self._mean = sum(self._centred(gallery[i : i + step]).sum(0) for i in parts) / len(gallery)
+        lengths = torch.cat([self._centred(gallery[i : i + step]).square().sum(1) for i in parts])
+        self.unit = lengths.mean().sqrt().item() or 1.0
+        if not 0 < self.unit < float("inf"):
+            raise DivergedTraining("the client's features are not finite")
+        self._half = lengths / (2 * self.unit**2)
+        reduced = len(gallery) < gallery.shape[1] and max(len(gallery), len(asked)) <= REDUCED_AT_MOST
+        self._clean = None
+        if reduced:
+            self._reduce(gallery)
+        else:
+            self._known = self._centred(gallery) / self.unit
+            self._root = self._known.float()
+
+    def clean(self, rows: slice) -> tuple[Tensor, Tensor]:
+        """Of the images `rows`: −½ d² to each of the gallery, plus that of the nearest; and d² of the nearest.
+
+        Returns:
+            float32 [B, M], 0 for the nearest and below it elsewhere; float64 [B].
+        """
+        if self._clean is not None:
+            return self._clean[rows], self._nearest[rows]
+        asked = self._centred(self._asked[rows]) / self.unit
+        products = asked @ self._known.T
+        return _about_nearest(products.sub_(self._half), asked.square().sum(1) / 2)
+
+    def noise(self, count: int, generator: Generator) -> Tensor:
+        """⟨ε, f_j⟩ of `count` fresh draws, float32 [count, M]."""
+        draws = torch.empty(count, self._root.shape[1], device=self._root.device).normal_(generator=generator)
+        return draws @ self._root.T
+
+    def _centred(self, features: Tensor, columns: slice = slice(None)) -> Tensor:
+        return features[:, columns].double() - self._first[columns] - self._mean[columns]
+
+    def _reduce(self, gallery: Tensor) -> None:
+        """The Gram matrix's root and all distances, column by column: no more of D is held than a slice."""
+        count, device, same = len(gallery), gallery.device, self._asked is gallery
+        gram = torch.zeros(count, count, dtype=torch.float64, device=device)
+        cross = gram if same else torch.zeros(len(self._asked), count, dtype=torch.float64, device=device)
+        half = torch.zeros(len(self._asked), dtype=torch.float64, device=device)
+        for columns in _slices(gallery.shape[1], max(1, _SLICE_VALUES // max(count, len(self._asked)))):
+            known = self._centred(gallery, columns) / self.unit
+            gram.addmm_(known, known.T)
+            asked = known if same else self._centred(self._asked, columns) / self.unit
+            half += asked.square().sum(1) / 2
+            if not same:
+                cross.addmm_(asked, known.T)
+        self._clean, self._nearest = _about_nearest(cross - self._half, half)
+        self._root = _root(gram)
+
+
+def _about_nearest(products: Tensor, half: Tensor) -> tuple[Tensor, Tensor]:
+    """⟨a, f_j⟩ − ½ ‖f_j‖² [B, M] and ½ ‖a‖² [B] -> what `Geometry.clean` returns."""
+    best = products.amax(1, keepdim=True)
+    return products.sub_(best).float(), (2 * (half - best[:, 0])).clamp_min(0)
+
+
+def _root(gram: Tensor) -> Tensor:
+    """L of L Lᵀ = `gram`, float32; the jitter tells equal images apart by a hundred-thousandth of their length at most."""
+    mean = gram.diagonal().mean().clamp_min(1e-300)
+    for jitter in _JITTERS:
+        gram.diagonal().add_(jitter * mean)
+        root, failed = torch.linalg.cholesky_ex(gram)
+        if not failed:
+            return root.float()
+    raise DivergedTraining("the client's features have no Gram matrix: they are not finite or nearly so")
+
+
+def _slices(size: int, step: int) -> Iterator[slice]:
+    return (slice(start, start + step) for start in range(0, size, step))

@@ -1,0 +1,79 @@
+"""Noise at several levels, and labels by name: what one pass over the likelihoods answers at once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from narl.core.errors import ConfigError
+from narl.models.noise.base import Noise
+
+
+@dataclass(frozen=True)
+class ExactStep:
+    """`done` of `total` blocks of likelihoods; `name` says of what."""
+
+    name: str
+    done: int
+    total: int
+
+
+def at_queries(noise: Noise, queries: Sequence[float]) -> dict[float, Noise]:
+    """What each number of answers n (>= 1, or infinity) to one image leaves of `noise`, by n ascending."""
+    return {n: noise.averaged(n) for n in sorted({float(n) for n in queries})}
+
+
+def at_sigmas(noise: Noise, sigmas: Sequence[float]) -> dict[float, Noise]:
+    """`noise` at each sigma >= 0, in units of z, ascending.
+
+    Raises:
+        ConfigError: an illegal sigma, or a noise that is zero everywhere.
+    """
+    return {sigma: noise.with_sigma(sigma) for sigma in sorted({float(sigma) for sigma in sigmas})}
+
+
+def distinct(noises: Mapping[float, Noise]) -> tuple[list[Noise], dict[float, int]]:
+    """The noises without repeats, and where each level's is among them: keyed noise is one for every n, none is none.
+
+    Raises:
+        ConfigError: something that is no `Noise`, so that nothing is known of its likelihood.
+    """
+    kinds: dict[object, int] = {}
+    found: list[Noise] = []
+    position = {}
+    for level, noise in noises.items():
+        if not isinstance(noise, Noise):
+            raise ConfigError(f"{type(noise).__name__} is no Noise: without its likelihood nothing says what it hides")
+        key = id(noise) if noise.hides or noise.is_random else "always the same answer"
+        if key not in kinds:
+            kinds[key] = len(found)
+            found.append(noise)
+        position[level] = kinds[key]
+    return found, position
+
+
+class LabelColumns:
+    """Sums over the images of each class, of every label at once.
+
+    Args:
+        labels: by name, int64 [M] >= 0.
+
+    Raises:
+        ConfigError: labels that are negative or not as many as images.
+    """
+
+    def __init__(self, labels: Mapping[str, Tensor], images: int, device: torch.device) -> None:
+        for name, label in labels.items():
+            if len(label) != images or (len(label) and label.min() < 0):
+                raise ConfigError(f"label {name!r} must be {images} integers >= 0, one for each image")
+        sizes = [int(label.max()) + 1 for label in labels.values()]
+        columns = [nn.functional.one_hot(label.to(device), size) for label, size in zip(labels.values(), sizes)]
+        self._names, self._sizes = tuple(labels), sizes
+        self._columns = torch.cat(columns, 1).float() if columns else torch.zeros(images, 0, device=device)
+
+    def sums(self, weights: Tensor) -> dict[str, Tensor]:
+        """float32 [B, K] by label of `weights`, float32 [B, M]."""
+        return dict(zip(self._names, (weights @ self._columns).split(self._sizes, 1), strict=True))

@@ -1,0 +1,161 @@
+"""The exact attackers on a frozen client: which images they know, and which they are asked about.
+
+Attacker: training images plain and changed (`attack.views`) are known, validation images choose, the reported split is
+read. Bound: the reported images themselves. Every label is read at once: private, useful, and any further column.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Generator as Steps
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from narl.attacks.audit import column_labels
+from narl.attacks.averaging import QUERIES
+from narl.attacks.exact.attacker import Images, bayes_attack
+from narl.attacks.exact.bound import ANSWERS, bayes_bounds
+from narl.attacks.exact.levels import ExactStep, at_queries, at_sigmas
+from narl.attacks.exact.results import BayesBounds, BayesReading
+from narl.attacks.features import Features, Views
+from narl.attacks.target import Target
+from narl.models.noise.base import Noise
+
+# Values of the known images' features, at most: 0.5 GB in float32 and, where distances need it, 1 GB in float64.
+KNOWN_VALUES = 1 << 27
+# A σ profile's grid: so many per decade, so far below and above the σ of training.
+_PER_DECADE, _DECADES = 8, 1.0
+
+
+@dataclass(frozen=True)
+class Exact:
+    """Lower and upper end of what can be read, by label and level (number of answers, or σ); all in percent.
+
+    Attributes:
+        readings: the Bayes attacker's, which is the lower end.
+        bounds: the upper end.
+    """
+
+    readings: dict[str, dict[float, BayesReading]]
+    bounds: BayesBounds
+
+    def bracket(self, label: str, level: float) -> tuple[float, float]:
+        """What the Bayes attacker read, and what nobody exceeds; the second no less than the first, but for luck."""
+        return self.readings[label][level].scores.accuracy, self.bounds.labels[label][level].percent
+
+
+def exact_leakage(
+    target: Target,
+    queries: Sequence[float] = QUERIES,
+    *,
+    columns: Sequence[str] = (),
+    galleries: Sequence[int] = (),
+    rebuild: bool = False,
+    answers: int = ANSWERS,
+) -> Steps[ExactStep, None, Exact]:
+    """Attack and bound one to infinitely many averaged answers, yielding after each block.
+
+    Args:
+        columns: label columns besides `private` and `utility`, by name.
+        galleries: sizes for identification among the reported images; those above their number are left out.
+        rebuild: whether the least error of a rebuilt picture is wanted.
+        answers: that a bound is averaged over, at least.
+
+    Raises:
+        ConfigError: a noise that is none, or a gallery size below 1.
+        DataError: a column that is not there or that no network could learn.
+        DivergedTraining: features that are not finite.
+    """
+    noises = at_queries(target.client.noise, queries)
+    return (yield from _exact(target, noises, columns, galleries=galleries, rebuild=rebuild, answers=answers))
+
+
+def sigma_profile(
+    target: Target, sigmas: Sequence[float] | None = None, *, queries: float = 1
+) -> Steps[ExactStep, None, Exact]:
+    """Attack and bound the trained client at each σ that it might use at inference, from one set of distances.
+
+    Args:
+        sigmas: >= 0, in units of z; None: `sigma_grid` of the client's own.
+        queries: answers that are averaged, 1 to infinity.
+
+    Raises:
+        ConfigError: an illegal σ, or noise that is zero everywhere and has no shape to scale.
+        DivergedTraining: features that are not finite.
+    """
+    noise = target.client.noise
+    by_sigma = at_sigmas(noise, sigma_grid(noise.sigma) if sigmas is None else sigmas)
+    return (yield from _exact(target, {sigma: each.averaged(queries) for sigma, each in by_sigma.items()}))
+
+
+def sigma_grid(sigma: float) -> list[float]:
+    """A tenth to ten times `sigma`, eight a decade and `sigma` itself among them; empty if it is 0."""
+    steps = round(_DECADES * _PER_DECADE)
+    return [sigma * 10 ** (step / _PER_DECADE) for step in range(-steps, steps + 1)] if sigma > 0 else []
+
+
+def _exact(
+    target: Target,
+    noises: Mapping[float, Noise],
+    columns: Sequence[str] = (),
+    *,
+    galleries: Sequence[int] = (),
+    rebuild: bool = False,
+    answers: int = ANSWERS,
+) -> Steps[ExactStep, None, Exact]:
+    labels = _labels(target, columns)
+    reported = Images(matrix_of(target.features[target.report_on]), labels[target.report_on])
+    validation = Images(matrix_of(target.features["validation"]), labels["validation"])
+    known = _known(target, labels["train"])
+    readings = yield from bayes_attack(known, validation, reported, noises, seed=target.seed)
+    del known, validation
+    rows = torch.arange(len(reported.features), device=reported.features.device)
+    bounds = yield from bayes_bounds(
+        reported.features,
+        noises,
+        reported.labels,
+        seed=target.seed,
+        galleries=galleries,
+        images=target.images(target.report_on)[rows] if rebuild else None,
+        answers=answers,
+    )
+    return Exact(readings, bounds)
+
+
+def matrix_of(features: Features, passes: int = 1, *, rows: int | None = None) -> Tensor:
+    """Clean features of `passes` versions of a split, [passes · N, C, h, w], channels last in memory.
+
+    Args:
+        rows: so many images at even distances; None: all.
+    """
+    count = features.num_samples
+    chosen = None if rows is None or rows >= count else torch.arange(rows) * count // rows
+    if chosen is None and passes == 1 and hasattr(features, "clean"):
+        return features.clean
+    parts = []
+    for version in range(passes):
+        for clean, positions in features.batches(256, epoch=version):
+            parts.append(clean if chosen is None else clean[torch.isin(positions.cpu(), chosen).to(clean.device)])
+    return torch.cat(parts).contiguous(memory_format=torch.channels_last)
+
+
+def _labels(target: Target, columns: Sequence[str]) -> dict[str, dict[str, Tensor]]:
+    """By split and label's name."""
+    by_name = {name: target.labels(name) for name in ("private", "utility")}
+    by_name |= {column: column_labels(target.dataset, column)[0] for column in columns}
+    return {split: {name: label[split] for name, label in by_name.items()} for split in target.features}
+
+
+def _known(target: Target, labels: Mapping[str, Tensor]) -> Images:
+    """Training images, changed versions after the plain ones, as many as `KNOWN_VALUES` has room for."""
+    size = math.prod(target.halves.feature_shape)
+    versions = target.views.versions if isinstance(target.views, Views) else 1
+    count = target.views.num_samples
+    rows = max(1, min(count, KNOWN_VALUES // size))
+    passes = max(1, min(versions, KNOWN_VALUES // (rows * size)))
+    chosen = torch.arange(rows) * count // rows
+    features = matrix_of(target.views, passes, rows=rows)
+    return Images(features, {name: label[chosen].repeat(passes) for name, label in labels.items()})
