@@ -12,6 +12,7 @@ from torch import Tensor
 
 from narl.attacks.exact.certificate import MONTE_CARLO_SHARE, draw_margin, image_margin
 from narl.attacks.scores import Scores
+from narl.core.errors import ConfigError
 
 
 @dataclass(frozen=True)
@@ -49,6 +50,8 @@ class Bound:
         Raises:
             ConfigError: `confidence` is not above 0 and below 1.
         """
+        if not 0 < confidence < 1:
+            raise ConfigError(f"confidence must be above 0 and below 1, got {confidence}")
         alpha = 1 - confidence
         share = MONTE_CARLO_SHARE if self.answers else 0.0
         margin = image_margin(self.images, (1 - share) * alpha)
