@@ -152,7 +152,7 @@ def run_trial(
     if device.type == "cpu":
         keep_freed_memory()
     halves = halves_of(config.trial.to_record(), dataset.image_size)
-    state = TrialState(config, report_on, checkpoints)
+    state = TrialState(config, report_on, dataset, checkpoints)
     with state.until_ended(), blame(device):
         trained = yield from _train(config, halves, dataset, device, state)
         steps = attack_client(config, trained, dataset, report_on=report_on, finished=state)

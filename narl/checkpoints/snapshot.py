@@ -11,7 +11,7 @@ Tensors, each contiguous:
 Loaders are derived from seed and epoch, so they have no state. Metadata, all text:
 
     format          narl-checkpoint
-    format_version  1
+    format_version  2
     header          a `Header` as JSON
     sha256          of header and tensors, see `_digest`
 """
@@ -30,7 +30,7 @@ from torch import Tensor
 
 from narl.config.base import Strict
 
-FORMAT, FORMAT_VERSION = "narl-checkpoint", "1"
+FORMAT, FORMAT_VERSION = "narl-checkpoint", "2"
 
 
 class Unusable(Exception):
@@ -42,6 +42,7 @@ class Identity(Strict):
 
     Attributes:
         config: hash of the whole configuration.
+        data: digest of the images and labels, see `narl.data.identity`.
         reported_on: the split that is reported.
         device: its type.
     """
@@ -49,6 +50,7 @@ class Identity(Strict):
     narl: str
     torch: str
     config: str
+    data: str
     reported_on: str
     device: str
     precision: str

@@ -9,12 +9,13 @@ import logging
 import re
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 from narl.checkpoints.snapshot import Identity, Snapshot, Unusable
 from narl.core.errors import ConfigError, NarlError
 from narl.storage.places import open_storage
 
+SUFFIX = ".safetensors"
 _REMOVED = object()
 # A store that hangs holds a finished trial up for so many seconds at most.
 _REMOVAL_SECONDS = 10.0
@@ -32,7 +33,7 @@ class Checkpoints:
     Args:
         location: a folder, local or shared, or `s3://bucket/prefix`; see `narl.storage.s3.S3Address` for other servers.
         key: of the trial and its data, the same wherever it runs; letters, digits and `._-`, beginning with none of
-            these three. The file tells trials of other configurations apart, not other images at the same address.
+            these three. The file tells trials of other configurations apart, and of other images.
         every_seconds: so long after the trial's start, or the last writing, none is due,
         urgent: unless this says that the process will soon be ended.
 
@@ -49,7 +50,7 @@ class Checkpoints:
             raise ConfigError(f"seconds between two checkpoints must be 0 or more, got {every_seconds}")
         self.every_seconds, self.urgent = every_seconds, urgent
         self.ignored = ""
-        self._key, self._name = key, f"{key}.safetensors"
+        self._key, self._name = key, f"{key}{SUFFIX}"
         self._store = open_storage(location)
         self._last = time.monotonic()
         self._lock = threading.Lock()
@@ -121,6 +122,18 @@ class Checkpoints:
             except Exception as error:  # nobody else would hear of it
                 _log().warning("no checkpoint of trial %s: %s", self._key, error or type(error).__name__)
             del what
+
+
+def remove_others(location: str, keep: Collection[str]) -> None:
+    """Remove every checkpoint at a place but those of the keys `keep`: nobody will go on with the others.
+
+    Raises:
+        NarlError: the place cannot be used.
+    """
+    store = open_storage(location)
+    for name in store.names():
+        if name.endswith(SUFFIX) and name.removesuffix(SUFFIX) not in keep:
+            store.remove(name)
 
 
 def _log() -> logging.Logger:

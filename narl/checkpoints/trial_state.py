@@ -24,6 +24,8 @@ from narl.checkpoints.store import Checkpoints
 from narl.config.trial import TrainConfig
 from narl.core.errors import TrialLost
 from narl.core.records import stable_hash
+from narl.data.dataset import Dataset
+from narl.data.identity import identity
 from narl.methods.base import Method
 from narl.models.split import Obfuscator
 
@@ -37,6 +39,7 @@ class TrialState:
     Attributes:
         checkpoints: None: nothing is kept.
         report_on: the split that is reported.
+        dataset: what the trial trains on; its identity is the checkpoint's.
         curves: losses of each epoch of training.
         epochs_done: of training.
         batch_parts: in which GPU memory held a batch of training.
@@ -48,6 +51,7 @@ class TrialState:
 
     config: TrainConfig
     report_on: str
+    dataset: Dataset
     checkpoints: Checkpoints | None = None
     curves: dict[str, list[float]] = field(default_factory=dict)
     epochs_done: int = 0
@@ -72,7 +76,7 @@ class TrialState:
         method = build()
         if self.checkpoints is None:
             return method
-        self._identity = identity_of(self.config, self.report_on, method)
+        self._identity = identity_of(self.config, self.report_on, self.dataset, method)
         snapshot = self.checkpoints.load(self._identity)
         if snapshot is None:
             return method
@@ -186,12 +190,13 @@ class TrialState:
         return time.monotonic() - self._phase_began
 
 
-def identity_of(config: TrainConfig, report_on: str, method: Method) -> Identity:
+def identity_of(config: TrainConfig, report_on: str, dataset: Dataset, method: Method) -> Identity:
     """What a checkpoint of this trial, trained by `method`, says about itself."""
     return Identity(
         narl=narl.__version__,
         torch=this_torch(),
         config=stable_hash(config.model_dump(mode="json", by_alias=True)),
+        data=identity(dataset),
         reported_on=report_on,
         device=method.precision.device.type,
         precision=method.precision.name,

@@ -1,17 +1,20 @@
-"""A search's ledger and space at a place that outlives this host: a shared folder, or a prefix on S3.
+"""A search's ledger, space and running trials at a place that outlives this host: a shared folder, or a prefix on S3.
 
-A new host that is told to resume fetches them first. The study is rebuilt from the ledger, MLflow by `narl sync`.
+A new host that is told to resume fetches them first. The study is rebuilt from the ledger, MLflow by `narl sync`; what
+ran when the old host died runs again under its number, and so finds its checkpoint.
 """
 
 from __future__ import annotations
 
+import json
+import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from narl.core.errors import ConfigError, NarlError
-from narl.core.records import TrialRecord
-from narl.search.folder import LEDGER, SPACE, SearchFolder, copy
+from narl.core.records import TrialConfig, TrialRecord
+from narl.search.folder import LEDGER, RUNNING, SPACE, SearchFolder, copy
 from narl.storage.places import FolderStorage, below, open_storage, without_options
 
 # Seconds between two uploads of a ledger that grows, and how many times as long as the last upload took at least.
@@ -21,6 +24,10 @@ UPLOAD_EVERY, UPLOAD_SHARE = 2.0, 10
 class Archive:
     """Sends like `narl.tracking.mirror.MLflowMirror`, so that the same thread can do it in the background.
 
+    Attributes:
+        unfinished: of this driver's search, the trials that are in no ledger, by number.
+        inherited: those of the last driver, once they are fetched.
+
     Raises:
         ConfigError: an address that names neither a folder nor a prefix on S3.
     """
@@ -29,7 +36,10 @@ class Archive:
         self._folder = folder
         self._shown = without_options(below(location, folder.name))
         self._store = open_storage(below(location, folder.name))
+        self.unfinished: Callable[[], Mapping[int, TrialConfig]] = dict
+        self.inherited: dict[int, TrialConfig] = {}
         self._sent = self._space = b""
+        self._running: bytes | None = None
         self._stored_at: float | None = None
         """When the stored ledger was written, if it was this driver who wrote it."""
         self._next_at = -float("inf")
@@ -47,7 +57,7 @@ class Archive:
             )
 
     def fetch(self) -> None:
-        """Bring the folder up to what is stored, if that is longer. The folder's lock must be held.
+        """Bring the folder up to what is stored, if that is longer, and learn what ran. The folder's lock must be held.
 
         Raises:
             ConfigError: both have trials that the other lacks.
@@ -62,6 +72,7 @@ class Archive:
         if len(stored) > len(local) or not self._folder.space_path.exists():
             # The space last: it marks the folder as a search's.
             copy(self._store, FolderStorage(self._folder.path), [LEDGER, SPACE] if stored else [SPACE])
+        self.inherited = _decoded(self._store.get(RUNNING))
 
     def sync(self, records: Sequence[TrialRecord]) -> int:
         """Store the ledger as it is now; waits a little if the last time was just before."""
@@ -69,12 +80,13 @@ class Archive:
         return self.finish(records)
 
     def finish(self, records: Sequence[TrialRecord]) -> int:
-        """Store the ledger as it is now.
+        """Store the ledger, and what runs, as they are now.
 
         Raises:
             NarlError: the place cannot be used, or another host's driver stores the same search there.
         """
         began = time.monotonic()
+        running = _encoded(self.unfinished())  # before the ledger is read: a trial that ends now is in one at least
         space, ledger = self._folder.space_path.read_bytes(), whole_lines(self._folder.ledger_path)
         self._refuse_other_drivers(ledger)
         if space != self._space:
@@ -83,6 +95,9 @@ class Archive:
         if ledger != self._sent:
             self._store.put(LEDGER, ledger)
             self._sent, self._stored_at = ledger, self._store.modified(LEDGER)
+        if running != self._running:
+            self._store.put(RUNNING, running) if running else self._store.remove(RUNNING)
+            self._running = running
         now = time.monotonic()
         self._next_at = now + max(UPLOAD_EVERY, UPLOAD_SHARE * (now - began))
         return len(records)
@@ -96,6 +111,21 @@ class Archive:
                     f"the ledger at {self._shown} has other trials: another driver is at work on this search"
                 )
             self._stored_at = modified
+
+
+def _encoded(trials: Mapping[int, TrialConfig]) -> bytes:
+    rows = [{"trial_id": number, "config": config.to_json()} for number, config in trials.items()]
+    return json.dumps(rows).encode() if rows else b""
+
+
+def _decoded(content: bytes | None) -> dict[int, TrialConfig]:
+    """A damaged file costs what had been learned, not the search."""
+    try:
+        rows = json.loads(content or b"[]")
+        return {int(row["trial_id"]): TrialConfig.from_json(row["config"]) for row in rows}
+    except (ValueError, LookupError, TypeError, AttributeError) as error:
+        logging.getLogger("narl").warning("%s is ignored, it is damaged: %s", RUNNING, error)
+        return {}
 
 
 def whole_lines(path: Path) -> bytes:

@@ -21,6 +21,8 @@ from narl.storage.s3 import is_url
 
 # What a search is, to whoever asks about it: the rest can be made again.
 LEDGER, SPACE = "ledger.jsonl", "search_space.yaml"
+# At a storage only: trials that run, for whoever goes on when their driver's host is gone.
+RUNNING = "running.json"
 
 
 def default_runs_folder() -> Path:

@@ -9,9 +9,10 @@ from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from narl.checkpoints.store import remove_others
 from narl.config.search_space import FREE_KEYS, SearchSpace
 from narl.core.cache import cache_root
-from narl.core.errors import ConfigError
+from narl.core.errors import ConfigError, NarlError
 from narl.core.records import TrialConfig, TrialRecord
 from narl.data.dataset import open_dataset
 from narl.data.identity import identity
@@ -112,6 +113,7 @@ def run_search(
             url=study_url or folder.study_url,
             space=affordable_space,
             ledger=ledger,
+            inherited=archive.inherited if archive is not None else None,
         )
         if retry_failed:
             study.retry_failed()
@@ -121,23 +123,25 @@ def run_search(
         )
         copies = [mirror]
         if archive is not None:
+            archive.unfinished = lambda: study.unfinished
             copies.append(BackgroundMirror(archive, lambda: ledger.records, name="the storage"))
         session = SearchSession(
             study,
             ledger,
             trials=space.trials,
             deadline=started + 60 * space.time_budget_minutes if space.time_budget_minutes else None,
-            observers=(*observers, *(NotifyMirror(copy) for copy in copies)),
+            observers=(*observers, *(NotifyMirror(copy, of_starts=copy is not mirror) for copy in copies)),
         )
+        checkpoints = str((folder.path / "checkpoints").absolute())
+        if storage is not None:
+            checkpoints = below(storage, folder.name, "checkpoints")
+        elif on_cluster:
+            checkpoints = None  # no folder that its nodes share is known
         try:
             if pending:
                 if not resources.gpus and space.resources.gpus_per_trial is None:
                     session.notice("no GPU is or will be there: training on CPU")
-                where = {"identity": identity(dataset) if on_cluster else None}
-                if storage is not None:
-                    where["checkpoints"] = below(storage, folder.name, "checkpoints")
-                elif not on_cluster:
-                    where["checkpoints"] = str((folder.path / "checkpoints").absolute())
+                where = {"identity": identity(dataset) if on_cluster else None, "checkpoints": checkpoints}
                 with search_log(folder.log_path):
                     run_session(session, space, resources, **where)
             for copy in copies:
@@ -145,6 +149,10 @@ def run_search(
         finally:
             for copy in copies:
                 copy.close(timeout=60)
+            done = session.ended and not any(copy.last_error for copy in copies[1:])
+            if done and checkpoints is not None:
+                with suppress(NarlError):  # they do no harm
+                    remove_others(checkpoints, {config.content_hash for config in study.unfinished.values()})
             with suppress(OSError):  # none, or some trial has not ended
                 (folder.path / "checkpoints").rmdir()
     return SearchResult(
@@ -178,16 +186,17 @@ def _check_resume(folder: SearchFolder, space: SearchSpace, resume: bool) -> Non
 
 
 class NotifyMirror:
-    """Wakes the mirror when the ledger has grown."""
+    """Wakes the mirror when the ledger has grown, and when a trial has started if that is news to it."""
 
-    def __init__(self, mirror: BackgroundMirror):
-        self._mirror = mirror
+    def __init__(self, mirror: BackgroundMirror, *, of_starts: bool = False):
+        self._mirror, self._of_starts = mirror, of_starts
 
     def resumed(self, records: Sequence[TrialRecord]) -> None:
         pass
 
     def started(self, trial_id: int, config: TrialConfig) -> None:
-        pass
+        if self._of_starts:
+            self._mirror.notify()
 
     def progressed(self, trial_id: int, phase: str, epoch: int, detail: str) -> None:
         pass

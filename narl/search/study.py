@@ -8,7 +8,7 @@ from a copy in memory, and each trial is written to the database when it starts 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import optuna
@@ -34,9 +34,18 @@ class SearchStudy:
     Args:
         url: any Optuna storage URL. One driver at a time may use a study.
         ledger: what has finished so far; appended to by `tell`.
+        inherited: trials that ran elsewhere, by number: those that nobody has finished are the first to be asked for.
     """
 
-    def __init__(self, *, name: str, url: str, space: AffordableSpace, ledger: Ledger):
+    def __init__(
+        self,
+        *,
+        name: str,
+        url: str,
+        space: AffordableSpace,
+        ledger: Ledger,
+        inherited: Mapping[int, TrialConfig] | None = None,
+    ):
         silence_optuna()
         self._name = name
         self._space = space
@@ -47,7 +56,13 @@ class SearchStudy:
         self._retries: dict[int, int] = {}  # trial id -> the failed trial that it repeats
         self._to_retry: set[int] = set()  # failed trials that shall be repeated and have not been
         self._finished = {record.config.content_hash: record for record in ledger.records}
-        self._next_id = 1 + max((record.trial_id for record in ledger.records), default=-1)
+        self._inherited = {
+            number: config
+            for number, config in (inherited or {}).items()
+            if ledger.get(number) is None and config.content_hash not in self._finished
+        }
+        numbers = [*self._inherited, *(record.trial_id for record in ledger.records)]
+        self._next_id = 1 + max(numbers, default=-1)
         directions = [objective(name).direction for name in self._objectives]
         self._database = StudyDatabase(name=name, url=url, directions=directions)
         self._follow_ledger()
@@ -84,6 +99,12 @@ class SearchStudy:
         """How many failed trials shall be repeated and have not been."""
         return len(self._to_retry)
 
+    @property
+    def unfinished(self) -> dict[int, TrialConfig]:
+        """Trials that are in no ledger, by number; but for repetitions, which are asked for anew."""
+        running = {i: config for i, (_, config) in list(self._running.items()) if i not in self._retries}
+        return {**self._inherited, **running}
+
     def retry_of(self, trial_id: int) -> int | None:
         """The failed trial that a trial repeats, if it repeats one."""
         return self._retries.get(trial_id)
@@ -117,6 +138,7 @@ class SearchStudy:
             trial.set_user_attr("trial_id", trial_id)
         self._database.write(self._memory.get_trial(trial._trial_id))
         self._running[trial_id] = (trial, config)
+        self._inherited.pop(trial_id, None)
         if "retry_of" in trial.user_attrs:
             self._retries[trial_id] = trial.user_attrs["retry_of"]
         return trial_id, config
@@ -139,9 +161,10 @@ class SearchStudy:
 
     def _follow_ledger(self) -> None:
         """Give every trial of the database the state that the ledger gives it, and orphans another run."""
-        known = set()
+        known, present = set(), set()
         for trial in self._database.trials():
             trial_id = trial.user_attrs.get("trial_id")
+            present.add(trial_id)
             record = self._ledger.get(trial_id) if trial_id is not None else None
             if trial_id is not None:
                 self._next_id = max(self._next_id, trial_id + 1)
@@ -162,6 +185,9 @@ class SearchStudy:
         for record in self._ledger.records:
             if record.trial_id not in known:
                 self._database.add(self._as_trial(record))
+        for number in sorted(self._inherited.keys() - present):
+            params = self._space.parameters(self._inherited[number], conditional=self._conditional)
+            self._database.add(_waiting(params, {"trial_id": number}))
 
     def _in_memory(self, directions: Sequence[str]) -> optuna.Study:
         """A copy of the database's study, to propose from."""
@@ -200,8 +226,10 @@ def _state(record: TrialRecord) -> TrialState:
 
 def _rerun(orphan: FrozenTrial) -> FrozenTrial:
     """A waiting trial with the parameters and the trial id of one that was running when its driver died."""
+    return _waiting(orphan.params, {**orphan.user_attrs, "resume_of": orphan.number})
+
+
+def _waiting(params: Mapping[str, object], user_attrs: Mapping[str, object]) -> FrozenTrial:
     return create_trial(
-        state=TrialState.WAITING,
-        system_attrs={"fixed_params": orphan.params},
-        user_attrs={**orphan.user_attrs, "resume_of": orphan.number},
+        state=TrialState.WAITING, system_attrs={"fixed_params": dict(params)}, user_attrs=dict(user_attrs)
     )

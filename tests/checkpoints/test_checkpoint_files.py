@@ -26,7 +26,9 @@ from narl.checkpoints.store import Checkpoints
 from narl.core.errors import ConfigError
 from narl.storage.places import FolderStorage, open_storage
 
-IDENTITY = Identity(narl="1", torch="2", config="abc", reported_on="validation", device="cpu", precision="float32")
+IDENTITY = Identity(
+    narl="1", torch="2", config="abc", data="def", reported_on="validation", device="cpu", precision="float32"
+)
 
 
 def snapshot(epochs_done: int = 3, size: int = 5) -> Snapshot:
@@ -120,8 +122,8 @@ def test_anything_else_is_refused(content):
     [
         (None, "no checkpoint"),
         ({"format": "pt"}, "no checkpoint"),
-        ({"format": "narl-checkpoint", "format_version": "2"}, "version 2"),
-        ({"format": "narl-checkpoint", "format_version": "1"}, "damaged"),
+        ({"format": "narl-checkpoint", "format_version": "1"}, "version 1"),
+        ({"format": "narl-checkpoint", "format_version": "2"}, "damaged"),
     ],
 )
 def test_other_files_are_named(metadata, why):

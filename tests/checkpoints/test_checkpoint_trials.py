@@ -5,19 +5,24 @@ from __future__ import annotations
 import functools
 import os
 import random
+import re
 import subprocess
 import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
-from interrupted import KEY, assert_same, finish, stop_after, tiny
+from interrupted import KEY, assert_same, finish, steps_of, stop_after, tiny
+from PIL import Image
 
 from narl.checkpoints.snapshot import Snapshot
 from narl.checkpoints.store import Checkpoints
 from narl.checkpoints.trial_state import TrialState
+from narl.config.load import build
 from narl.config.methods import METHODS
+from narl.config.pipeline import Pipeline
 from narl.core.errors import DivergedTraining, WorkerLost
 from narl.trial import TrialOutcome
 
@@ -180,13 +185,43 @@ def test_what_does_not_fit_is_never_used_not_even_half(change, tmp_path, again, 
     assert_same(outcome, uninterrupted("narl"))
 
 
+def test_a_checkpoint_of_other_images_is_never_used(tmp_path, again):
+    """One pixel of each image of a class has changed, behind the same configuration."""
+    draw = np.random.default_rng(0)
+    for name in ("a", "b", "c", "d"):
+        (tmp_path / "pictures" / name).mkdir(parents=True)
+        for i in range(15):
+            picture = Image.fromarray(draw.integers(0, 255, (32, 32, 3), dtype=np.uint8))
+            picture.save(tmp_path / "pictures" / name / f"{i}.png")
+    config = tiny()
+    pipeline = {
+        "name": "pictures",
+        "source": {"kind": "image_folder", "root": str(tmp_path / "pictures")},
+        "utility": {"name": "half", "map": {"one": ["a", "b"], "two": ["c", "d"]}},
+        "private": {"name": "class"},
+        "loader": "tensor",
+    }
+    config = config.model_copy(update={"pipeline": build(Pipeline, pipeline, "test")})
+    stop_after(config, again(), 1)
+    same = again()
+    next(steps_of(config, same))
+    assert same.ignored == ""
+    for path in (tmp_path / "pictures" / "d").iterdir():
+        with Image.open(path) as picture:
+            picture.putpixel((0, 0), (1, 2, 3))
+            picture.save(path)
+    other = again()
+    next(steps_of(config, other))
+    assert re.fullmatch(r"it is of another trial \(data [0-9a-f]{64}, here [0-9a-f]{64}\)", other.ignored)
+
+
 def test_only_an_end_of_its_own_removes_a_trial_s_checkpoint(tmp_path, again):
     stop_after(tiny(), again(), 1)
     for interruption in (WorkerLost("gone"), MemoryError(), KeyboardInterrupt(), GeneratorExit()):
-        with pytest.raises(type(interruption)), TrialState(tiny(), "validation", again()).until_ended():
+        with pytest.raises(type(interruption)), TrialState(tiny(), "validation", None, again()).until_ended():
             raise interruption
         assert kept(tmp_path).exists()
-    with pytest.raises(DivergedTraining), TrialState(tiny(), "validation", again()).until_ended():
+    with pytest.raises(DivergedTraining), TrialState(tiny(), "validation", None, again()).until_ended():
         raise DivergedTraining("a loss")
     assert not kept(tmp_path).exists()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
@@ -15,6 +16,7 @@ from processes import alive, descendants
 from ray_nodes import is_trial
 from tiny_search import narl, start, write_space
 
+from narl.core.records import TrialConfig
 from narl.search.ledger import read_ledger
 
 pytestmark = pytest.mark.timeout(1200)
@@ -68,6 +70,50 @@ def test_a_new_host_goes_on_with_a_lost_ones_search(tmp_path, aws, s3_server):
     assert narl(tmp_path / "other", "search", str(space), "--trials", "1").returncode == 0
     refused = narl(tmp_path / "other", "search", str(space), *argv, **env)
     assert refused.returncode == 2 and "they are two searches" in refused.stderr
+
+
+@pytest.mark.slow
+def test_a_trial_that_ran_on_a_lost_host_goes_on_from_its_checkpoint(tmp_path):
+    """Its point is one of infinitely many: nobody would propose it again."""
+    space = write_space(tmp_path, **LONG | {"trials": 3, "sigma": {"low": 0.5, "high": 5}})
+    stored, env = tmp_path / "shared" / "tiny", {"NARL_CHECKPOINT_SECONDS": "0"}
+    argv = ("search", str(space), "--resume", "--storage", str(tmp_path / "shared"))
+    for name in ("old", "new"):
+        (tmp_path / name).mkdir()
+
+    def interrupted() -> bool:
+        """One trial has finished and is stored, and each that runs has a checkpoint."""
+        running, ledger = stored / "running.json", stored / "ledger.jsonl"
+        rows = json.loads(running.read_text()) if running.exists() else []
+        finished = read_ledger(ledger)
+        keys = {TrialConfig.from_json(row["config"]).content_hash for row in rows}
+        kept = {path.stem for path in (stored / "checkpoints").glob("*.safetensors")}
+        return bool(finished and keys) and keys <= kept and not {r.config.content_hash for r in finished} & keys
+
+    driver = start(tmp_path / "old", *argv, **env)
+    deadline = time.monotonic() + 400
+    while not interrupted():
+        assert driver.poll() is None and time.monotonic() < deadline, driver.communicate()
+        time.sleep(0.02)
+    below = descendants(driver.pid)
+    driver.kill()
+    driver.communicate()
+    for pid in alive(below):
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+    shutil.rmtree(tmp_path / "old")
+    lost = {row["trial_id"]: row["config"] for row in json.loads((stored / "running.json").read_text())}
+    nobodys = stored / "checkpoints" / "of-a-trial-long-gone.safetensors"
+    nobodys.write_bytes(b"")
+
+    done = narl(tmp_path / "new", *argv, **env)
+    assert (done.returncode, done.stderr) == (0, ""), done.stdout
+    records = {r.trial_id: r for r in read_ledger(tmp_path / "new" / "narl-runs" / "tiny" / "ledger.jsonl")}
+    assert sorted(records) == [0, 1, 2] and lost
+    for trial_id, config in lost.items():
+        assert records[trial_id].config.to_json() == config and records[trial_id].tags["resumed"] == "1"
+    assert not nobodys.exists() and not list((stored / "checkpoints").glob("*"))
+    assert not (stored / "running.json").exists()
 
 
 @pytest.mark.slow

@@ -81,6 +81,32 @@ def test_two_hosts_at_one_search_do_not_write_over_each_other(tmp_path, place, r
     assert [r.config.sigma for r in read_ledger(new.ledger_path)] == [1.0, 2.0, 1.0]
 
 
+def test_what_ran_is_known_to_the_next_host_until_it_has_ended(tmp_path, place, record):
+    folder, running = host(tmp_path, "a", [record(0)]), {1: record(1, sigma=2.0).config, 4: record(4, sigma=5.0).config}
+    archive = Archive(place, folder)
+    archive.unfinished = lambda: running
+    archive.finish([])
+    heir = Archive(place, SearchFolder(tmp_path / "b" / "s"))
+    heir.fetch()
+    assert heir.inherited == running
+    archive.unfinished = dict
+    archive.finish([])
+    heir.fetch()
+    assert heir.inherited == {}
+
+
+@pytest.mark.parametrize(
+    "content", [b"{", b"7", b'[{"trial_id": 1}]', b'[{"trial_id": 1, "config": {"arch": "x"}}]', b"\xff"]
+)
+def test_a_damaged_list_of_what_ran_costs_no_search(tmp_path, record, content, caplog):
+    place = str(tmp_path / "shared")
+    Archive(place, host(tmp_path, "a", [record(0)])).finish([])
+    (tmp_path / "shared" / "s" / "running.json").write_bytes(content)
+    heir = Archive(place, SearchFolder(tmp_path / "b" / "s"))
+    heir.fetch()
+    assert heir.inherited == {} and "running.json is ignored" in caplog.text
+
+
 def test_disagreeing_ledgers_are_both_named(tmp_path, record):
     place = str(tmp_path / "shared")
     Archive(place, host(tmp_path, "a", [record(0), record(1)])).finish([])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+
 import optuna
 import pytest
 from hypothesis import given, settings
@@ -18,11 +20,12 @@ from narl.search.study import SearchStudy
 class Search:
     """A toy search in a folder, without Ray; made again, it is resumed."""
 
-    def __init__(self, folder, trials: int = 4, **session):
+    def __init__(self, folder, trials: int = 4, inherited=None, **session):
+        folder.mkdir(exist_ok=True)
         self.space = affordable(toy_space(trials=trials))
         self.ledger = Ledger(folder / "ledger.jsonl")
         url = f"sqlite:///{folder / 'study.db'}"
-        self.study = SearchStudy(name="toy", url=url, space=self.space, ledger=self.ledger)
+        self.study = SearchStudy(name="toy", url=url, space=self.space, ledger=self.ledger, inherited=inherited)
         self.session = SearchSession(self.study, self.ledger, trials=trials, **session)
         self.stored = optuna.load_study(study_name="toy", storage=url)
 
@@ -89,6 +92,37 @@ def test_nothing_starts_after_the_deadline_not_even_what_was_put_back(tmp_path):
     search.session.put_back(lost[0], "its node died")
     assert search.session.ended and search.session.propose() is None
     assert Search(tmp_path).session.propose() == lost
+
+
+def test_what_ran_on_a_host_that_is_gone_runs_first_under_its_number(tmp_path):
+    old = Search(tmp_path / "old", trials=6)
+    proposals = [old.session.propose() for _ in range(4)]
+    old.complete(proposals[0])
+    old.complete(proposals[2])
+    assert old.study.unfinished == dict([proposals[1], proposals[3]])
+
+    (tmp_path / "new").mkdir()
+    shutil.copy(tmp_path / "old" / "ledger.jsonl", tmp_path / "new")
+    new = Search(tmp_path / "new", trials=6, inherited=old.study.unfinished)
+    assert new.study.unfinished == old.study.unfinished  # should this host go too, before it has begun
+    assert new.session.propose() == proposals[1]
+    newest = Search(tmp_path / "new", trials=6, inherited=new.study.unfinished)  # it died, and the study knows as well
+    # A trial that was being run comes after one that still waited.
+    assert sorted(newest.session.propose() for _ in range(2)) == [proposals[1], proposals[3]]
+    for proposal in (proposals[1], proposals[3]):
+        newest.complete(proposal)
+    assert newest.finish() == [4, 5]
+    assert [r.trial_id for r in newest.ledger.records] == list(range(6)) and newest.study.unfinished == {}
+
+
+def test_what_has_finished_meanwhile_is_not_inherited(tmp_path):
+    search = Search(tmp_path)
+    first, second = search.session.propose(), search.session.propose()
+    search.complete(first)
+    stale = {first[0]: first[1], 9: first[1]}
+    again = Search(tmp_path, inherited=stale)
+    assert again.study.unfinished == {}
+    assert again.session.propose() == second
 
 
 def test_what_failed_is_tried_again_on_request_under_a_new_number(tmp_path):
