@@ -14,8 +14,9 @@ from dataclasses import dataclass, field
 import torch
 
 from narl.attacks.averaging import Averaging, average
+from narl.attacks.finding import AttackStep
 from narl.attacks.leakage import Leakage, attack
-from narl.attacks.target import AttackEpoch, Finished, Target
+from narl.attacks.target import Finished, Target
 from narl.checkpoints.store import Checkpoints
 from narl.checkpoints.trial_state import TrialState
 from narl.config.trial import TrainConfig
@@ -189,9 +190,7 @@ def attack_client(
     )
     target.finished = finished
     leakage = yield from mapped(attack(target), attack_progress)
-    known = {1: leakage.strongest}
-    steps = average(target, leakage.label_floor, config.attack.queries, known=known)
-    averaging = yield from mapped(steps, attack_progress)
+    averaging = yield from mapped(average(target, leakage, config.attack.queries), attack_progress)
     target.finished = None  # further attacks use the same names under other settings
     return TrialOutcome(
         target=target,
@@ -210,9 +209,9 @@ def attack_client(
     )
 
 
-def attack_progress(done: AttackEpoch) -> Progress:
-    """An epoch of an attack as progress of the trial."""
-    return Progress("attack", done.epoch, f"{done.network} {done.accuracy:.1f} %")
+def attack_progress(done: AttackStep) -> Progress:
+    """A step of an attack as progress of the trial."""
+    return Progress("attack", done.epoch, done.detail)
 
 
 def _train(

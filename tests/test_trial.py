@@ -15,6 +15,7 @@ from narl.core.errors import ConfigError, DivergedTraining
 from narl.core.steps import drained
 from narl.data.dataset import open_dataset
 from narl.evaluation.final import train_final
+from narl.evaluation.report import Summary
 from narl.trial import run_trial
 
 
@@ -117,13 +118,15 @@ def test_illegal_clients_are_refused():
 
 def test_final_results_are_of_the_test_split_over_seeds():
     result = train_final(config(), num_seeds=2)
-    report = result.report
-    assert report["reported_on"] == "test" and report["num_samples"] == 100 and report["seeds"] == [0, 1]
-    deltas = [report["by_seed"][s]["delta"] for s in ("0", "1")]
-    assert report["mean"]["delta"] == pytest.approx(sum(deltas) / 2)
-    low, high = report["interval95_over_seeds"]["delta"]
-    # Student's t for one degree of freedom at 97.5 % is 12.706.
-    assert (high - low) / 2 == pytest.approx(12.706 * abs(deltas[0] - deltas[1]) / 2, rel=1e-3)
+    summary = result.summary
+    assert summary.reported_on == "test" and summary.num_samples == 100 and summary.seeds == (0, 1)
+    first, second = summary.by_seed.values()
+    assert summary.mean["delta"] == pytest.approx((first.delta + second.delta) / 2)
+    low, high = summary.interval95["delta"]
+    assert low < summary.mean["delta"] < high
+    assert result.first.metrics.utility == first.utility and first.train_seconds > 0
+    assert first.tags == result.first.tags and Summary.from_json(summary.to_json()) == summary
+    assert not any("again" in doubt for doubt in summary.doubts)
 
 
 @pytest.mark.gpu

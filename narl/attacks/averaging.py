@@ -10,28 +10,43 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Generator as Steps
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
+import numpy as np
+from torch import Tensor
+
+from narl.attacks.finding import Case, Finding, Numbers, Part, Samples
+from narl.attacks.leakage import Leakage
 from narl.attacks.second_attempts import read_persistently
 from narl.attacks.target import AttackEpoch, Reading, Target, strongest
 
 QUERIES = (1, 4, 16, 64, 256, math.inf)
 # The query budget: leakage may rise by so many points over that of one query.
 TOLERANCE_POINTS = 5.0
+_KINDS = ("leakage_at_queries", "delta_at_queries")
 
 
 @dataclass(frozen=True)
-class Averaging:
+class Averaging(Finding):
     """What the strongest adversary reads from the mean of n answers.
 
     Attributes:
         readings: by n, the strongest adversary's.
         label_floor: percent; leakage is never below it.
+        utility: percent, of one answer.
     """
+
+    name = "averaging"
 
     readings: dict[float, Reading]
     label_floor: float
+    utility: float
+
+    @classmethod
+    def find(cls, case: Case) -> Steps[AttackEpoch, None, Averaging]:
+        return (yield from average(case.target, case.leakage, case.queries, second_attempts=case.second_attempts))
 
     @property
     def leakage(self) -> dict[float, float]:
@@ -66,39 +81,78 @@ class Averaging:
         first = leakage[min(leakage)]
         return max(n for n, percent in leakage.items() if percent <= first + TOLERANCE_POINTS)
 
+    def numbers(self) -> dict[str, Any]:
+        leakage = {name_of(n): percent for n, percent in self.leakage.items()}
+        entry = {
+            "leakage_at_queries": leakage,
+            "delta_at_queries": {name: self.utility - percent for name, percent in leakage.items()},
+            "query_budget": name_of(self.query_budget),
+        }
+        return {self.name: entry}
+
+    def per_image(self) -> dict[str, Tensor]:
+        return {f"at_queries/{name_of(n)}": reading.scores.percents for n, reading in self.readings.items()}
+
+    def doubts(self) -> Iterator[str]:
+        for answers in self.unconverged:
+            yield f"{answers}: the adversary was still improving when its epochs ran out"
+        bare = self.readings.get(math.inf)
+        noise_hid = bare is not None and bare is not self.readings.get(1)
+        if noise_hid and self.leakage[math.inf] <= self.label_floor:
+            yield (
+                "even without noise no adversary reads more than the label floor: that none does with it proves nothing"
+            )
+
+    @classmethod
+    def summarise(cls, each: Sequence[Numbers], samples: Samples) -> Part:
+        """Who has more answers may use fewer: the strongest is chosen anew in each resample."""
+        own = [numbers[cls.name] for numbers in each]
+        entries: dict[str, Any] = {
+            kind: {n: float(np.mean([numbers[kind][n] for numbers in own])) for n in own[0][kind]} for kind in _KINDS
+        }
+        leakage, interval95 = samples.leakage, {kind: {} for kind in _KINDS}
+        for n in own[0]["leakage_at_queries"]:
+            leakage = np.maximum(leakage, samples.means(f"at_queries/{n}"))
+            interval95["leakage_at_queries"][n] = samples.interval(leakage, samples.floor, 100.0)
+            interval95["delta_at_queries"][n] = samples.interval(samples.utility - leakage, -math.inf, math.inf)
+        return Part({**entries, "query_budget": [numbers["query_budget"] for numbers in own]}, interval95)
+
+    @classmethod
+    def scalars(cls, entries: Numbers) -> dict[str, float]:
+        return {
+            f"{kind.removesuffix('_at_queries')}_at_{'infinite' if n == '∞' else n}_queries": value
+            for kind in _KINDS
+            for n, value in entries[kind].items()
+        }
+
 
 def average(
-    target: Target,
-    label_floor: float,
-    queries: Sequence[float] = QUERIES,
-    *,
-    known: dict[float, Reading] | None = None,
-    persistently: bool = False,
+    target: Target, leakage: Leakage, queries: Sequence[float] = QUERIES, *, second_attempts: bool = False
 ) -> Steps[AttackEpoch, None, Averaging]:
     """Read the private label from the mean of n answers, for each n of `queries`.
 
     Args:
-        known: readings by n that need no second attack, say that of one query.
-        persistently: whether suspect adversaries get a second attempt, see `narl.attacks.second_attempts`.
+        leakage: of one answer, which needs no second attack.
+        second_attempts: whether suspect adversaries get a second attempt, see `narl.attacks.second_attempts`.
 
     Raises:
         DivergedTraining: an adversary's loss is not finite.
     """
-    readings = dict(known or {})
+    readings = {1: leakage.strongest}
     labels, classes = target.labels("private"), len(target.dataset.private_classes)
     for n in queries:
         if n in readings:
             continue
-        if 1 in readings and not target.client.noise.is_random:  # keyed noise, or none
+        if not target.client.noise.is_random:  # keyed noise, or none
             readings[n] = readings[1]  # a second attack would lift leakage by its luck alone
             continue
         how = {"noise": target.client.noise.averaged(n), "prefix": f"{name_of(n)} queries, "}
-        if persistently:
-            each = yield from read_persistently(target, labels, classes, floor=label_floor, **how)
+        if second_attempts:
+            each = yield from read_persistently(target, labels, classes, floor=leakage.label_floor, **how)
         else:
             each = yield from target.read_with_adversaries(labels, classes, **how)
         readings[n] = strongest(each)
-    return Averaging(readings, label_floor)
+    return Averaging(readings, leakage.label_floor, leakage.utility)
 
 
 def name_of(queries: float) -> str:

@@ -12,11 +12,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Generator as Steps
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from narl.attacks.finding import Case, Finding
 from narl.attacks.pictures import Images
 from narl.attacks.target import AttackEpoch, Target
 from narl.core.seeds import derive_seed
@@ -27,7 +30,7 @@ DEVIATIONS = 3.0
 
 
 @dataclass(frozen=True)
-class Control:
+class Control(Finding):
     """Percent of the reported split.
 
     Attributes:
@@ -36,13 +39,29 @@ class Control:
         limit: what luck explains.
     """
 
+    name = "control"
+
     accuracy: float
     chance: float
     limit: float
 
+    @classmethod
+    def find(cls, case: Case) -> Steps[AttackEpoch, None, Control]:
+        return (yield from random_label_control(case.target))
+
     @property
     def passed(self) -> bool:
         return self.accuracy <= self.limit
+
+    def numbers(self) -> dict[str, Any]:
+        return {self.name: asdict(self)}
+
+    def doubts(self) -> Iterator[str]:
+        if not self.passed:
+            yield (
+                f"an attack on random labels reads {self.accuracy:.2f} %, where luck explains {self.limit:.2f} %: "
+                "no number here can be trusted"
+            )
 
 
 def random_label_control(target: Target) -> Steps[AttackEpoch, None, Control]:

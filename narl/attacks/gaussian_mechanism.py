@@ -17,12 +17,15 @@ tens or more, as common clips and σ give, is a true statement that promises nex
 from __future__ import annotations
 
 import math
+from collections.abc import Generator as Steps
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from scipy.optimize import brentq
 from scipy.special import erfcx, log_ndtr, ndtri
 
+from narl.attacks.finding import AttackStep, Case, Finding
 from narl.core.errors import ConfigError
 from narl.core.records import TrialConfig
 
@@ -30,10 +33,33 @@ from narl.core.records import TrialConfig
 STATED_DELTA = 1e-5
 
 
-def guarantee(
-    point: TrialConfig, feature_shape: tuple[int, int, int], queries: Sequence[float]
-) -> dict[str, Any] | None:
-    """The (ε, δ) of a client's answers, ready for JSON; None where there is none: no clip, or no fresh noise.
+@dataclass(frozen=True)
+class Guarantee(Finding):
+    """The (ε, δ) of a client's answers: no attack, and a bound on every one.
+
+    Attributes:
+        epsilons: at `delta`, by number of answers.
+    """
+
+    name = "differential_privacy"
+    on_request = False
+
+    delta: float
+    epsilons: dict[int, float]
+
+    @classmethod
+    def find(cls, case: Case) -> Steps[AttackStep, None, Guarantee | None]:
+        yield from ()  # nothing to train
+        halves = case.target.halves
+        return guarantee(halves.point, halves.feature_shape, case.queries)
+
+    def numbers(self) -> dict[str, Any]:
+        epsilons = {str(n): epsilon for n, epsilon in self.epsilons.items()}
+        return {self.name: {"delta": self.delta, "epsilon_at_queries": epsilons}}
+
+
+def guarantee(point: TrialConfig, feature_shape: tuple[int, int, int], queries: Sequence[float]) -> Guarantee | None:
+    """The (ε, δ) of a client's answers; None where there is none: no clip, or no fresh noise.
 
     Args:
         feature_shape: (C, h, w) of z.
@@ -43,10 +69,7 @@ def guarantee(
         return None
     reach = sensitivity(point.clip_rms, feature_shape)
     counts = sorted({1, *(int(n) for n in queries if math.isfinite(n))})
-    return {
-        "delta": STATED_DELTA,
-        "epsilon_at_queries": {str(n): epsilon(STATED_DELTA, separation(reach, point.sigma, n)) for n in counts},
-    }
+    return Guarantee(STATED_DELTA, {n: epsilon(STATED_DELTA, separation(reach, point.sigma, n)) for n in counts})
 
 
 def sensitivity(clip_rms: float, feature_shape: tuple[int, int, int]) -> float:

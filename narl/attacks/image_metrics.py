@@ -22,6 +22,7 @@ from torchmetrics.functional.image import structural_similarity_index_measure
 from torchmetrics.image.lpip import LearnedPerceptualImagePatchSimilarity
 from torchvision.models import AlexNet_Weights
 
+from narl.attacks.finding import Samples
 from narl.core.errors import ConfigError
 from narl.training.similarity import Scales, ms_ssim, scales_for
 
@@ -75,6 +76,24 @@ def mean_of(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
     mean = {name: sum(row[name] for row in rows) / len(rows) for name in numbers}
     decibels = psnr(mean["mse"])
     return {**rows[0], **mean, "psnr": decibels if math.isfinite(decibels) else None}
+
+
+# Of an image's metrics; SSIM is negative where an image shows the opposite.
+_RANGES = {"ssim": (-1.0, 1.0), "ms_ssim": (0.0, 1.0), "read_rebuilt": (0.0, 100.0)}
+
+
+def image_intervals(prefix: str, samples: Samples) -> dict[str, tuple[float, float] | None]:
+    """95 % intervals by metric; PSNR falls with MSE, and has no interval where an end is infinite.
+
+    Args:
+        prefix: of the metrics' names in `per_image`.
+    """
+    intervals: dict[str, tuple[float, float] | None] = {}
+    for name in samples.names(prefix):
+        metric = name.removeprefix(prefix)
+        intervals[metric] = samples.interval(samples.means(name), *_RANGES.get(metric, (0.0, math.inf)))
+    low, high = intervals["mse"]
+    return {**intervals, "psnr": (psnr(high), psnr(low)) if low > 0 else None}
 
 
 class ImageComparison:

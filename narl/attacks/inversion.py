@@ -13,6 +13,7 @@ twentieth of their root mean square.
 from __future__ import annotations
 
 from collections.abc import Generator as Steps
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,7 +22,8 @@ from torch import Generator, Tensor
 
 from narl.attacks.averaging import name_of
 from narl.attacks.features import features_at
-from narl.attacks.image_metrics import ImageComparison, ImageMetrics, psnr
+from narl.attacks.finding import Case, Finding, Numbers, Part, Samples, flattened
+from narl.attacks.image_metrics import ImageComparison, ImageMetrics, image_intervals, mean_of, psnr
 from narl.attacks.pictures import KEPT, RebuildStep, as_bytes, chosen
 from narl.attacks.target import Target
 from narl.core.seeds import derive_seed
@@ -35,27 +37,47 @@ _SHOWN_EVERY = 100
 
 
 @dataclass(frozen=True)
-class Inversion:
+class Inversion(Finding):
     """What was found for a few images of the reported split.
 
     Attributes:
         metrics: of the images found.
         mean_image: of the mean training image in place of each: the control, and where the search starts.
-        originals, pictures: the images, and what was found of them, uint8 [K, S, S, 3].
+        originals, found: the images, and what was found of them, uint8 [K, S, S, 3].
     """
+
+    name = "inversion"
 
     metrics: ImageMetrics
     mean_image: ImageMetrics
     originals: Tensor
-    pictures: Tensor
+    found: Tensor
 
-    def to_json(self) -> dict[str, Any]:
+    @classmethod
+    def find(cls, case: Case) -> Steps[RebuildStep, None, Inversion]:
+        return (yield from invert(case.target))
+
+    def numbers(self) -> dict[str, Any]:
         """Metrics of the images found and of mean images, and how many there were."""
-        return {
-            "rebuilt": self.metrics.to_json(),
-            "mean_image": self.mean_image.to_json(),
-            "images": len(self.pictures),
-        }
+        entry = {"rebuilt": self.metrics.to_json(), "mean_image": self.mean_image.to_json(), "images": len(self.found)}
+        return {self.name: entry}
+
+    def per_image(self) -> dict[str, Tensor]:
+        return {f"inversion/{name}": values for name, values in self.metrics.per_image.items()}
+
+    def pictures(self) -> dict[str, Tensor]:
+        return {"original": self.originals, "inversion": self.found}
+
+    @classmethod
+    def summarise(cls, each: Sequence[Numbers], samples: Samples) -> Part:
+        own = [numbers[cls.name] for numbers in each]
+        entry = {name: mean_of([numbers[name] for numbers in own]) for name in ("rebuilt", "mean_image")}
+        intervals = image_intervals("inversion/", samples)
+        return Part({cls.name: {**entry, "interval95": intervals, "images": own[0]["images"]}})
+
+    @classmethod
+    def scalars(cls, entries: Numbers) -> dict[str, float]:
+        return flattened(cls.name, entries[cls.name]["rebuilt"])
 
 
 def invert(

@@ -9,9 +9,10 @@ validation split chooses as well as reports during a search; a final result repo
 from __future__ import annotations
 
 from collections.abc import Generator as Steps
+from collections.abc import Iterator
 from dataclasses import dataclass
 
-from torch import nn
+from torch import Tensor, nn
 
 from narl.attacks.features import scales_of
 from narl.attacks.label_floor import label_floor
@@ -90,6 +91,21 @@ class Leakage:
     def unconverged(self) -> tuple[str, ...]:
         """Networks that `max_epochs` stopped, not the convergence rule."""
         return tuple(name for name, reading in self._all.items() if not reading.converged)
+
+    def per_image(self) -> dict[str, Tensor]:
+        """[N] each, by name: whether each image's label was read, percent; and `private`, the labels."""
+        values = {"utility": self.utility_reading.scores.percents}
+        values |= {f"adversary/{name}": reading.scores.percents for name, reading in self.readings.items()}
+        return {**values, "private": self.strongest.scores.labels}
+
+    def doubts(self) -> Iterator[str]:
+        """Reasons to doubt what adversaries read, in words."""
+        for name, reading in self.readings.items():
+            if not reading.converged:
+                yield f"{name} was still improving, or still guessing, when its epochs ran out"
+        if self.strongest_adversary < self.label_floor:
+            read, floor = self.strongest_adversary, self.label_floor
+            yield f"no adversary reaches the label floor ({read:.2f} % < {floor:.2f} %): the floor is reported"
 
     @property
     def _all(self) -> dict[str, Reading]:

@@ -26,8 +26,13 @@ class RebuildStep:
     """Peak signal-to-noise ratio in dB of what one attack rebuilds after one of its steps."""
 
     network: str
-    step: int
+    epoch: int
     psnr: float
+
+    @property
+    def detail(self) -> str:
+        """In words."""
+        return f"{self.network} {self.psnr:.1f} dB"
 
 
 class Images:

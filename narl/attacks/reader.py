@@ -18,6 +18,21 @@ from narl.training.classification import num_outputs
 from narl.training.precision import Precision
 
 
+def reader_of(target: Target, known: dict[str, Reading]) -> Steps[AttackEpoch, None, Reading]:
+    """The reader for the architecture of the target's client: of `known`, or trained now and added to them."""
+    arch = target.halves.point.arch
+    if arch not in known:
+        known[arch] = yield from private_reader(
+            target.dataset,
+            arch,
+            settings=target.settings,
+            precision=target.precision,
+            seed=derive_seed(0, "reader"),
+            report_on=target.report_on,
+        )
+    return known[arch]
+
+
 def private_reader(
     dataset: Dataset, arch: str, *, settings: Attack, precision: Precision, seed: int, report_on: str = "validation"
 ) -> Steps[AttackEpoch, None, Reading]:

@@ -13,17 +13,21 @@ from __future__ import annotations
 
 import math
 from collections.abc import Generator as Steps
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Generator, Tensor, nn
 from torch.nn import functional as F
 
 from narl.attacks.averaging import name_of
+from narl.attacks.finding import AttackStep, Case, Finding, Numbers, Part, Samples, flattened
 from narl.attacks.fit import kept, train_epoch
-from narl.attacks.image_metrics import ImageComparison, ImageMetrics, psnr
+from narl.attacks.image_metrics import ImageComparison, ImageMetrics, image_intervals, mean_of, psnr
 from narl.attacks.pictures import RebuildStep, as_bytes, chosen
+from narl.attacks.reader import reader_of
 from narl.attacks.scores import Scores, count_hits
 from narl.attacks.target import Reading, Target
 from narl.core.seeds import derive_seed
@@ -64,6 +68,77 @@ class Reconstruction:
             "read_clean": self.read_clean.accuracy,
             "validation_mse": self.curve,
         }
+
+
+@dataclass(frozen=True)
+class Reconstructions(Finding):
+    """What decoders make of means of answers.
+
+    Attributes:
+        by_queries: by n, one answer first; more answers only where answers are averaged.
+        label_floor: percent.
+    """
+
+    name = "reconstruction"
+
+    by_queries: dict[float, Reconstruction]
+    label_floor: float
+
+    @classmethod
+    def find(cls, case: Case) -> Steps[AttackStep, None, Reconstructions]:
+        reader = yield from reader_of(case.target, case.readers)
+        by_queries: dict[float, Reconstruction] = {}
+        for n in sorted({1, *(case.queries if "averaging" in case.attacks else ())}):
+            if n > 1 and not case.target.client.noise.is_random:
+                by_queries[n] = by_queries[1]  # more answers tell nothing
+            else:
+                by_queries[n] = yield from reconstruct(case.target, reader, queries=n)
+        return cls(by_queries, case.leakage.label_floor)
+
+    def numbers(self) -> dict[str, Any]:
+        return {
+            self.name: self.by_queries[1].to_json(),
+            f"{self.name}_at_queries": {name_of(n): one.to_json() for n, one in self.by_queries.items()},
+        }
+
+    def per_image(self) -> dict[str, Tensor]:
+        return {
+            f"reconstruction/{name_of(n)}/{name}": values
+            for n, one in self.by_queries.items()
+            for name, values in {**one.metrics.per_image, "read_rebuilt": one.read_rebuilt.percents}.items()
+        }
+
+    def doubts(self) -> Iterator[str]:
+        for n, one in self.by_queries.items():
+            if n > 1 and one is self.by_queries[1]:
+                continue
+            answers = "" if n == 1 else f" of {name_of(n)} answers"
+            if not one.converged:
+                yield f"the decoder{answers} was still improving when its epochs ran out"
+            if one.metrics.mse > one.mean_image.mse:
+                yield f"the decoder{answers} is further from the images than the mean image is"
+        if (read := self.by_queries[1].read_clean.accuracy) <= self.label_floor:
+            yield f"the reader reads {read:.2f} % of clean images, no more than the floor: what it reads proves nothing"
+
+    def pictures(self) -> dict[str, Tensor]:
+        return self.by_queries[1].pictures
+
+    @classmethod
+    def summarise(cls, each: Sequence[Numbers], samples: Samples) -> Part:
+        key, by_queries = f"{cls.name}_at_queries", {}
+        for n in each[0][key]:
+            own = [numbers[key][n] for numbers in each]
+            by_queries[n] = {
+                **{name: mean_of([numbers[name] for numbers in own]) for name in ("rebuilt", "mean_image")},
+                **{name: float(np.mean([numbers[name] for numbers in own])) for name in ("read_rebuilt", "read_clean")},
+                "interval95": image_intervals(f"reconstruction/{n}/", samples),
+            }
+        return Part({key: by_queries, cls.name: by_queries["1"]})
+
+    @classmethod
+    def scalars(cls, entries: Numbers) -> dict[str, float]:
+        one = entries[cls.name]
+        return {**flattened(cls.name, one["rebuilt"]), f"{cls.name}_read": one["read_rebuilt"]}
 
 
 def reconstruct(target: Target, reader: Reading, *, queries: float = 1) -> Steps[RebuildStep, None, Reconstruction]:

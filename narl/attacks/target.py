@@ -37,6 +37,11 @@ class AttackEpoch:
     epoch: int
     accuracy: float
 
+    @property
+    def detail(self) -> str:
+        """In words."""
+        return f"{self.network} {self.accuracy:.1f} %"
+
 
 @dataclass(frozen=True)
 class Reading:

@@ -10,17 +10,22 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from narl.cli.arguments import add_lpips, names_among, names_in, positive_int, positive_number, query_counts
 from narl.cli.evaluation_tables import (
     RebuiltRow,
     as_range,
     control_rows,
+    plain_table,
     print_rebuilt,
     rebuilt_rows,
     recording_console,
 )
 from narl.core.errors import ConfigError
+
+if TYPE_CHECKING:
+    from narl.evaluation.report import Summary
 
 
 def register(subparsers) -> None:
@@ -60,13 +65,15 @@ def run(args: argparse.Namespace) -> int:
 
     from narl import __version__
     from narl.attacks.averaging import QUERIES
+    from narl.attacks.catalogue import ATTACKS
     from narl.attacks.image_metrics import provide_lpips_weights
     from narl.cli.progress import seed_progress
     from narl.config.methods import METHODS
     from narl.core.cache import cache_root
     from narl.data.dataset import open_dataset
-    from narl.evaluation.comparison import compare, pictures_of, rows_of
-    from narl.evaluation.seed import ATTACKS
+    from narl.evaluation.comparison import ComparisonSeeds, compare, pictures_of, rows_of
+    from narl.evaluation.evaluator import Evaluator
+    from narl.evaluation.summary import summarise
     from narl.methods.catalogue import halves_of
 
     attacks = names_among(args.attacks, "attack", ATTACKS)
@@ -80,30 +87,30 @@ def run(args: argparse.Namespace) -> int:
         (args.out / "seeds").mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise ConfigError(f"{args.out} cannot be written to: {error.strerror}") from error
-    total = len(rows) * args.seeds
+    total, names = len(rows) * args.seeds, [row.name for row in rows]
     with seed_progress() as show:
         dataset = open_dataset(setting.pipeline, splits=("train", "validation", "test"))
-        reports = compare(
+        evaluator = Evaluator(dataset, attacks, args.queries or QUERIES)
+        found = compare(
             rows,
-            dataset,
-            args.out,
-            attacks=attacks,
-            queries=args.queries or QUERIES,
+            evaluator,
+            ComparisonSeeds(rows, args.out, evaluator, cache_root() / "bounds" / __version__),
             num_seeds=args.seeds,
-            bounds_folder=cache_root() / "bounds" / __version__,
             on_progress=lambda row, seed, step: show(
-                seed, step, f"{rows.index(row) + 1 + seed * len(rows)}/{total} {row.name}, "
+                seed, step, f"{names.index(row) + 1 + seed * len(rows)}/{total} {row}, "
             ),
         )
+    summaries = {row: summarise(seeds, report_on="test") for row, seeds in found.items()}
+    reports = {row: summary.to_json() for row, summary in summaries.items()}
     report_path = args.out / "comparison.json"
     report_path.write_text(json.dumps(reports, indent=1, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8")
-    (args.out / "table.txt").write_text(print_comparison(rows, reports), encoding="utf-8")
+    (args.out / "table.txt").write_text(print_comparison(rows, summaries), encoding="utf-8")
     averaged = {name: report for name, report in reports.items() if "leakage_at_queries" in report}
     if averaged:
         from narl.figures.averaging import averaging_png
 
         averaging_png(averaged, f"{setting.pipeline.name}: leakage against averaging", args.out / "averaging.png")
-    if pictures := pictures_of(rows, args.out, attacks, args.queries or QUERIES):
+    if pictures := pictures_of(found):
         from narl.figures.reconstructions import reconstructions_png
 
         reconstructions_png(pictures, f"{setting.pipeline.name}: rebuilt images", args.out / "reconstructions.png")
@@ -142,29 +149,27 @@ def _setting(args: argparse.Namespace):
     )
 
 
-def print_comparison(rows, reports: dict) -> str:
+def print_comparison(rows, summaries: dict[str, Summary]) -> str:
     """Table 1: measured means with 95 % intervals of Δ, and the published numbers beside them; what was printed."""
-    from rich.table import Table
-
-    table = Table(box=None, header_style="bold", padding=(0, 1))
-    averaged = list(next(iter(reports.values())).get("delta_at_queries", {}))[1:]
+    first = next(iter(summaries.values()))
+    averaged = list(first.findings.get("delta_at_queries", {}))[1:]
     published = ("paper Δ", "util.", "leak.") if any(row.published for row in rows) else ()
     at = [f"Δ at {n}" for n in averaged]
-    for column in ("row", "Δ", "95 %", "utility", "leakage", "Δ as in paper", *at, "GFLOPs", "MiB", *published):
-        table.add_column(column, justify="left" if column == "row" else "right", no_wrap=True)
+    columns = ("Δ", "95 %", "utility", "leakage", "Δ as in paper", *at, "GFLOPs", "MiB", *published)
+    table = plain_table("row", *columns, no_wrap=True)
     for row in rows:
-        report, paper = reports[row.name], row.published
-        mean = report["mean"]
+        summary, paper = summaries[row.name], row.published
+        mean = summary.mean
         table.add_row(
-            row.name + (" *" if report["flags"] else ""),
+            row.name + (" *" if summary.doubts else ""),
             f"{mean['delta']:.1f}",
-            as_range(report["interval95"]["delta"], 1),
+            as_range(summary.interval95["delta"], 1),
             f"{mean['utility']:.1f}",
             f"{mean['leakage']:.1f}",
             f"{mean['delta_paper']:.1f}",
-            *(f"{report['delta_at_queries'][n]:.1f}" for n in averaged),
-            f"{report['cost']['client_gflops']:.3g}",
-            f"{report['cost']['client_memory_mib']:.3g}",
+            *(f"{summary.findings['delta_at_queries'][n]:.1f}" for n in averaged),
+            f"{summary.cost.client_gflops:.3g}",
+            f"{summary.cost.client_memory_mib:.3g}",
             *(
                 (f"{paper.utility - paper.leakage:.1f}", f"{paper.utility:.1f}", f"{paper.leakage:.1f}")
                 if paper
@@ -173,28 +178,27 @@ def print_comparison(rows, reports: dict) -> str:
         )
     console = recording_console()
     console.print(table)
-    first = next(iter(reports.values()))
     console.print(
-        f"test split, {first['num_samples']} images, seeds {', '.join(map(str, first['seeds']))}; label floor "
-        f"{first['label_floor']:.2f} %; Δ and accuracies in percent"
+        f"test split, {first.num_samples} images, seeds {', '.join(map(str, first.seeds))}; label floor "
+        f"{first.label_floor:.2f} %; Δ and accuracies in percent"
         + ("; Δ at n: against who averages n answers" if averaged else ""),
         highlight=False,
     )
-    rebuilt = list(_rebuilt_rows(rows, reports))
+    rebuilt = list(_rebuilt_rows(rows, summaries))
     if rebuilt:
         print_rebuilt(console, rebuilt)
     for row in rows:
-        for flag in reports[row.name]["flags"]:
-            console.print(f"* {row.name}: {flag}", highlight=False, markup=False)
+        for doubt in summaries[row.name].doubts:
+            console.print(f"* {row.name}: {doubt}", highlight=False, markup=False)
     return console.export_text()
 
 
-def _rebuilt_rows(rows, reports: dict):
+def _rebuilt_rows(rows, summaries: dict[str, Summary]):
     """Table 3: each row's images, and the published ones below it; at last what needs no answer of any client."""
     from dataclasses import asdict
 
     for row in rows:
-        yield from rebuilt_rows(row.name, reports[row.name])
-        if "reconstruction" in reports[row.name] and row.published_images:
+        yield from rebuilt_rows(row.name, summaries[row.name].findings)
+        if "reconstruction" in summaries[row.name].findings and row.published_images:
             yield RebuiltRow(f"{row.name}, paper", asdict(row.published_images))
-    yield from control_rows(reports[rows[0].name])
+    yield from control_rows(summaries[rows[0].name].findings)

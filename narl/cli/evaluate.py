@@ -10,10 +10,21 @@ import argparse
 import re
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from narl.cli.arguments import add_lpips, add_runs, names_among, names_in, positive_int, query_counts
-from narl.cli.evaluation_tables import as_range, control_rows, print_rebuilt, rebuilt_rows, recording_console
+from narl.cli.evaluation_tables import (
+    as_range,
+    control_rows,
+    plain_table,
+    print_rebuilt,
+    rebuilt_rows,
+    recording_console,
+)
 from narl.core.errors import ConfigError, NarlError
+
+if TYPE_CHECKING:
+    from narl.evaluation.report import Summary
 
 
 def register(subparsers) -> None:
@@ -35,9 +46,9 @@ def register(subparsers) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
+    from narl.attacks.catalogue import ATTACKS
     from narl.config.load import build
     from narl.config.trial import TrainConfig
-    from narl.evaluation.seed import ATTACKS
 
     attacks = names_among(args.attacks, "attack", ATTACKS) if args.attacks is not None else ATTACKS
     config, client, name = _subject(args)
@@ -57,37 +68,33 @@ def run(args: argparse.Namespace) -> int:
     from narl.attacks.averaging import QUERIES
     from narl.attacks.image_metrics import provide_lpips_weights
     from narl.cli.progress import seed_progress
+    from narl.core.records import stable_hash
     from narl.data.dataset import open_dataset
-    from narl.evaluation.seed import evaluate_seed, with_seed
-    from narl.evaluation.summary import summarise
+    from narl.evaluation.evaluator import Evaluator
+    from narl.evaluation.folder import write_evaluation
+    from narl.evaluation.summary import scalars, summarise
     from narl.methods.catalogue import halves_of
-    from narl.tracking.evaluation_run import TABLE, log_evaluation, write_evaluation
+    from narl.tracking.evaluation_run import log_evaluation
 
     halves_of(config.trial.to_record(), config.pipeline.image.size)  # refused before the images are opened
     if args.lpips:
         provide_lpips_weights(args.lpips)
-    by_seed, readers = {}, {}
     with seed_progress() as show:
         dataset = open_dataset(config.pipeline, splits=tuple(dict.fromkeys(("train", "validation", args.split))))
-        for seed in range(config.trial.seed, config.trial.seed + args.seeds):
-            by_seed[seed] = evaluate_seed(
-                with_seed(config, seed),
-                dataset,
-                attacks=attacks,
-                queries=args.queries or QUERIES,
-                report_on=args.split,
-                client=client,
-                readers=readers,
-                on_progress=lambda step, seed=seed: show(seed, step),
-            )
-    report = summarise(by_seed, report_on=args.split, one_client=client is not None)
-    table = print_evaluation(name, report)  # first, lest a full disk lose it
-    write_evaluation(out, config, report, by_seed[config.trial.seed].pictures)
-    (out / TABLE).write_text(table, encoding="utf-8")
+        seeds = Evaluator(dataset, attacks, args.queries or QUERIES, args.split).measure_seeds(
+            {name: config},
+            range(config.trial.seed, config.trial.seed + args.seeds),
+            client=client,
+            on_progress=lambda row, seed, step: show(seed, step),
+        )[name]
+    summary = summarise(seeds, report_on=args.split, one_client=client is not None)
+    table = print_evaluation(name, summary)  # first, lest a full disk lose it
+    files = write_evaluation(out, config, summary, table=table, pictures=seeds[config.trial.seed].pictures)
     print(f"wrote {out}/")
     if not args.no_mlflow:
+        told = {"doubts": summary.doubts, "report_hash": stable_hash(summary.to_json()), "files": files}
         try:
-            print(f"MLflow: {log_evaluation(out, name, config, report)}")
+            print(f"MLflow: {log_evaluation(name, config, metrics=scalars(summary), **told)}")
         except NarlError as error:
             print(f"narl: not recorded in MLflow, the files are all there: {error}", file=sys.stderr)
     return 0
@@ -139,15 +146,11 @@ def _config_of(runs: Path | str | None, search: str, trial: int):
     return train_config(folder, records[trial])
 
 
-def print_evaluation(name: str, report: dict) -> str:
-    """Means with 95 % intervals, leakage by number of queries, and every reason for doubt; what was printed."""
-    from rich.table import Table
-
+def print_evaluation(name: str, summary: Summary) -> str:
+    """Means with 95 % intervals, what every attack found, and every reason for doubt; what was printed."""
     console = recording_console()
-    mean, interval = report["mean"], report["interval95"]
-    table = Table(box=None, header_style="bold", padding=(0, 1))
-    for column in ("", "mean", "95 %"):
-        table.add_column(column, justify="left" if not column else "right")
+    mean, interval = summary.mean, summary.interval95
+    table = plain_table("", "mean", "95 %")
     rows = {
         "Δ (utility − leakage), points": "delta",
         "utility, %": "utility",
@@ -159,71 +162,73 @@ def print_evaluation(name: str, report: dict) -> str:
     for label, key in rows.items():
         table.add_row(label, f"{mean[key]:.2f}", as_range(interval[key]))
     console.print(table)
-    if "leakage_at_queries" in report:
-        queries = _by_queries("answers averaged", report["leakage_at_queries"])
-        for label, key in (("leakage, %", "leakage_at_queries"), ("Δ, points", "delta_at_queries")):
-            queries.add_row(label, *(f"{value:.2f}" for value in report[key].values()))
+    found = dict(summary.findings)
+    if leakage := found.pop("leakage_at_queries", None):
+        queries = plain_table("answers averaged", *leakage)
+        for label, key, values in (
+            ("leakage, %", "leakage_at_queries", leakage),
+            ("Δ, points", "delta_at_queries", found.pop("delta_at_queries")),
+        ):
+            queries.add_row(label, *(f"{value:.2f}" for value in values.values()))
             queries.add_row("  95 %", *map(as_range, interval[key].values()))
         console.print(queries)
-        budgets = ", ".join(report["query_budget"])
+        budgets = ", ".join(found.pop("query_budget"))
         console.print(f"query budget (leakage within 5 points of one answer), by seed: {budgets}", highlight=False)
-    if "reconstruction_at_queries" in report and len(report["reconstruction_at_queries"]) > 1:
-        queries = _by_queries("rebuilt from the mean of", report["reconstruction_at_queries"])
-        each = report["reconstruction_at_queries"].values()
+    by_queries = found.pop("reconstruction_at_queries", {})
+    if len(by_queries) > 1:
+        queries, each = plain_table("rebuilt from the mean of", *by_queries), by_queries.values()
         queries.add_row("SSIM", *(f"{one['rebuilt']['ssim']:.3f}" for one in each))
         queries.add_row("  95 %", *(as_range(one["interval95"]["ssim"], 3) for one in each))
         queries.add_row("read by a network for clean images, %", *(f"{one['read_rebuilt']:.2f}" for one in each))
         queries.add_row("  95 %", *(as_range(one["interval95"]["read_rebuilt"]) for one in each))
         console.print(queries)
-    if "audit" in report:
-        console.print(_audited(report["audit"]))
-    if control := report.get("control"):
+    if columns := found.pop("audit", None):
+        console.print(_audited(columns))
+    if control := found.pop("control", None):
         console.print(
             f"control: an attack on random labels reads {control['accuracy']:.2f} % "
             f"(chance {control['chance']:.2f} %, with luck {control['limit']:.2f} %)",
             highlight=False,
         )
-    if private := report.get("differential_privacy"):
+    if private := found.pop("differential_privacy", None):
         stated = ", ".join(f"{n}: {epsilon:.3g}" for n, epsilon in private["epsilon_at_queries"].items())
         console.print(
             "(ε, δ)-privacy of one image against any other, Gaussian mechanism at "
             f"δ = {private['delta']:g}: ε by number of answers {stated}",
             highlight=False,
         )
-    if rebuilt := [*rebuilt_rows("decoder", report), *control_rows(report)]:
+    if rebuilt := [*rebuilt_rows("decoder", found), *control_rows(found)]:
         print_rebuilt(console, rebuilt)
-    if report["snr_db"] is not None:
-        console.print(f"signal-to-noise ratio of what is sent: {report['snr_db']:.1f} dB", highlight=False)
+    for attack, entry in found.items():
+        if attack not in ("reconstruction", "inversion"):
+            console.print(_found(attack, entry))
+    if summary.snr_db is not None:
+        console.print(f"signal-to-noise ratio of what is sent: {summary.snr_db:.1f} dB", highlight=False)
     lines = [
-        f"{name}: {report['reported_on']} split, {report['num_samples']} images, seeds "
-        f"{', '.join(map(str, report['seeds']))}, {report['client']}; label floor {report['label_floor']:.2f} %",
-        *(f"doubt: {flag}" for flag in report["flags"]),
+        f"{name}: {summary.reported_on} split, {summary.num_samples} images, seeds "
+        f"{', '.join(map(str, summary.seeds))}, {summary.client}; label floor {summary.label_floor:.2f} %",
+        *(f"doubt: {doubt}" for doubt in summary.doubts),
     ]
     for line in lines:
         console.print(line, highlight=False, markup=False)
     return console.export_text()
 
 
-def _by_queries(head: str, queries):
-    """An empty table with a column for each number of answers."""
-    from rich.table import Table
-
-    table = Table(box=None, header_style="bold", padding=(0, 1))
-    table.add_column(head)
-    for n in queries:
-        table.add_column(n, justify="right")
-    return table
-
-
 def _audited(columns: dict):
     """Labels that nobody listed: what is read of each."""
-    from rich.table import Table
-
-    table = Table(box=None, header_style="bold", padding=(0, 1))
-    table.add_column("audited column")
-    for head in ("classes", "leakage, %", "95 %", "floor, %", "above it"):
-        table.add_column(head, justify="right")
+    table = plain_table("audited column", "classes", "leakage, %", "95 %", "floor, %", "above it")
     for name, column in columns.items():
         percents = (f"{column['leakage']:.2f}", as_range(column["interval95"]), f"{column['label_floor']:.2f}")
         table.add_row(name, str(column["classes"]), *percents, f"{column['advantage']:.2f}")
+    return table
+
+
+def _found(attack: str, entry: dict):
+    """Every number of an attack that has no table of its own."""
+    from narl.attacks.finding import numbers_in
+
+    table, intervals = plain_table(attack, "mean", "95 %"), entry.get("interval95", {})
+    for path, number in numbers_in(entry).items():
+        name = "/".join(path)
+        table.add_row(name.replace("_", " "), f"{number:.4g}", as_range(intervals.get(name)))
     return table

@@ -26,30 +26,26 @@ class RebuiltRow:
     read: float | None = None
 
 
-def rebuilt_rows(name: str, report: Mapping[str, Any]) -> Iterator[RebuiltRow]:
-    """What attacks rebuilt, of a report of `narl.evaluation.summary.summarise`."""
-    if one := report.get("reconstruction"):
+def rebuilt_rows(name: str, findings: Mapping[str, Any]) -> Iterator[RebuiltRow]:
+    """What attacks rebuilt, of the findings in a `narl.evaluation.report.Summary`."""
+    if one := findings.get("reconstruction"):
         yield RebuiltRow(name, one["rebuilt"], one["interval95"], one["read_rebuilt"])
-    if one := report.get("inversion"):
+    if one := findings.get("inversion"):
         yield RebuiltRow(f"{name}, inversion of {one['images']}", one["rebuilt"], one["interval95"])
 
 
-def control_rows(report: Mapping[str, Any]) -> Iterator[RebuiltRow]:
+def control_rows(findings: Mapping[str, Any]) -> Iterator[RebuiltRow]:
     """What needs no answer of any client: the mean image in place of each, and clean images."""
-    if one := report.get("inversion"):
+    if one := findings.get("inversion"):
         yield RebuiltRow(f"mean image of {one['images']}", one["mean_image"])
-    if one := report.get("reconstruction"):
+    if one := findings.get("reconstruction"):
         yield RebuiltRow("mean image", one["mean_image"])
         yield RebuiltRow("clean images", {}, read=one["read_clean"])
 
 
 def print_rebuilt(console, rows: Iterable[RebuiltRow]) -> None:
     """Each row, and under it its intervals."""
-    from rich.table import Table
-
-    table = Table(box=None, header_style="bold", padding=(0, 1))
-    for column in ("rebuilt images", *COLUMNS.values(), "read, %"):
-        table.add_column(column, justify="left" if column == "rebuilt images" else "right", no_wrap=True)
+    table = plain_table("rebuilt images", *COLUMNS.values(), "read, %", no_wrap=True)
     notes = {}
     for row in rows:
         numbers = {key: row.metrics.get(key) for key in COLUMNS}
@@ -69,6 +65,17 @@ def print_rebuilt(console, rows: Iterable[RebuiltRow]) -> None:
         highlight=False,
         markup=False,
     )
+
+
+def plain_table(head: str, *columns: str, no_wrap: bool = False):
+    """An empty table without lines: names at the left, numbers at the right."""
+    from rich.table import Table
+
+    table = Table(box=None, header_style="bold", padding=(0, 1))
+    table.add_column(head, no_wrap=no_wrap)
+    for column in columns:
+        table.add_column(column, justify="right", no_wrap=no_wrap)
+    return table
 
 
 def recording_console():

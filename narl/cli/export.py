@@ -64,5 +64,5 @@ def _trained(record, folder) -> Path:
         config = train_config(folder, record)
         result = train_with_progress(config, num_seeds=1)
         save_final(path, config, result)
-        print_report(result.report)
+        print_report(result.summary)
     return path

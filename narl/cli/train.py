@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from narl.cli.arguments import positive_int
+
+if TYPE_CHECKING:
+    from narl.evaluation.report import Summary
 
 
 def register(subparsers) -> None:
@@ -33,7 +37,7 @@ def run(args: argparse.Namespace) -> int:
     from narl.evaluation.final import save_final
 
     save_final(out, config, result)
-    print_report(result.report)
+    print_report(result.summary)
     print(f"wrote {out}/")
     return 0
 
@@ -47,40 +51,37 @@ def train_with_progress(config, *, num_seeds: int):
         return train_final(config, num_seeds=num_seeds, on_progress=show)
 
 
-def print_report(report: dict) -> None:
-    """Test accuracies with intervals, as a table."""
+def print_report(summary: Summary) -> None:
+    """Test accuracies with intervals: each seed's over images, the means' over images and seeds."""
     from rich.console import Console
-    from rich.table import Table
 
-    table = Table(box=None, header_style="bold", padding=(0, 1))
-    for name in ("seed", "Δ", "utility %", "95 %", "leakage %", "95 %", "floor %"):
-        table.add_column(name, justify="right")
-    for seed, m in report["by_seed"].items():
+    from narl.cli.evaluation_tables import as_range, plain_table
+    from narl.evaluation.intervals import wilson_interval
+
+    table = plain_table("seed", "Δ", "utility %", "95 %", "leakage %", "95 %", "floor %")
+    for seed, report in summary.by_seed.items():
         table.add_row(
-            seed,
-            f"{m['delta']:.2f}",
-            f"{m['utility']:.2f}",
-            _interval(m["utility_interval95"]),
-            f"{m['leakage']:.2f}",
-            _interval(m["leakage_interval95"]),
-            f"{m['label_floor']:.2f}",
+            str(seed),
+            f"{report.delta:.2f}",
+            f"{report.utility:.2f}",
+            as_range(wilson_interval(report.utility, report.num_samples)),
+            f"{report.leakage:.2f}",
+            as_range(wilson_interval(report.leakage, report.num_samples)),
+            f"{report.label_floor:.2f}",
         )
-    mean, over_seeds = report["mean"], report["interval95_over_seeds"]
     console = Console()
     console.print(table)
-    if over_seeds["delta"]:
+    if len(summary.seeds) > 1:
+        said = (
+            f"{label} {summary.mean[name]:.2f} {as_range(summary.interval95[name])}"
+            for label, name in (("Δ", "delta"), ("utility", "utility"), ("leakage", "leakage"))
+        )
         console.print(
-            f"mean over {len(report['seeds'])} seeds: Δ {mean['delta']:.2f} {_interval(over_seeds['delta'])}, utility "
-            f"{mean['utility']:.2f} {_interval(over_seeds['utility'])}, leakage {mean['leakage']:.2f} "
-            f"{_interval(over_seeds['leakage'])} (95 % t intervals)",
+            f"mean over {len(summary.seeds)} seeds: {', '.join(said)} (95 %, over images and seeds)",
             highlight=False,
             markup=False,
         )
-    console.print(f"test split, {report['num_samples']} images, strongest of the adversaries", highlight=False)
-    for seed, m in report["by_seed"].items():
-        for doubt in m["doubts"]:
+    console.print(f"test split, {summary.num_samples} images, strongest of the adversaries", highlight=False)
+    for seed, report in summary.by_seed.items():
+        for doubt in report.doubts:
             console.print(f"doubt, seed {seed}: {doubt}", highlight=False, markup=False)
-
-
-def _interval(bounds) -> str:
-    return f"[{bounds[0]:.2f}, {bounds[1]:.2f}]"

@@ -6,22 +6,20 @@ that was interrupted goes on where it stopped.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from narl import __version__
-from narl.attacks.averaging import QUERIES, name_of
+from narl.attacks.averaging import name_of
 from narl.config.methods import METHODS, complete_settings
 from narl.config.pipeline import Pipeline
 from narl.config.trial import Attack, Point, TrainConfig, Training
 from narl.core.records import stable_hash
 from narl.data.dataset import Dataset
+from narl.evaluation.evaluator import Evaluator, with_seed
 from narl.evaluation.published import PublishedImages, PublishedRow, published_images, published_row
-from narl.evaluation.report import Pictures, SeedReport
-from narl.evaluation.seed import evaluate_seed, with_seed
-from narl.evaluation.summary import summarise
+from narl.evaluation.seed import Pictures, Seed
 from narl.models.zoo import architecture
 from narl.trial import Progress
 
@@ -117,67 +115,72 @@ def _published_settings(method: str, size: int) -> dict[str, float]:
     return {"dimension": 128.0 if size <= LARGEST_SMALL else 256.0} if method == "maxent" else {}
 
 
-def compare(
-    rows: Iterable[Row],
-    dataset: Dataset,
-    folder: Path,
-    *,
-    attacks: Sequence[str],
-    num_seeds: int,
-    queries: Sequence[float] = QUERIES,
-    bounds_folder: Path | None = None,
-    on_progress: Callable[[Row, int, Progress], None] = lambda row, seed, step: None,
-) -> dict[str, dict[str, Any]]:
-    """The report of each row by its name (see `narl.evaluation.summary.summarise`), of the test split.
+class ComparisonSeeds:
+    """A comparison's seeds on disk, by row and seed, in files that everything which decides them names.
 
     Args:
-        dataset: opened with train, validation and test.
-        folder: where each row's seeds are kept, and looked for.
-        bounds_folder: where comparisons share the upper bound's seeds, which no method's setting changes.
+        folder: of the comparison; its seeds are in `seeds`.
+        bounds_folder: where comparisons of the same images share the upper bound's seeds, which no method's setting
+            changes.
+        evaluator: who measures the seeds.
+    """
+
+    def __init__(
+        self, rows: Iterable[Row], folder: Path, evaluator: Evaluator, bounds_folder: Path | None = None
+    ) -> None:
+        self._rows, self._folder, self._evaluator = {row.name: row for row in rows}, folder / "seeds", evaluator
+        self._shared = None if bounds_folder is None else bounds_folder / _labels_hash(evaluator.dataset)
+
+    def load(self, row: str, number: int) -> Seed | None:
+        """None: it was not measured yet.
+
+        Raises:
+            DataError: it is damaged.
+        """
+        places = self._places(row, number)
+        kept = next((place for place in places if place.exists()), None)
+        if kept is None:
+            return None
+        seed = Seed.load(kept)
+        if kept != places[0]:
+            seed.save(places[0])
+        return seed
+
+    def save(self, row: str, number: int, seed: Seed) -> None:
+        for place in self._places(row, number):
+            seed.save(place)
+
+    def _places(self, row: str, number: int) -> list[Path]:
+        name = _file_name(self._rows[row], number, self._evaluator.attacks, self._evaluator.queries)
+        shared = [self._shared / name] if self._shared is not None and row == UPPER_BOUND else []
+        return [self._folder / name, *shared]
+
+
+def compare(
+    rows: Iterable[Row],
+    evaluator: Evaluator,
+    seeds: ComparisonSeeds,
+    *,
+    num_seeds: int,
+    on_progress: Callable[[str, int, Progress], None] = lambda row, seed, step: None,
+) -> dict[str, dict[int, Seed]]:
+    """Seeds from 0 of each row by its name, measured where they are not kept.
 
     Raises:
         ConfigError: a row is illegal for these images.
         DataError: what was kept of a seed is damaged.
         DivergedTraining: a loss blew up.
     """
-    rows, readers = list(rows), {}
-    shared_seeds = None if bounds_folder is None else bounds_folder / _labels_hash(dataset)
-    found: dict[str, dict[int, SeedReport]] = {row.name: {} for row in rows}
-    # Seed after seed, so that an interrupted comparison has as many rows as it can.
-    for seed in range(num_seeds):
-        for row in rows:
-            name = _file_name(row, seed, attacks, queries)
-            places = [folder / "seeds" / name]
-            if shared_seeds is not None and row.name == UPPER_BOUND:
-                places.append(shared_seeds / name)
-            kept = next((place for place in places if place.exists()), None)
-            report = (
-                SeedReport.load(kept)
-                if kept
-                else evaluate_seed(
-                    with_seed(row.config, seed),
-                    dataset,
-                    attacks=attacks,
-                    queries=queries,
-                    readers=readers,
-                    on_progress=lambda step, row=row, seed=seed: on_progress(row, seed, step),
-                )
-            )
-            for place in places:
-                if not place.exists():
-                    report.save(place)
-            found[row.name][seed] = report
-    return {name: summarise(by_seed, report_on="test") for name, by_seed in found.items()}
+    configs = {row.name: row.config for row in rows}
+    return evaluator.measure_seeds(configs, range(num_seeds), kept=seeds, on_progress=on_progress)
 
 
-def pictures_of(
-    rows: Iterable[Row], folder: Path, attacks: Sequence[str], queries: Sequence[float] = QUERIES
-) -> Pictures:
-    """What `compare` kept of the first seed's images, a row an attack on a method; empty if no attack rebuilt any."""
+def pictures_of(found: Mapping[str, Mapping[int, Seed]]) -> Pictures:
+    """The first seed's images, a row an attack on a method; empty if no attack rebuilt any."""
     shown: Pictures = {}
-    for row in rows:
-        for name, images in SeedReport.load(folder / "seeds" / _file_name(row, 0, attacks, queries)).pictures.items():
-            shown[name if name in ("original", "mean image") else f"{row.name}, {name}"] = images
+    for row, seeds in found.items():
+        for name, images in next(iter(seeds.values())).pictures.items():
+            shown[name if name in ("original", "mean image") else f"{row}, {name}"] = images
     return shown
 
 

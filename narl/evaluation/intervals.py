@@ -21,17 +21,6 @@ def wilson_interval(percent: float, count: int, confidence: float = 0.95) -> tup
     return 100 * (centre - half), 100 * (centre + half)
 
 
-def mean_interval(values: Sequence[float], confidence: float = 0.95) -> tuple[float, float] | None:
-    """Student's t interval of the mean over seeds; None for a single seed, which has none."""
-    count = len(values)
-    if count < 2:
-        return None
-    mean = sum(values) / count
-    deviation = math.sqrt(sum((v - mean) ** 2 for v in values) / (count - 1))
-    half = stats.t.ppf(0.5 + confidence / 2, count - 1) * deviation / math.sqrt(count)
-    return mean - half, mean + half
-
-
 class Bootstrap:
     """Percentile intervals of means over images and seeds, all from the same resamples.
 

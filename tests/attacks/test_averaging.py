@@ -21,21 +21,27 @@ def reading(percent: float, converged: bool = True) -> Reading:
 
 
 def test_leakage_never_falls_with_answers_nor_below_the_floor():
-    averaging = Averaging({1: reading(18), 4: reading(30), 16: reading(28), math.inf: reading(90)}, label_floor=20.0)
+    averaging = Averaging(
+        {1: reading(18), 4: reading(30), 16: reading(28), math.inf: reading(90)}, label_floor=20.0, utility=95.0
+    )
     assert averaging.leakage == pytest.approx({1: 20.0, 4: 30.0, 16: 30.0, math.inf: 90.0})
 
 
 def test_who_was_still_improving_is_named_where_its_number_is_reported():
     averaging = Averaging(
-        {1: reading(18, False), 4: reading(30, False), 16: reading(28, True), 64: reading(40, True)}, label_floor=20.0
+        {1: reading(18, False), 4: reading(30, False), 16: reading(28, True), 64: reading(40, True)},
+        label_floor=20.0,
+        utility=95.0,
     )
     assert averaging.unconverged == ("4 answers", "16 answers")  # at 16, what 4 answers gave is what is reported
 
 
 def test_query_budget_is_the_last_n_within_five_points():
-    averaging = Averaging({1: reading(20), 4: reading(24), 16: reading(25), 64: reading(26)}, label_floor=10.0)
+    averaging = Averaging(
+        {1: reading(20), 4: reading(24), 16: reading(25), 64: reading(26)}, label_floor=10.0, utility=95.0
+    )
     assert averaging.query_budget == 16
-    assert Averaging({1: reading(20), math.inf: reading(21)}, 10.0).query_budget == math.inf
+    assert Averaging({1: reading(20), math.inf: reading(21)}, 10.0, 95.0).query_budget == math.inf
     assert (name_of(16), name_of(math.inf)) == ("16", "∞")
 
 

@@ -44,7 +44,7 @@ def test_without_noise_the_image_is_found(bare, dataset):
     first = next(dataset.loader("test", batch_size=1000).epoch(0)).images.permute(0, 2, 3, 1)
     first = first[chosen(dataset.labels("test")[1], 4)]
     assert torch.equal(bare.originals, first)
-    assert (bare.pictures.double() - first.double()).square().mean().item() == pytest.approx(bare.metrics.mse, rel=0.1)
+    assert (bare.found.double() - first.double()).square().mean().item() == pytest.approx(bare.metrics.mse, rel=0.1)
 
 
 def test_huge_noise_hides_it_and_repeated_answers_give_it_back(dataset, bare):
@@ -79,7 +79,7 @@ def test_what_is_sent_bare_beside_noise_is_found(dataset):
     attacked = target(dataset, nn.Identity(), 0.0)
     attacked.client.noise = columns(PixelNoise(SIZE, 5.0))
     found = drained(invert(attacked, count=4, steps=300), lambda step: None)
-    right = (found.pictures.double() - found.originals.double())[:, :, SIZE // 2 :].square().mean().item()
+    right = (found.found.double() - found.originals.double())[:, :, SIZE // 2 :].square().mean().item()
     assert right < found.mean_image.mse / 15
 
 
@@ -101,7 +101,7 @@ def test_a_seed_decides_everything_and_progress_is_shown(dataset):
     steps = []
     first = search(dataset, 1.0, steps=20, on_step=steps.append)
     again, other = (search(dataset, 1.0, steps=20, seed=seed) for seed in (0, 1))
-    assert torch.equal(first.pictures, again.pictures) and not torch.equal(first.pictures, other.pictures)
+    assert torch.equal(first.found, again.found) and not torch.equal(first.found, other.found)
     assert [step.network for step in steps] == ["inversion"]
 
 

@@ -89,7 +89,7 @@ def test_enough_answers_undo_the_noise(dataset, reader, bare):
 def test_progress_tells_each_epoch_and_the_best_one_is_kept(dataset, reader):
     steps = []
     result = rebuild(dataset, reader, 1.0, steps.append, epochs=3)
-    assert [step.step for step in steps] == [0, 1, 2] and not result.converged
+    assert [step.epoch for step in steps] == [0, 1, 2] and not result.converged
     assert [step.psnr for step in steps] == pytest.approx([10 * np.log10(255**2 / mse) for mse in result.curve])
 
 

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from narl.evaluation.intervals import Bootstrap, mean_interval, wilson_interval
+from narl.evaluation.intervals import Bootstrap, wilson_interval
 
 
 def bootstrap_interval(per_image, *, seed: int) -> tuple[float, float]:
@@ -17,12 +17,6 @@ def test_wilson_is_the_published_interval():
     low, high = wilson_interval(50.0, 100)  # Wilson (1927), z = 1.96: 0.4038 to 0.5962
     assert (low, high) == pytest.approx((40.38, 59.62), abs=0.01)
     assert wilson_interval(0.0, 10)[0] == pytest.approx(0) and wilson_interval(100.0, 10)[1] == pytest.approx(100)
-
-
-def test_student_for_three_seeds():
-    # t(0.975, 2) = 4.3027; the deviation of 1, 2, 3 is 1.
-    assert mean_interval([1.0, 2.0, 3.0]) == pytest.approx((2 - 4.3027 / 3**0.5, 2 + 4.3027 / 3**0.5), abs=1e-3)
-    assert mean_interval([3.0]) is None
 
 
 def test_bootstrap_over_images_is_the_normal_interval_of_many():

@@ -37,7 +37,7 @@ def test_it_learns_digits_and_its_client_is_what_was_measured(method, tmp_path):
     """Odd or even: a guess has half of them right."""
     asked = config(method)
     result = train_final(asked)
-    (outcome,) = result.outcomes.values()
+    outcome = result.first
     assert outcome.metrics.utility > 65
     assert ("train_leak_loss" in outcome.curves) == (
         method in ("narl", "no_noise", "maxent", "disco", "deepobfuscator")

@@ -1,0 +1,198 @@
+"""One configuration as a sceptic would measure it: every attack, over seeds, on images that no choice has seen.
+
+Each seed trains the client anew (or takes a trained one as it is), then fresh networks attack it. An adversary that is
+still improving, or that reads less than the label floor, is trained again for twice as long; what is still suspect then
+is a doubt beside every Δ.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Generator as Steps
+from dataclasses import asdict, replace
+from typing import Protocol
+
+import numpy as np
+
+from narl.attacks.averaging import QUERIES, Averaging
+from narl.attacks.catalogue import ATTACKS, FINDINGS
+from narl.attacks.finding import Case, Finding
+from narl.attacks.second_attempts import read_persistently
+from narl.attacks.target import Reading
+from narl.config.trial import TrainConfig
+from narl.core.steps import drained, mapped
+from narl.data.dataset import Dataset
+from narl.evaluation.report import SeedReport
+from narl.evaluation.seed import Seed
+from narl.methods.base import precision_of
+from narl.methods.catalogue import halves_of
+from narl.models.split import Obfuscator
+from narl.training.classification import num_outputs
+from narl.training.precision import default_device
+from narl.trial import Progress, Trained, TrialOutcome, attack_client, attack_progress, run_trial
+
+
+class KeptSeeds(Protocol):
+    """Seeds that were measured before."""
+
+    def load(self, row: str, number: int) -> Seed | None: ...
+
+    def save(self, row: str, number: int, seed: Seed) -> None: ...
+
+
+class Evaluator:
+    """Measures clients alike: the same images, attacks and numbers of answers.
+
+    Args:
+        dataset: opened with train, validation and `report_on`.
+        attacks: some of `narl.attacks.catalogue.ATTACKS`; leakage is always among them.
+        queries: numbers of answers to one image, 1 to infinity.
+        report_on: the split whose accuracies are reported, `validation` or `test`.
+        second_attempts: whether suspect adversaries are trained again, see `narl.attacks.second_attempts`.
+    """
+
+    def __init__(
+        self,
+        dataset: Dataset,
+        attacks: Sequence[str] = ATTACKS,
+        queries: Sequence[float] = QUERIES,
+        report_on: str = "test",
+        *,
+        second_attempts: bool = True,
+    ) -> None:
+        self.dataset, self.attacks, self.queries, self.report_on = dataset, tuple(attacks), tuple(queries), report_on
+        self._second_attempts = second_attempts
+        self._readers: dict[str, Reading] = {}
+
+    def measure(
+        self, config: TrainConfig, client: Obfuscator | None = None
+    ) -> Steps[Progress, None, tuple[Seed, TrialOutcome]]:
+        """Train and attack with the configuration's seed, and what is left of it; yields after each epoch.
+
+        Args:
+            client: a trained client to attack as it is; by default one is trained.
+
+        Raises:
+            ConfigError, DataError: the configuration is illegal for these images.
+            DivergedTraining: a loss blew up.
+        """
+        # Averaged below, once every adversary has had its second attempt.
+        config = config.model_copy(update={"attack": config.attack.model_copy(update={"queries": ()})})
+        for kind in FINDINGS:
+            kind.check(config, self.dataset)
+        if client is None:
+            outcome = yield from run_trial(config, self.dataset, report_on=self.report_on)
+        else:
+            outcome = yield from attack_client(
+                config, self._trained(config, client), self.dataset, report_on=self.report_on
+            )
+        started = time.monotonic()
+        if self._second_attempts:
+            outcome = yield from _attempted_again(outcome)
+        case = Case(
+            config=config,
+            target=outcome.target,
+            leakage=outcome.leakage,
+            attacks=self.attacks,
+            queries=self.queries,
+            second_attempts=self._second_attempts,
+            readers=self._readers,
+        )
+        findings: list[Finding] = []
+        for kind in FINDINGS:
+            if kind.name in self.attacks or not kind.on_request:
+                finding = yield from mapped(kind.find(case), attack_progress)
+                findings += [finding] if finding is not None else []
+        averaging = next((finding for finding in findings if isinstance(finding, Averaging)), outcome.averaging)
+        seconds = outcome.attack_seconds + time.monotonic() - started
+        outcome = replace(outcome, averaging=averaging, attack_seconds=seconds)
+        return seed_of(outcome, findings), outcome
+
+    def measure_seeds(
+        self,
+        rows: Mapping[str, TrainConfig],
+        seeds: Iterable[int],
+        *,
+        client: Obfuscator | None = None,
+        kept: KeptSeeds | None = None,
+        on_progress: Callable[[str, int, Progress], None] = lambda row, number, step: None,
+        on_outcome: Callable[[str, int, TrialOutcome], None] = lambda row, number, outcome: None,
+    ) -> dict[str, dict[int, Seed]]:
+        """Every configuration under every seed, by row and seed: seed after seed, so that rows grow alike.
+
+        Args:
+            client: see `measure`.
+            kept: seeds that need not be measured again, and where new ones go.
+            on_outcome: sees each client that was measured here, before the next one is.
+
+        Raises:
+            See `measure`.
+        """
+        found: dict[str, dict[int, Seed]] = {row: {} for row in rows}
+        for number in seeds:
+            for row, config in rows.items():
+                seed = kept.load(row, number) if kept is not None else None
+                if seed is None:
+                    steps = self.measure(with_seed(config, number), client)
+                    seed, outcome = drained(steps, lambda step, row=row, number=number: on_progress(row, number, step))
+                    on_outcome(row, number, outcome)
+                    del outcome  # its features would wait beside those of the next client
+                    if kept is not None:
+                        kept.save(row, number, seed)
+                found[row][number] = seed
+        return found
+
+    def _trained(self, config: TrainConfig, client: Obfuscator) -> Trained:
+        halves = halves_of(config.trial.to_record(), self.dataset.image_size)
+        task = halves.rest(num_outputs=num_outputs(len(self.dataset.utility_classes)), seed=0)
+        precision = precision_of(client, task, config.training.precision, default_device())
+        return Trained(precision.place(client), precision)
+
+
+def with_seed(config: TrainConfig, seed: int) -> TrainConfig:
+    """The same configuration under another seed."""
+    return config.model_copy(update={"trial": config.trial.model_copy(update={"seed": seed})})
+
+
+def seed_of(outcome: TrialOutcome, findings: Iterable[Finding]) -> Seed:
+    """What to keep of a client that was attacked, made once everything is known."""
+    leakage, metrics = outcome.leakage, outcome.metrics
+    each = [reading.scores for reading in leakage.readings.values()]
+    measured = {name: value for name, value in asdict(metrics).items() if name != "leakage_at_queries"}
+    doubts, entries, per_image, pictures = list(leakage.doubts()), {}, leakage.per_image(), {}
+    for finding in findings:
+        doubts += finding.doubts()
+        entries |= finding.numbers()
+        per_image |= finding.per_image()
+        pictures |= finding.pictures()
+    report = SeedReport(
+        **measured,
+        advantage=metrics.leakage - metrics.label_floor,
+        balanced_leakage=max(scores.balanced_accuracy for scores in each),
+        worst_class_leakage=max(max(scores.by_class) for scores in each),
+        leakage_by_class=tuple(leakage.strongest.scores.by_class),
+        paper_adversary=leakage.paper_adversary_name,
+        num_samples=leakage.num_samples,
+        doubts=tuple(doubts),
+        tags=outcome.tags,
+        findings=entries,
+    )
+    arrays = {name: values.numpy() for name, values in per_image.items()}
+    small = {
+        name: values.astype(np.int32 if values.dtype.kind == "i" else np.float32) for name, values in arrays.items()
+    }
+    return Seed(report, small, {row: images.numpy() for row, images in pictures.items()})
+
+
+def _attempted_again(outcome: TrialOutcome) -> Steps[Progress, None, TrialOutcome]:
+    target, leakage = outcome.target, outcome.leakage
+    steps = read_persistently(
+        target,
+        target.labels("private"),
+        len(target.dataset.private_classes),
+        floor=leakage.label_floor,
+        first=leakage.readings,
+    )
+    readings = yield from mapped(steps, attack_progress)
+    return replace(outcome, leakage=replace(leakage, readings=readings))

@@ -1,0 +1,50 @@
+"""Reports that narl 0.2 and earlier wrote, in the words of today.
+
+0.2 called doubts `flags` in some reports, and `narl train` had a format of its own: `interval95_over_seeds`, fewer numbers
+a seed, intervals of each seed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+
+def current_seed(row: Mapping[str, Any]) -> dict[str, Any]:
+    """One seed's report; one of today is returned as it is.
+
+    Raises:
+        KeyError: it is none.
+    """
+    row = _renamed(row, {"flags": "doubts"})
+    adversaries = row["adversaries"]
+    strongest = max(adversaries, key=adversaries.__getitem__)
+    row.setdefault("strongest_adversary", adversaries[strongest])
+    row.setdefault("paper_adversary", next((name for name in adversaries if name in ("rest", "rest_0")), strongest))
+    row.setdefault("advantage", row["leakage"] - row["label_floor"])
+    return {name: value for name, value in row.items() if name not in ("utility_interval95", "leakage_interval95")}
+
+
+def current_summary(row: Mapping[str, Any]) -> dict[str, Any]:
+    """A report over seeds; one of today is returned as it is.
+
+    Raises:
+        KeyError: it is none.
+    """
+    row = _renamed(row, {"flags": "doubts", "interval95_over_seeds": "interval95"})
+    each = list(row["by_seed"].values())
+    row["by_seed"] = {seed: {"num_samples": row["num_samples"], **one} for seed, one in row["by_seed"].items()}
+    row["interval95"] = {name: interval for name, interval in row["interval95"].items() if interval is not None}
+    row.setdefault("client", "trained afresh with each seed")
+    row.setdefault("label_floor", each[0]["label_floor"])
+    row.setdefault("cost", each[0]["cost"])
+    noisy = [one["snr_db"] for one in each if one["snr_db"] is not None]
+    row.setdefault("snr_db", sum(noisy) / len(noisy) if noisy else None)
+    row.setdefault(
+        "doubts", [f"{doubt} (seed {seed})" for seed, one in row["by_seed"].items() for doubt in one["doubts"]]
+    )
+    return row
+
+
+def _renamed(row: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, Any]:
+    return {names.get(name, name): value for name, value in row.items()}
