@@ -32,17 +32,18 @@ def current_summary(row: Mapping[str, Any]) -> dict[str, Any]:
         KeyError: it is none.
     """
     row = _renamed(row, {"flags": "doubts", "interval95_over_seeds": "interval95"})
-    each = list(row["by_seed"].values())
-    row["by_seed"] = {seed: {"num_samples": row["num_samples"], **one} for seed, one in row["by_seed"].items()}
     row["interval95"] = {name: interval for name, interval in row["interval95"].items() if interval is not None}
+    row["by_seed"] = {
+        seed: current_seed({"num_samples": row["num_samples"], **one}) for seed, one in row["by_seed"].items()
+    }
+    first, *_ = each = list(row["by_seed"].values())
     row.setdefault("client", "trained afresh with each seed")
-    row.setdefault("label_floor", each[0]["label_floor"])
-    row.setdefault("cost", each[0]["cost"])
+    row.setdefault("label_floor", first["label_floor"])
+    row.setdefault("cost", first["cost"])
     noisy = [one["snr_db"] for one in each if one["snr_db"] is not None]
     row.setdefault("snr_db", sum(noisy) / len(noisy) if noisy else None)
-    row.setdefault(
-        "doubts", [f"{doubt} (seed {seed})" for seed, one in row["by_seed"].items() for doubt in one["doubts"]]
-    )
+    if "doubts" not in row:
+        row["doubts"] = [f"{doubt} (seed {seed})" for seed, one in row["by_seed"].items() for doubt in one["doubts"]]
     return row
 
 

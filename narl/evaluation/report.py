@@ -48,7 +48,9 @@ class _Report(BaseModel):
         except ValidationError as error:
             first = error.errors()[0]
             raise DataError(f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from error
-        except (ValueError, TypeError, KeyError, AttributeError) as error:
+        except KeyError as error:
+            raise DataError(f"it has no {error}") from error
+        except (ValueError, TypeError, AttributeError) as error:
             raise DataError(f"{error}") from error
 
     @classmethod
