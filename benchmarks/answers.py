@@ -21,7 +21,8 @@ import yaml
 from benchmarks import simulated
 from benchmarks.measure import Timing, arguments, report
 from narl.core.pareto import best_within
-from narl.core.records import TrialConfig, TrialRecord
+from narl.core.point import Point
+from narl.core.records import TrialRecord
 from narl.search.folder import SearchFolder
 from narl.search.ledger import Ledger, read_ledger
 
@@ -78,7 +79,9 @@ def record_search(runs: Path, trials: int) -> SearchFolder:
     ledger = Ledger(folder.ledger_path)
     for trial_id in range(trials):
         arch, split = rng.choice(clients)
-        config = TrialConfig(arch, split, 10 ** rng.uniform(-1, 1), 10 ** rng.uniform(-3, 0), seed=space.seed)
+        config = Point(
+            arch=arch, split=split, sigma=10 ** rng.uniform(-1, 1), lambda_=10 ** rng.uniform(-3, 0), seed=space.seed
+        )
         row = {**simulated.outcome(config, within_budgets.cost(config), float(trial_id)), "trial_id": trial_id}
         row["curves"] = {name: [1.0 / (epoch + 1) for epoch in range(10)] for name in ("train_task_loss", "utility")}
         row |= {"config": config.to_json(), "status": "complete", "finished_at": trial_id + 1.0}

@@ -215,7 +215,7 @@ def narl_attack(path: Path, seed: int, epochs: int | None = None) -> tuple[float
     from narl.attacks.leakage import attack
     from narl.attacks.target import Target
     from narl.config.trial import Attack
-    from narl.core.records import TrialConfig
+    from narl.core.point import Point
     from narl.core.steps import drained
     from narl.methods.halves import Halves
     from narl.training.memory import keep_freed_memory
@@ -227,7 +227,7 @@ def narl_attack(path: Path, seed: int, epochs: int | None = None) -> tuple[float
     settings = Attack(min_epochs=epochs, max_epochs=epochs, batch_size=BATCH)
     precision = Precision(torch.device("cpu"), torch.float32)
     started = time.perf_counter()
-    halves = Halves(TrialConfig(ARCH, task["split"], 1.0, 0.0), dataset.image_size)
+    halves = Halves(Point(arch=ARCH, split=task["split"], sigma=1.0, lambda_=0.0), dataset.image_size)
     target = Target(obfuscator, dataset, halves=halves, settings=settings, precision=precision, seed=seed)
     leakage = drained(attack(target), lambda epoch: None)
     seconds = time.perf_counter() - started
@@ -238,11 +238,11 @@ def narl_attack(path: Path, seed: int, epochs: int | None = None) -> tuple[float
 def fresh_networks(dataset, split: int, seed: int) -> dict[str, tuple]:
     """(label, network) by name, with the initial weights that `narl.attacks.leakage.attack` gives them."""
     from narl.attacks.adversaries import ADVERSARIES, build_adversary
-    from narl.core.records import TrialConfig
+    from narl.core.point import Point
     from narl.core.seeds import derive_seed
     from narl.methods.halves import Halves
 
-    halves = Halves(TrialConfig(ARCH, split, 1.0, 0.0), dataset.image_size)
+    halves = Halves(Point(arch=ARCH, split=split, sigma=1.0, lambda_=0.0), dataset.image_size)
     networks = {"utility": (0, halves.rest(num_outputs=1, seed=derive_seed(seed, "utility")))}
     for name in ADVERSARIES:
         network = build_adversary(name, halves, num_outputs=10, seed=derive_seed(seed, name))

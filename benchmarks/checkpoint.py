@@ -38,7 +38,8 @@ def measure(folder: Path, repeats: int) -> list[Timing]:
     from narl.checkpoints.store import Checkpoints
     from narl.checkpoints.trial_state import TrialState
     from narl.config.pipeline import load_pipeline
-    from narl.config.trial import Point, TrainConfig
+    from narl.config.trial import TrainConfig
+    from narl.core.point import Point
     from narl.methods.base import Ingredients
     from narl.methods.catalogue import METHODS, halves_of
     from narl.training.memory import keep_freed_memory
@@ -48,7 +49,7 @@ def measure(folder: Path, repeats: int) -> list[Timing]:
     config = TrainConfig(pipeline=load_pipeline(Path("pipelines/digits.yaml")), trial=point)
 
     def build():
-        record = point.to_record()
+        record = point
         return METHODS["narl"](Ingredients(record, halves_of(record, SIZE), 1, 10, 1e-3, "auto", default_device()))
 
     device = default_device()

@@ -128,7 +128,8 @@ def _study(url: str, name: str):
 
 def _mirror(uri: str, name: str):
     from narl.core.errors import NarlError
-    from narl.core.records import TrialConfig, TrialRecord
+    from narl.core.point import Point
+    from narl.core.records import TrialRecord
     from narl.search.space import affordable
     from narl.tracking.mirror import MLflowMirror, search_params
 
@@ -139,7 +140,7 @@ def _mirror(uri: str, name: str):
     records: list[TrialRecord] = []
 
     def store(i: int) -> bool:
-        config = TrialConfig("resnet18", 3, 1 + 1e-4 * i, 0.1)
+        config = Point(arch="resnet18", split=3, sigma=1 + 1e-4 * i, lambda_=0.1)
         outcome = simulated.outcome(config, cost(config), time.time())
         row = {**outcome, "trial_id": i, "config": config.to_json(), "status": "complete", "finished_at": time.time()}
         records.append(TrialRecord.from_json(row))

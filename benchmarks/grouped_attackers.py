@@ -20,7 +20,7 @@ from narl.attacks.adversaries import build_adversary
 from narl.attacks.features import features_of
 from narl.attacks.fit import LabelledFeatures, fit
 from narl.config.trial import Attack
-from narl.core.records import TrialConfig
+from narl.core.point import Point
 from narl.core.steps import drained
 from narl.methods.halves import Halves
 from narl.training.memory import keep_freed_memory
@@ -34,7 +34,7 @@ def measure(path: Path, kind: str, way: str, count: int) -> tuple[float, list[fl
     keep_freed_memory()
     task, dataset, obfuscator = opened(path)
     train, validation = (cached(path, split) for split in ("train", "validation"))
-    halves = Halves(TrialConfig(ARCH, task["split"], 1.0, 0.0), dataset.image_size)
+    halves = Halves(Point(arch=ARCH, split=task["split"], sigma=1.0, lambda_=0.0), dataset.image_size)
     networks = [build_adversary(kind, halves, num_outputs=10, seed=seed) for seed in range(count)]
     epochs = task["epochs"]
     settings = Attack(min_epochs=epochs, max_epochs=epochs, batch_size=BATCH)
@@ -64,7 +64,7 @@ def measure(path: Path, kind: str, way: str, count: int) -> tuple[float, list[fl
 @cache
 def cached(path: Path, split: str) -> LabelledFeatures:
     task, dataset, obfuscator = opened(path)
-    shape = Halves(TrialConfig(ARCH, task["split"], 1.0, 0.0), dataset.image_size).feature_shape
+    shape = Halves(Point(arch=ARCH, split=task["split"], sigma=1.0, lambda_=0.0), dataset.image_size).feature_shape
     features = features_of(obfuscator, dataset, split, device=CPU.device, feature_shape=shape, seed=0)
     return LabelledFeatures(features, dataset.labels(split)[1])
 

@@ -114,11 +114,11 @@ def no_op_actor(space: AffordableSpace) -> type:
     """Reports as `TrialActor` does, at once."""
     from ray import tune
 
-    from narl.core.records import TrialConfig
+    from narl.core.point import Point
 
     class NoOpTrial(tune.Trainable):
         def setup(self, config: dict[str, Any]) -> None:
-            self._config = TrialConfig.from_json(config["run"]["trial"])
+            self._config = Point.from_json(config["run"]["trial"])
 
         def reset_config(self, new_config: dict[str, Any]) -> bool:
             self.setup(new_config)
@@ -144,7 +144,7 @@ def stock_side(folder: Path, uri: str, trials: int, side: str) -> float:
     from ray.air.integrations.mlflow import MLflowLoggerCallback
     from ray.tune.search.optuna import OptunaSearch
 
-    from narl.core.records import TrialConfig
+    from narl.core.point import Point
 
     space = simulated.space(trials)
     define = simulated.DefineByRun(space)
@@ -152,7 +152,7 @@ def stock_side(folder: Path, uri: str, trials: int, side: str) -> float:
 
     def trial(config: dict[str, Any]) -> None:
         arch = config["arch"]
-        point = TrialConfig(arch, config[f"split.{arch}"], config["sigma"], config["lambda"])
+        point = Point(arch=arch, split=config[f"split.{arch}"], sigma=config["sigma"], lambda_=config["lambda"])
         tune.report(simulated.scalars(simulated.metrics(point, cost(point))))
 
     modes = {"delta": "max", "client_gflops": "min", "client_memory_mib": "min"}

@@ -9,7 +9,8 @@ from typing import Any
 
 from narl.config.load import build
 from narl.config.search_space import SearchSpace
-from narl.core.records import ClientCost, TrialConfig
+from narl.core.point import Point
+from narl.core.records import ClientCost
 
 NAME = "simulated"
 FLOOR = 20.0
@@ -38,7 +39,7 @@ def space(trials: int, **changes: Any) -> SearchSpace:
     return build(SearchSpace, content | changes, NAME)
 
 
-def metrics(config: TrialConfig, cost: ClientCost) -> dict[str, Any]:
+def metrics(config: Point, cost: ClientCost) -> dict[str, Any]:
     """`TrialMetrics` as JSON, from the configuration alone: noise hides and harms, and hides more after a deep client.
 
     A scatter of about two points, drawn from the configuration, keeps the front from being one curve.
@@ -64,7 +65,7 @@ def metrics(config: TrialConfig, cost: ClientCost) -> dict[str, Any]:
     }
 
 
-def outcome(config: TrialConfig, cost: ClientCost, started_at: float) -> dict[str, Any]:
+def outcome(config: Point, cost: ClientCost, started_at: float) -> dict[str, Any]:
     """What a worker reports of such a trial."""
     return {"metrics": metrics(config, cost), "curves": {}, "tags": {}, "telemetry": {}, "started_at": started_at}
 
@@ -87,7 +88,7 @@ def check_study(folder: Path, url: str, trials: int) -> None:
 
     from narl.search.ledger import read_ledger
 
-    values = {r.trial_id: [r.metrics.delta, r.metrics.client_gflops, r.metrics.client_memory_mib]
+    values = {r.trial_id: [r.metrics.delta, r.metrics.cost.client_gflops, r.metrics.cost.client_memory_mib]
               for r in read_ledger(folder / "ledger.jsonl")}  # fmt: skip
     told = optuna.load_study(study_name=NAME, storage=url).get_trials()
     complete = {t.user_attrs["trial_id"]: t.values for t in told if "duplicate_of" not in t.user_attrs}
@@ -105,7 +106,7 @@ def check_runs(uri: str) -> int:
     """How many finished runs MLflow holds whose metrics are what the formula gives for their parameters."""
     from mlflow import MlflowClient
 
-    from narl.core.records import TrialConfig
+    from narl.core.point import Point
     from narl.search.space import affordable
 
     cost = affordable(space(1)).cost
@@ -118,7 +119,7 @@ def check_runs(uri: str) -> int:
             continue  # the parent of narl's runs
         arch = params["arch"]
         split = int(params["split"] if "split" in params else params[f"split.{arch}"])
-        config = TrialConfig(arch, split, float(params["sigma"]), float(params["lambda"]))
+        config = Point(arch=arch, split=split, sigma=float(params["sigma"]), lambda_=float(params["lambda"]))
         expected = scalars(metrics(config, cost(config)))
         found = {name: run.data.metrics[name] for name in expected}
         good += run.info.status == "FINISHED" and found == expected

@@ -183,12 +183,12 @@ def _networks(case: Case, noise: bool = True):
 
 def _method(case: Case, *, sigma: float, precision: str, device):
     """narl's side: the three networks and their Adams, in training mode."""
-    from narl.core.records import TrialConfig
+    from narl.core.point import Point
     from narl.methods.base import Ingredients
     from narl.methods.catalogue import halves_of
     from narl.methods.narl import Narl
 
-    point = TrialConfig(case.arch, case.split, sigma, LAMBDA)
+    point = Point(arch=case.arch, split=case.split, sigma=sigma, lambda_=LAMBDA)
     method = Narl(Ingredients(point, halves_of(point, case.size), 1, 10, 1e-3, precision, device))
     method.begin_epoch(0, 1)
     return method

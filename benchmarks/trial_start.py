@@ -160,12 +160,12 @@ def timed_actor() -> type:
             result = super().step()
             if "phase" not in result:
                 return result
-            from narl.core.records import TrialConfig
+            from narl.core.point import Point
             from narl.models.cost import client_cost
 
             self._telemetry.stop()
             self._drop()
-            config = TrialConfig.from_json(self._payload["run"]["trial"])
+            config = Point.from_json(self._payload["run"]["trial"])
             outcome = simulated.outcome(config, client_cost(arch=config.arch, split=config.split, size=32), 0.0)
             outcome["tags"] = {"start": json.dumps({**self.start, "pid": os.getpid()})}
             return {"done": True, "outcome": json.dumps(outcome)}

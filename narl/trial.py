@@ -176,7 +176,7 @@ def attack_client(
     Raises:
         DivergedTraining: an attacker's loss blew up.
     """
-    point = config.trial.to_record()
+    point = config.trial
     halves = halves_of(point, dataset.image_size)
     started = time.monotonic()
     target = Target(

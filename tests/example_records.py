@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from narl.core.records import ClientCost, TrialConfig, TrialMetrics, TrialRecord
+from narl.core.point import Point
+from narl.core.records import ClientCost, TrialMetrics, TrialRecord
 
 
 def make_record(
@@ -21,7 +22,7 @@ def make_record(
     error: str | None = None,
 ) -> TrialRecord:
     """A record with consistent numbers; failed if `error` is given."""
-    config = TrialConfig(arch=arch, split=split, sigma=sigma, lambda_=lambda_, seed=seed)
+    config = Point(arch=arch, split=split, sigma=sigma, lambda_=lambda_, seed=seed)
     if error is not None:
         return TrialRecord(trial_id, config, "failed", error=error, started_at=1.0, finished_at=2.0)
     clamped = max(leakage, floor)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy
 
-from narl.core.records import ClientCost, TrialConfig, TrialMetrics, TrialRecord
+from narl.core.point import Point
+from narl.core.records import ClientCost, TrialMetrics, TrialRecord
 
 # (arch, split): GFLOPs, MiB, KiB, MiB of activations
 CLIENTS = {
@@ -42,7 +43,7 @@ def make_record(trial_id, *, arch="resnet18", split=3, sigma=0.5, delta=60.0, st
     )
     return TrialRecord(
         trial_id=trial_id,
-        config=TrialConfig(arch=arch, split=split, sigma=sigma, lambda_=changes.pop("lambda_", 0.01)),
+        config=Point(arch=arch, split=split, sigma=sigma, lambda_=changes.pop("lambda_", 0.01)),
         status=status,
         metrics=metrics if status == "complete" else None,
         error=None if status == "complete" else "DivergedTraining: the loss became nan in epoch 3",

@@ -27,7 +27,7 @@ from scipy.special import erfcx, log_ndtr, ndtri
 
 from narl.attacks.finding import AttackStep, Case, Finding
 from narl.core.errors import ConfigError
-from narl.core.records import TrialConfig
+from narl.core.point import Point
 
 # The δ at which an evaluation states its ε: far below one over the images of any data set here.
 STATED_DELTA = 1e-5

@@ -10,7 +10,7 @@ from collections.abc import Generator as Steps
 
 from narl.attacks.target import AttackEpoch, Reading, Target
 from narl.config.trial import Attack
-from narl.core.records import TrialConfig
+from narl.core.point import Point
 from narl.core.seeds import derive_seed
 from narl.data.dataset import Dataset
 from narl.methods.catalogue import halves_of
@@ -42,7 +42,7 @@ def private_reader(
         ConfigError: images too small for the architecture.
         DivergedTraining: its loss is not finite.
     """
-    halves = halves_of(TrialConfig(arch, 0, 0.0, 0.0, method="image_noise"), dataset.image_size)
+    halves = halves_of(Point(arch=arch, split=0, sigma=0.0, lambda_=0.0, method="image_noise"), dataset.image_size)
     images = Target(
         halves.client(seed=0),
         dataset,

@@ -28,7 +28,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from narl.config.base import Strict
+from narl.core.strict import Strict
 
 FORMAT, FORMAT_VERSION = "narl-checkpoint", "2"
 

@@ -6,10 +6,13 @@ import argparse
 import math
 from collections.abc import Iterable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from narl.core.errors import ConfigError, unknown_name
-from narl.core.records import TrialRecord
 from narl.storage.s3 import is_url
+
+if TYPE_CHECKING:
+    from narl.core.records import TrialRecord
 
 
 def positive_number(text: str) -> float:

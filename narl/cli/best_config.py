@@ -40,7 +40,7 @@ def answer(args: argparse.Namespace, folder) -> int:
     from narl.search.ledger import read_ledger
 
     record = best_within_budgets(args, read_ledger(folder.ledger_path))
-    content = train_config(folder, record).model_dump(mode="json", by_alias=True)
+    content = folder.train_config(record).model_dump(mode="json", by_alias=True)
     if args.format == "json":
         print(json.dumps(content, indent=2, ensure_ascii=False))
     else:
@@ -51,30 +51,9 @@ def answer(args: argparse.Namespace, folder) -> int:
         if record.leakage_is_lower_bound:
             who = record.tags["unconverged"]
             print(f"# Leakage is at least that, Δ at most: {who} had not converged (attack.max_epochs).")
-        costs = f"{m.client_gflops:.4g} GFLOPs, {m.client_memory_mib:.4g} MiB, uplink {m.uplink_kib:.4g} KiB"
+        costs = (
+            f"{m.cost.client_gflops:.4g} GFLOPs, {m.cost.client_memory_mib:.4g} MiB, uplink {m.cost.uplink_kib:.4g} KiB"
+        )
         print(f"# client {record.config.client}: {costs}")
         yaml.safe_dump(content, sys.stdout, sort_keys=False, allow_unicode=True)
     return 0
-
-
-def train_config(folder, record):
-    """The recorded trial as a `TrainConfig`: same pipeline, training and attack as in the search."""
-    from narl.config.trial import FoundBy, Point, TrainConfig
-
-    space, m = folder.load_space(), record.metrics
-    return TrainConfig(
-        pipeline=space.pipeline,
-        trial=Point(**record.config.to_json()),
-        training=space.training,
-        attack=space.trial_attack,
-        uplink_dtype=space.uplink_dtype,
-        found_by=FoundBy(
-            search=folder.name,
-            trial_id=record.trial_id,
-            delta=m.delta,
-            utility=m.utility,
-            leakage=m.leakage,
-            client_gflops=m.client_gflops,
-            client_memory_mib=m.client_memory_mib,
-        ),
-    )

@@ -68,8 +68,8 @@ def run(args: argparse.Namespace) -> int:
     from narl.attacks.catalogue import ATTACKS
     from narl.attacks.image_metrics import provide_lpips_weights
     from narl.cli.progress import seed_progress
-    from narl.config.methods import METHODS
     from narl.core.cache import cache_root
+    from narl.core.method_options import METHODS
     from narl.data.dataset import open_dataset
     from narl.evaluation.comparison import ComparisonSeeds, compare, pictures_of, rows_of
     from narl.evaluation.evaluator import Evaluator
@@ -80,7 +80,7 @@ def run(args: argparse.Namespace) -> int:
     setting = _setting(args)
     rows = rows_of(setting, METHODS if args.methods == "all" else names_among(args.methods, "method", METHODS))
     for row in rows:  # refused before the images are opened
-        halves_of(row.config.trial.to_record(), setting.pipeline.image.size)
+        halves_of(row.config.trial, setting.pipeline.image.size)
     if args.lpips:
         provide_lpips_weights(args.lpips)
     try:

@@ -76,7 +76,7 @@ def run(args: argparse.Namespace) -> int:
     from narl.methods.catalogue import halves_of
     from narl.tracking.evaluation_run import log_evaluation
 
-    halves_of(config.trial.to_record(), config.pipeline.image.size)  # refused before the images are opened
+    halves_of(config.trial, config.pipeline.image.size)  # refused before the images are opened
     if args.lpips:
         provide_lpips_weights(args.lpips)
     with seed_progress() as show:
@@ -106,13 +106,10 @@ def _subject(args: argparse.Namespace):
 
     path = Path(args.what)
     if path.is_dir():
-        from narl.config.load import build
-        from narl.config.trial import TrainConfig
         from narl.export.bundle import load_bundle
 
-        client, _, content = load_bundle(path)
-        known = {key: content[key] for key in TrainConfig.model_fields if key in content}
-        return build(TrainConfig, known, str(path / "config.yaml")), client, path.resolve().name
+        client, _, config = load_bundle(path)
+        return config.training_alone(), client, path.resolve().name
     if path.is_file() or path.suffix in (".yaml", ".yml"):
         return load_train_config(path), None, path.stem
     search, trial = _trial_named(args.what)
@@ -133,7 +130,6 @@ def _trial_named(what: str) -> tuple[str, int]:
 
 
 def _config_of(runs: Path | str | None, search: str, trial: int):
-    from narl.cli.best_config import train_config
     from narl.search.folder import find_search
     from narl.search.ledger import read_ledger
 
@@ -143,7 +139,7 @@ def _config_of(runs: Path | str | None, search: str, trial: int):
         raise ConfigError(f"search {search!r} has no finished trial {trial}: it has {len(records)}")
     if records[trial].metrics is None:
         raise ConfigError(f"trial {trial} of search {search!r} failed: {records[trial].error}")
-    return train_config(folder, records[trial])
+    return folder.train_config(records[trial])
 
 
 def print_evaluation(name: str, summary: Summary) -> str:

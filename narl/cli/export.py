@@ -54,14 +54,13 @@ def _chosen(args: argparse.Namespace):
 
 def _trained(record, folder) -> Path:
     """The bundle of the chosen record, trained now if it does not exist yet."""
-    from narl.cli.best_config import train_config
     from narl.cli.train import print_report, train_with_progress
 
     path = folder.trained_path(record.config.content_hash)
     if not (path / "manifest.json").exists():
         from narl.evaluation.final import save_final
 
-        config = train_config(folder, record)
+        config = folder.train_config(record)
         result = train_with_progress(config, num_seeds=1)
         save_final(path, config, result)
         print_report(result.summary)

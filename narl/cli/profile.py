@@ -64,7 +64,7 @@ def profile(
     Raises:
         ConfigError: see `run`.
     """
-    from narl.config.methods import METHODS
+    from narl.core.method_options import METHODS
     from narl.models.cost import check_dtype
     from narl.models.zoo import ZOO, architecture
 
@@ -89,12 +89,10 @@ def profile(
 
 
 def _row(arch: str, split: int, size: int, dtype: str, method: str) -> dict[str, Any]:
-    from narl.config.methods import complete_settings
-    from narl.core.records import TrialConfig
+    from narl.core.point import Point
     from narl.methods.catalogue import halves_of
 
-    settings = tuple(complete_settings(method, {}).items())
-    halves = halves_of(TrialConfig(arch, split, 0.0, 0.0, method=method, settings=settings), size)
+    halves = halves_of(Point(arch=arch, split=split, sigma=0.0, lambda_=0.0, method=method), size)
     shape, cost = list(halves.feature_shape), halves.cost(dtype)
     return {"arch": arch, "split": split, "size": size, **asdict(cost), "feature_shape": shape}
 

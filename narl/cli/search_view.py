@@ -16,7 +16,8 @@ from rich.text import Text
 from narl.cli.fitted_table import fitted, print_fitted
 from narl.config.search_space import SearchSpace
 from narl.core.pareto import front_of
-from narl.core.records import TrialConfig, TrialRecord
+from narl.core.point import Point
+from narl.core.records import TrialRecord
 from narl.search.ledger import num_counted, superseded
 
 CELLS_SHOWN = 20
@@ -41,7 +42,7 @@ class SearchView:
         self._space, self._console = space, console
         self._records: list[TrialRecord] = []
         self._resumed = 0
-        self._running: dict[int, tuple[TrialConfig, str]] = {}
+        self._running: dict[int, tuple[Point, str]] = {}
         self._started = time.monotonic()
         self._first_trial: float | None = None
         self._notices: list[str] = []
@@ -51,7 +52,7 @@ class SearchView:
     def resumed(self, records: Sequence[TrialRecord]) -> None:
         self._records, self._resumed = list(records), len(records)
 
-    def started(self, trial_id: int, config: TrialConfig) -> None:
+    def started(self, trial_id: int, config: Point) -> None:
         self._first_trial = self._first_trial or time.monotonic()
         self._running = {**self._running, trial_id: (config, "starting")}
 
@@ -110,15 +111,15 @@ class SearchView:
             tried[cell] = tried.get(cell, 0) + 1
             if cell not in best or record.metrics.delta > best[cell].metrics.delta:
                 best[cell] = record
-        rows = sorted(best.values(), key=lambda r: (r.metrics.client_gflops, r.metrics.client_memory_mib))
+        rows = sorted(best.values(), key=lambda r: (r.metrics.cost.client_gflops, r.metrics.cost.client_memory_mib))
         if limit is not None and len(rows) > limit:
             rows = [r for r in rows if r.trial_id in on_front][:limit]
         cells = {
             "": lambda r: "★" if r.trial_id in on_front else "",
             "client": lambda r: r.config.client,
             "tried": lambda r: str(tried[r.config.client]),
-            "GFLOPs": lambda r: f"{r.metrics.client_gflops:.4f}",
-            "MiB": lambda r: f"{r.metrics.client_memory_mib:.2f}",
+            "GFLOPs": lambda r: f"{r.metrics.cost.client_gflops:.4f}",
+            "MiB": lambda r: f"{r.metrics.cost.client_memory_mib:.2f}",
             "best Δ": lambda r: f"{r.bound_sign('delta')}{r.metrics.delta:.2f}",
             "util.": lambda r: f"{r.metrics.utility:.2f}",
             "leak.": lambda r: f"{r.bound_sign('leakage')}{r.metrics.leakage:.2f}",
@@ -208,5 +209,5 @@ def _line(record: TrialRecord, count: int, total: int) -> str:
     return (
         f"{head}Δ {record.bound_sign('delta')}{m.delta:.2f} = {m.utility:.2f} − "
         f"{record.bound_sign('leakage')}{m.leakage:.2f} "
-        f"({m.client_gflops:.4f} GFLOPs, {m.client_memory_mib:.2f} MiB, {record.finished_at - record.started_at:.0f} s)"
+        f"({m.cost.client_gflops:.4f} GFLOPs, {m.cost.client_memory_mib:.2f} MiB, {record.finished_at - record.started_at:.0f} s)"
     )

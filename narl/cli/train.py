@@ -22,7 +22,7 @@ def register(subparsers) -> None:
 
 def run(args: argparse.Namespace) -> int:
     from narl.config.trial import load_train_config
-    from narl.core.records import stable_hash
+    from narl.core.hashing import stable_hash
 
     config = load_train_config(args.config)
     point = config.trial

@@ -6,10 +6,10 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, ConfigDict, Field, field_validator, model_serializer
 
-from narl.config.base import Strict
-from narl.config.methods import METHODS, Bound, NoiseKind, check_method, check_setting
 from narl.config.values import Range, Values
 from narl.core.errors import unknown_name
+from narl.core.method_options import METHODS, Bound, NoiseKind, check_method, check_setting
+from narl.core.strict import Strict
 
 
 class Architecture(Strict):

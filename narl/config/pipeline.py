@@ -8,10 +8,10 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, model_serializer, model_validator
 
-from narl.config.base import Strict
 from narl.config.load import build, read_yaml
 from narl.core.errors import ConfigError
-from narl.core.records import stable_hash
+from narl.core.hashing import stable_hash
+from narl.core.strict import Strict
 from narl.storage.s3 import S3Address, is_url, parse_s3
 
 Loader = Literal["auto", "ffcv", "tensor"]

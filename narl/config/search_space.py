@@ -7,16 +7,17 @@ from typing import Literal
 
 from pydantic import Field, field_serializer, field_validator, model_validator
 
-from narl.config.base import Strict
 from narl.config.load import build, read_yaml
 from narl.config.method_space import Architectures, MethodSpace, check_options, options_by_name
-from narl.config.methods import METHODS
 from narl.config.pipeline import Pipeline
-from narl.config.trial import Attack, Training, with_pipeline
+from narl.config.trial import Attack, FoundBy, TrainConfig, Training, with_pipeline
 from narl.config.values import Choices, Values
 from narl.core.errors import ConfigError, unknown_name
-from narl.core.objectives import objective, queries_of
-from narl.core.records import COST_NAMES, stable_hash
+from narl.core.hashing import stable_hash
+from narl.core.method_options import METHODS
+from narl.core.objectives import COST_NAMES, objective, queries_of
+from narl.core.point import Point
+from narl.core.strict import Strict
 
 # What may differ between a search and its resumption: trials stay comparable.
 FREE_KEYS = ("name", "trials", "time_budget_minutes", "resources", "sampler")
@@ -152,6 +153,17 @@ class SearchSpace(Strict):
         """How each trial is attacked: `attack`, with the averaging that the objectives speak of."""
         queries = tuple(sorted({*self.attack.queries, *queries_of(self.objectives)}))
         return self.attack.model_copy(update={"queries": queries})
+
+    def train_config(self, point: Point, *, found_by: FoundBy | None = None) -> TrainConfig:
+        """Return how this search trains and attacks `point`, wherever it is trained."""
+        return TrainConfig(
+            pipeline=self.pipeline,
+            trial=point,
+            training=self.training,
+            attack=self.trial_attack,
+            uplink_dtype=self.uplink_dtype,
+            found_by=found_by,
+        )
 
     @property
     def content_hash(self) -> str:

@@ -7,11 +7,10 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_serializer, model_validator
 
-from narl.config.base import Strict
 from narl.config.load import build, read_yaml
-from narl.config.methods import METHODS, Bound, NoiseKind, check_method, complete_settings
 from narl.config.pipeline import Pipeline, load_pipeline, with_absolute_paths
-from narl.core.records import TrialConfig
+from narl.core.point import Point
+from narl.core.strict import Strict
 
 Precision = Literal["auto", "float32", "bfloat16"]
 AdversaryName = Literal["rest", "mlp", "conv"]
@@ -75,76 +74,6 @@ class Attack(Strict):
         if not value or len(set(value)) != len(value):
             raise ValueError("name at least one adversary, each once")
         return value
-
-
-class Point(Strict):
-    """The searched values of one trial: what its method does not use is left out (or 0), what it uses is given.
-
-    Attributes:
-        settings: the method's own numbers; see narl/config/methods.py for names, ranges and defaults.
-        bound: what M1 ends with; see narl/models/bounds.py.
-        clip_rms: of `l2-clip`, the largest root mean square of one image's features, in units of z; None means 1.
-        noise: whether a repeated image gets `fresh` noise or always its own; see narl/models/noise/keyed.py.
-    """
-
-    arch: str
-    split: int = Field(0, ge=0)
-    sigma: float = Field(0.0, ge=0)
-    lambda_: float = Field(0.0, ge=0, alias="lambda")
-    seed: int = Field(0, ge=0)
-    method: str = "narl"
-    settings: dict[str, float] = {}
-    bound: Bound = "none"
-    clip_rms: float | None = Field(None, gt=0)
-    noise: NoiseKind = "fresh"
-
-    @field_validator("method")
-    @classmethod
-    def _known_method(cls, value):
-        return check_method(value)
-
-    @model_validator(mode="after")
-    def _as_the_method_wants(self):
-        options = METHODS.get(self.method)
-        given = {"split": self.split, "sigma": self.sigma, "lambda": self.lambda_}
-        keys = {"split": "split", "sigma": "sigma", "lambda": "lambda_"}
-        for name, value in given.items():
-            if not getattr(options, f"uses_{name}"):
-                if value != 0:
-                    raise ValueError(f"method {self.method} has no {name}: leave it out")
-            elif keys[name] not in self.model_fields_set:
-                raise ValueError(f"method {self.method} needs {name}")
-        if options.uses_split and self.split < 1:
-            raise ValueError(f"method {self.method} needs a split point of at least 1, got {self.split}")
-        if self.bound != "none" and not options.bounds_features:
-            raise ValueError(f"method {self.method} has no bound: leave it out")
-        if self.clip_rms is not None and self.bound != "l2-clip":
-            raise ValueError(f"clip_rms is for bound l2-clip, got bound {self.bound}: leave it out")
-        if self.noise != "fresh" and not options.noise_on_features:
-            raise ValueError(f"method {self.method} adds no Gaussian noise to features: leave noise out")
-        complete_settings(self.method, self.settings)
-        return self
-
-    @model_serializer(mode="wrap")
-    def _without_what_is_not_there(self, handler):
-        row = handler(self)
-        absent = {"settings": {}, "bound": "none", "clip_rms": None, "noise": "fresh"}
-        return {key: value for key, value in row.items() if key not in absent or value != absent[key]}
-
-    def to_record(self) -> TrialConfig:
-        settings = tuple(complete_settings(self.method, self.settings).items())
-        return TrialConfig(
-            self.arch,
-            self.split,
-            self.sigma,
-            self.lambda_,
-            self.seed,
-            self.method,
-            settings,
-            bound=self.bound,
-            clip_rms=(self.clip_rms or 1.0) if self.bound == "l2-clip" else 0.0,
-            noise=self.noise,
-        )
 
 
 class FoundBy(Strict):

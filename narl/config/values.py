@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Discriminator, Field, Tag, field_validator, model_validator
 
-from narl.config.base import Strict
+from narl.core.strict import Strict
 
 
 class Range(Strict):

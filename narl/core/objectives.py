@@ -5,21 +5,33 @@ The sign of an objective flips in `to_minimise` and nowhere else.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from narl.core.errors import ConfigError, unknown_name
-from narl.core.records import AT_QUERIES, TrialMetrics
+
+if TYPE_CHECKING:
+    from narl.core.records import TrialMetrics
+
+COST_NAMES = ("client_gflops", "client_memory_mib", "uplink_kib", "peak_activation_mib")
 
 
 @dataclass(frozen=True)
 class Objective:
-    """A number that a search can optimise: `direction` is `maximize` or `minimize`."""
+    """A number that a search can optimise.
+
+    Attributes:
+        direction: `maximize` or `minimize`.
+        queries: against an attacker who averages so many answers to each image; None: where nobody is said to.
+    """
 
     name: str
     direction: str
     unit: str
     label: str
+    queries: int | None = None
 
 
 OBJECTIVES = {
@@ -37,11 +49,20 @@ OBJECTIVES = {
 }
 
 
+# Those that averaging answers changes, as in `delta_at_queries(16)`.
+_AT_QUERIES = re.compile(r"(delta|leakage)_at_queries\(([1-9]\d*)\)")
+
+
 def objective(name: str) -> Objective:
-    """The objective of that name, be it `delta_at_queries(16)`; `ConfigError` names the allowed ones."""
-    if asked := AT_QUERIES.fullmatch(name):
-        plain = OBJECTIVES[asked[1]]
-        return Objective(name, plain.direction, plain.unit, f"{plain.label} against {asked[2]} averaged answers")
+    """Return the objective of that name, be it `delta_at_queries(16)`.
+
+    Raises:
+        ConfigError: there is none; names the allowed ones.
+    """
+    if asked := _AT_QUERIES.fullmatch(name):
+        plain, queries = OBJECTIVES[asked[1]], int(asked[2])
+        label = f"{plain.label} against {queries} averaged answers"
+        return Objective(name, plain.direction, plain.unit, label, queries)
     if name not in OBJECTIVES:
         allowed = (*OBJECTIVES, "delta_at_queries(16)", "leakage_at_queries(16)")
         raise ConfigError(unknown_name("objective", name, allowed))
@@ -49,23 +70,16 @@ def objective(name: str) -> Objective:
 
 
 def queries_of(names: Sequence[str]) -> tuple[int, ...]:
-    """The numbers of answers that the named objectives speak of, ascending."""
-    return tuple(sorted({int(asked[2]) for name in names if (asked := AT_QUERIES.fullmatch(name))}))
+    """Return the numbers of answers that the named objectives speak of, ascending."""
+    return tuple(sorted({asked.queries for name in names if (asked := objective(name)).queries is not None}))
 
 
 def to_minimise(metrics: TrialMetrics, names: Sequence[str]) -> tuple[float, ...]:
-    """The named objectives as a row in which smaller is better everywhere.
+    """Return the named objectives as a row in which smaller is better everywhere.
 
     Raises:
         ConfigError: an unknown objective, or one that was not measured.
     """
     return tuple(
-        -_value(metrics, name) if objective(name).direction == "maximize" else _value(metrics, name) for name in names
+        -metrics.value(name) if objective(name).direction == "maximize" else metrics.value(name) for name in names
     )
-
-
-def _value(metrics: TrialMetrics, name: str) -> float:
-    try:
-        return getattr(metrics, name)
-    except AttributeError as error:
-        raise ConfigError(f"{name} was not measured: the search's attack.queries must list that number") from error

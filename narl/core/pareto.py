@@ -90,7 +90,7 @@ def front_of(records: Sequence[TrialRecord], objectives: Sequence[str]) -> list[
     complete = [record for record in records if record.metrics is not None]
     rows = [to_minimise(record.metrics, objectives) for record in complete]
     chosen = [complete[i] for i in non_dominated(rows)]
-    return sorted(chosen, key=lambda r: (r.metrics.client_gflops, r.metrics.client_memory_mib, r.trial_id))
+    return sorted(chosen, key=lambda r: (r.metrics.cost.client_gflops, r.metrics.cost.client_memory_mib, r.trial_id))
 
 
 def best_within(
@@ -116,22 +116,24 @@ def best_within(
         raise NothingFeasible("no finished trial is recorded yet")
 
     def fits(record: TrialRecord) -> bool:
-        return all(getattr(record.metrics, n) <= v for n, v in at_most.items()) and all(
-            getattr(record.metrics, n) >= v for n, v in at_least.items()
+        return all(record.metrics.value(n) <= v for n, v in at_most.items()) and all(
+            record.metrics.value(n) >= v for n, v in at_least.items()
         )
 
     feasible = [record for record in complete if fits(record)]
     if not feasible:
-        cheapest = min(complete, key=lambda r: (r.metrics.client_gflops, r.metrics.client_memory_mib, -r.metrics.delta))
+        cheapest = min(
+            complete, key=lambda r: (r.metrics.cost.client_gflops, r.metrics.cost.client_memory_mib, -r.metrics.delta)
+        )
         bounds = [f"{n} <= {v:g}" for n, v in at_most.items()] + [f"{n} >= {v:g}" for n, v in at_least.items()]
         m = cheapest.metrics
         raise NothingFeasible(
             f"none of {len(complete)} finished trials has {' and '.join(bounds)}; the cheapest is trial "
             f"{cheapest.trial_id} ({cheapest.config.arch} split {cheapest.config.split}): "
-            f"{m.client_gflops:.4g} GFLOPs, {m.client_memory_mib:.4g} MiB, Δ {m.delta:.2f}, "
+            f"{m.cost.client_gflops:.4g} GFLOPs, {m.cost.client_memory_mib:.4g} MiB, Δ {m.delta:.2f}, "
             f"utility {m.utility:.2f} %, leakage {m.leakage:.2f} %"
         )
     return min(
         feasible,
-        key=lambda r: (-r.metrics.delta, r.metrics.client_memory_mib, r.metrics.client_gflops, r.trial_id),
+        key=lambda r: (-r.metrics.delta, r.metrics.cost.client_memory_mib, r.metrics.cost.client_gflops, r.trial_id),
     )

@@ -5,16 +5,15 @@ Accuracies are percentages (0-100); `delta` is in percentage points; costs carry
 
 from __future__ import annotations
 
-import hashlib
-import json
 import math
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Literal
 
-AT_QUERIES = re.compile(r"(delta|leakage)_at_queries\(([1-9]\d*)\)")
-COST_NAMES = ("client_gflops", "client_memory_mib", "uplink_kib", "peak_activation_mib")
+from narl.core.errors import ConfigError
+from narl.core.objectives import COST_NAMES, objective
+from narl.core.point import Point
 
 
 @dataclass(frozen=True)
@@ -32,70 +31,6 @@ class ClientCost:
     client_memory_mib: float
     uplink_kib: float
     peak_activation_mib: float
-
-
-@dataclass(frozen=True)
-class TrialConfig:
-    """One point of the design space.
-
-    Attributes:
-        arch: name of a network of the zoo.
-        split: split point; the client runs the first `split` stages. 0: none of them.
-        sigma: standard deviation of the noise added to M1's output, >= 0.
-        lambda_: weight of the leakage loss in M1's objective, >= 0 (JSON key: `lambda`).
-        seed: seed of everything random in the trial.
-        method: name of the training method.
-        settings: the method's own numbers, sorted by name (JSON: a mapping, left out if empty).
-        bound: what M1 ends with: `none`, `sigmoid` or `l2-clip` (JSON: left out if `none`).
-        clip_rms: of `l2-clip`, > 0, in units of z; else 0 (JSON: left out if 0).
-        noise: `fresh` for each answer, or `keyed` by the image (JSON: left out if `fresh`).
-    """
-
-    arch: str
-    split: int
-    sigma: float
-    lambda_: float
-    seed: int = 0
-    method: str = "narl"
-    settings: tuple[tuple[str, float], ...] = ()
-    bound: str = "none"
-    clip_rms: float = 0.0
-    noise: str = "fresh"
-
-    def to_json(self) -> dict[str, Any]:
-        row = asdict(self)
-        row["lambda"] = row.pop("lambda_")
-        row["settings"] = dict(row["settings"])
-        absent = {"settings": {}, "bound": "none", "clip_rms": 0.0, "noise": "fresh"}
-        return {key: value for key, value in row.items() if key not in absent or value != absent[key]}
-
-    @classmethod
-    def from_json(cls, row: Mapping[str, Any]) -> TrialConfig:
-        row = dict(row)
-        row["lambda_"] = row.pop("lambda")
-        row["settings"] = tuple(sorted(row.get("settings", {}).items()))
-        return cls(**row)
-
-    @property
-    def client(self) -> str:
-        """What the client runs, in short: `resnet18/3`; with its method unless that is narl, `disco:resnet18/3`;
-        with what its features and noise have of their own, `resnet18/3+l2-clip+keyed`."""
-        client = f"{self.arch}/{self.split}" if self.split else self.arch
-        client = "+".join([client, *(word for word in (self.bound, self.noise) if word not in ("none", "fresh"))])
-        return client if self.method == "narl" else f"{self.method}:{client}"
-
-    @property
-    def numbers(self) -> str:
-        """What is searched besides the client, in short: `σ 3 λ 0.01`, and the method's settings."""
-        named = {"σ": self.sigma, "λ": self.lambda_, **dict(self.settings)}
-        if self.clip_rms:
-            named["clip_rms"] = self.clip_rms
-        return " ".join(f"{name} {value:.3g}" for name, value in named.items())
-
-    @property
-    def content_hash(self) -> str:
-        """Twelve hex digits that depend on the content alone: equal configurations, equal hashes."""
-        return stable_hash(self.to_json())
 
 
 @dataclass(frozen=True)
@@ -133,14 +68,19 @@ class TrialMetrics:
     attack_seconds: float
     leakage_at_queries: dict[str, float] = field(default_factory=dict)
 
-    def __getattr__(self, name: str) -> float:
-        # Costs read like any other metric: metrics.client_gflops.
-        if name in COST_NAMES:
-            return getattr(object.__getattribute__(self, "cost"), name)
-        if (asked := AT_QUERIES.fullmatch(name)) and asked[2] in self.leakage_at_queries:
-            leakage = self.leakage_at_queries[asked[2]]
-            return leakage if asked[1] == "leakage" else self.utility - leakage
-        raise AttributeError(f"{type(self).__name__} has no metric {name!r}")
+    def value(self, name: str) -> float:
+        """Return the objective of that name (narl/core/objectives.py), in its unit.
+
+        Raises:
+            ConfigError: no such objective, or one that was not measured.
+        """
+        asked = objective(name)
+        if asked.queries is not None:
+            leakage = self.leakage_at_queries.get(str(asked.queries))
+            if leakage is None:
+                raise ConfigError(f"{name} was not measured: the search's attack.queries must list that number")
+            return leakage if name.startswith("leakage") else self.utility - leakage
+        return getattr(self.cost if name in COST_NAMES else self, name)
 
     def scalars(self) -> dict[str, float]:
         """Every finite number of the record under one flat name each."""
@@ -180,7 +120,7 @@ class TrialRecord:
     """
 
     trial_id: int
-    config: TrialConfig
+    config: Point
     status: Literal["complete", "failed"]
     metrics: TrialMetrics | None = None
     error: str | None = None
@@ -219,7 +159,7 @@ class TrialRecord:
     @classmethod
     def from_json(cls, row: Mapping[str, Any]) -> TrialRecord:
         row = dict(row)
-        row["config"] = TrialConfig.from_json(row["config"])
+        row["config"] = Point.from_json(row["config"])
         if row.get("metrics") is not None:
             row["metrics"] = TrialMetrics.from_json(row["metrics"])
         return cls(**row)
@@ -228,9 +168,3 @@ class TrialRecord:
 def bound_sign(metric: str) -> str:
     """What adversaries that had not converged make of a metric: a lower bound (`≥`), an upper one (`≤`), neither."""
     return {"delta": "≤", "leakage": "≥"}.get(re.split(r"[_(]", metric)[0], "")
-
-
-def stable_hash(value: Any) -> str:
-    """Twelve hex digits of the SHA-256 of `value` as canonical JSON."""
-    text = json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False, default=str)
-    return hashlib.sha256(text.encode()).hexdigest()[:12]

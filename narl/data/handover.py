@@ -17,10 +17,10 @@ from typing import IO, Annotated
 
 from pydantic import Field
 
-from narl.config.base import Strict
 from narl.config.pipeline import Pipeline, address_of, moved, place_of
 from narl.core.cache import cache_root, locked
 from narl.core.errors import DataError
+from narl.core.strict import Strict
 from narl.data.local_copy import LocalCopy, check_names, clear_partial, read_copy, remove_paths, store_file
 from narl.data.sources import open_source
 from narl.data.sources.base import Source

@@ -9,7 +9,7 @@ import numpy as np
 
 from narl.config.pipeline import Pipeline, address_of, moved
 from narl.core.errors import DataError
-from narl.core.records import stable_hash
+from narl.core.hashing import stable_hash
 from narl.data.labels import encode_labels
 from narl.data.sources import open_source
 from narl.data.sources.base import Files, Source

@@ -19,7 +19,7 @@ from typing import Any
 
 from narl.core.cache import cache_root, locked
 from narl.core.errors import DataError
-from narl.core.records import stable_hash
+from narl.core.hashing import stable_hash
 from narl.data.local_copy import (
     MANIFEST,
     CopiedFile,

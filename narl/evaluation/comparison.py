@@ -14,8 +14,10 @@ from narl import __version__
 from narl.attacks.averaging import name_of
 from narl.config.methods import METHODS, complete_settings
 from narl.config.pipeline import Pipeline
-from narl.config.trial import Attack, Point, TrainConfig, Training
-from narl.core.records import stable_hash
+from narl.config.trial import Attack, TrainConfig, Training
+from narl.core.hashing import stable_hash
+from narl.core.method_options import METHODS, complete_settings
+from narl.core.point import Point
 from narl.data.dataset import Dataset
 from narl.evaluation.evaluator import Evaluator, with_seed
 from narl.evaluation.published import PublishedImages, PublishedRow, published_images, published_row

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from narl.config.bundle import BundleConfig
 from narl.config.trial import TrainConfig
 from narl.data.dataset import open_dataset
 from narl.evaluation.evaluator import Evaluator
@@ -42,7 +43,7 @@ def train_final(
         ConfigError, DataError: the configuration or its images cannot be used.
         TrialFailure: training blew up.
     """
-    halves_of(config.trial.to_record(), config.pipeline.image.size)  # refused before the images are opened
+    halves_of(config.trial, config.pipeline.image.size)  # refused before the images are opened
     dataset = open_dataset(config.pipeline, splits=("train", "validation", "test"))
     queries = config.attack.queries
     evaluator = Evaluator(dataset, ("averaging",) if queries else (), queries, "test", second_attempts=False)

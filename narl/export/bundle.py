@@ -2,7 +2,7 @@
 
 client.safetensors   state of the obfuscator (M1 and its noise)
 server.safetensors   state of M2, the utility network on the server
-config.yaml          what `narl train` was given, and `utility_outputs`, M2's number of outputs
+config.yaml          a `narl.config.bundle.BundleConfig`
 metrics.json         what was measured
 manifest.json        format, version, time, size and SHA-256 of each file above; written last
 """
@@ -21,8 +21,8 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 import narl
+from narl.config.bundle import BundleConfig
 from narl.config.load import build, read_yaml
-from narl.config.trial import Point
 from narl.core.errors import ConfigError, NarlError
 from narl.export.stores import FORMAT, MANIFEST, Store
 
@@ -41,14 +41,13 @@ def write_bundle(
     *,
     client_state: Mapping[str, Tensor],
     server_state: Mapping[str, Tensor],
-    config: Mapping[str, Any],
+    config: BundleConfig,
     metrics: Mapping[str, Any],
 ) -> dict[str, Any]:
     """Write the files and return the manifest. The folder appears at once with everything in it, or not at all.
 
     Args:
         folder: must not exist, or be empty.
-        config: with `trial` (arch, split, sigma, lambda, seed) and `utility_outputs`.
 
     Raises:
         ConfigError: see `refuse_occupied`.
@@ -61,7 +60,7 @@ def write_bundle(
     try:
         _save_tensors(client_state, partial / CLIENT)
         _save_tensors(server_state, partial / SERVER)
-        text = yaml.safe_dump(dict(config), sort_keys=False, allow_unicode=True)
+        text = yaml.safe_dump(config.model_dump(mode="json", by_alias=True), sort_keys=False, allow_unicode=True)
         (partial / CONFIG).write_text(text, encoding="utf-8")
         (partial / METRICS).write_text(json.dumps(metrics, indent=2, allow_nan=False) + "\n", encoding="utf-8")
         manifest = {
@@ -111,7 +110,7 @@ def verify_bundle(folder: Path | str) -> dict[str, Any]:
     return manifest
 
 
-def load_bundle(folder: Path | str, noise_key: bytes | None = None) -> tuple[Obfuscator, nn.Module, dict[str, Any]]:
+def load_bundle(folder: Path | str, noise_key: bytes | None = None) -> tuple[Obfuscator, nn.Module, BundleConfig]:
     """The client's obfuscator and the server's network, in evaluation mode on the CPU, and the configuration.
 
     Args:
@@ -127,17 +126,11 @@ def load_bundle(folder: Path | str, noise_key: bytes | None = None) -> tuple[Obf
 
     folder = Path(folder)
     manifest = verify_bundle(folder)
-    config = read_yaml(folder / CONFIG)
-    point = build(Point, config.get("trial"), f"{folder / CONFIG}: trial")
-    outputs = config.get("utility_outputs")
-    if not isinstance(outputs, int) or isinstance(outputs, bool) or outputs < 1:
-        raise ConfigError(f"{folder / CONFIG}: utility_outputs must be a whole number above 0, got {outputs!r}")
-    size = config.get("image_size")
-    if not isinstance(size, int) or isinstance(size, bool) or size < 1:
-        raise ConfigError(f"{folder / CONFIG}: image_size must be a whole number above 0, got {size!r}")
-    halves = halves_of(point.to_record(), size)
+    config = build(BundleConfig, read_yaml(folder / CONFIG), str(folder / CONFIG))
+    point = config.trial
+    halves = halves_of(point, config.image_size)
     client = halves.client(seed=point.seed)
-    server = halves.rest(num_outputs=outputs, seed=point.seed)
+    server = halves.rest(num_outputs=config.utility_outputs, seed=point.seed)
     for module, name in ((client, CLIENT), (server, SERVER)):
         _load_tensors(module, folder / name)
     if point.noise == "keyed":

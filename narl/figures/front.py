@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 from narl.core.objectives import OBJECTIVES
 from narl.core.pareto import front_of
-from narl.core.records import TrialConfig, TrialRecord
+from narl.core.point import Point
+from narl.core.records import TrialRecord
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -60,10 +61,10 @@ def front_table(records: Sequence[TrialRecord], objectives: Sequence[str]) -> li
                 "delta_is_upper_bound": record.leakage_is_lower_bound,
                 "label_floor": round(m.label_floor, 2),
                 **{f"delta_at_queries({n})": round(m.utility - value, 2) for n, value in m.leakage_at_queries.items()},
-                "client_gflops": m.client_gflops,
-                "client_memory_mib": m.client_memory_mib,
-                "uplink_kib": m.uplink_kib,
-                "peak_activation_mib": m.peak_activation_mib,
+                "client_gflops": m.cost.client_gflops,
+                "client_memory_mib": m.cost.client_memory_mib,
+                "uplink_kib": m.cost.uplink_kib,
+                "peak_activation_mib": m.cost.peak_activation_mib,
             }
         )
     if not any(row["settings"] for row in rows):
@@ -72,9 +73,9 @@ def front_table(records: Sequence[TrialRecord], objectives: Sequence[str]) -> li
     return rows
 
 
-def _settings(config: TrialConfig) -> Iterator[str]:
+def _settings(config: Point) -> Iterator[str]:
     """The method's own numbers, and what its features and noise have of their own."""
-    yield from (f"{name}={value:.4g}" for name, value in config.settings)
+    yield from (f"{name}={value:.4g}" for name, value in config.settings.items())
     if config.bound != "none":
         yield f"bound={config.bound}"
     if config.noise != "fresh":
@@ -103,7 +104,7 @@ def front_figure(records: Sequence[TrialRecord], objectives: Sequence[str], titl
         on_front = [r.trial_id in view.front_ids for r in group]
         figure.add_trace(
             go.Scatter(
-                x=[r.metrics.client_gflops for r in group],
+                x=[r.metrics.cost.client_gflops for r in group],
                 y=[r.metrics.delta for r in group],
                 mode="markers",
                 name=series,
@@ -197,7 +198,7 @@ class _View:
         return {record.trial_id for record in self.front}
 
     def ends(self, cost: str) -> tuple[float, float]:
-        values = [getattr(r.metrics, cost) for r in self.complete]
+        values = [r.metrics.value(cost) for r in self.complete]
         return min(values), max(values)
 
     def is_wide(self, cost: str) -> bool:
@@ -210,9 +211,9 @@ class _View:
     def step_line(self, cost: str) -> list[tuple[float, float]]:
         """Corners of the highest Δ of any finished trial that costs no more, to the dearest trial."""
         corners: list[tuple[float, float]] = []
-        for record in sorted(self.complete, key=lambda r: (getattr(r.metrics, cost), -r.metrics.delta)):
+        for record in sorted(self.complete, key=lambda r: (r.metrics.value(cost), -r.metrics.delta)):
             if not corners or record.metrics.delta > corners[-1][1]:
-                corners.append((getattr(record.metrics, cost), record.metrics.delta))
+                corners.append((record.metrics.value(cost), record.metrics.delta))
         if corners:
             corners.append((self.ends(cost)[1], corners[-1][1]))
         return corners
@@ -220,7 +221,7 @@ class _View:
     def marker_size(self, record: TrialRecord) -> float:
         """Pixels, 9 to 24, by the logarithm of client memory."""
         low, high = (math.log1p(v) for v in self.ends("client_memory_mib"))
-        return 9 + 15 * (math.log1p(record.metrics.client_memory_mib) - low) / (high - low) if high > low else 12
+        return 9 + 15 * (math.log1p(record.metrics.cost.client_memory_mib) - low) / (high - low) if high > low else 12
 
 
 def _view(records: Sequence[TrialRecord], objectives: Sequence[str]) -> _View:
@@ -250,7 +251,7 @@ def _hover(record: TrialRecord, on_front: bool) -> str:
     client = f"{config.arch} split {config.split}" if config.split else config.arch
     if config.method != "narl":
         client = f"{config.method}, {client}"
-    numbers = {"σ": config.sigma, "λ": config.lambda_, **dict(config.settings), "seed": config.seed}
+    numbers = {"σ": config.sigma, "λ": config.lambda_, **config.settings, "seed": config.seed}
     return "<br>".join(
         (
             f"<b>trial {record.trial_id}: {client}</b>{' (front)' if on_front else ''}",
@@ -258,8 +259,8 @@ def _hover(record: TrialRecord, on_front: bool) -> str:
             f"Δ {record.bound_sign('delta')}{m.delta:.2f} pp = utility {m.utility:.2f} % − leakage "
             f"{record.bound_sign('leakage')}{m.leakage:.2f} %",
             f"label floor {m.label_floor:.2f} %",
-            f"{m.client_gflops:.4g} GFLOPs, {m.client_memory_mib:.4g} MiB",
-            f"uplink {m.uplink_kib:.4g} KiB, peak activations {m.peak_activation_mib:.4g} MiB",
+            f"{m.cost.client_gflops:.4g} GFLOPs, {m.cost.client_memory_mib:.4g} MiB",
+            f"uplink {m.cost.uplink_kib:.4g} KiB, peak activations {m.cost.peak_activation_mib:.4g} MiB",
         )
     )
 
@@ -289,7 +290,7 @@ def _draw_panel(axes: Axes, view: _View, cost: str) -> None:
         for on_front in (False, True):
             some = [r for r in group if (r.trial_id in view.front_ids) == on_front]
             axes.scatter(
-                [getattr(r.metrics, cost) for r in some],
+                [r.metrics.value(cost) for r in some],
                 [r.metrics.delta for r in some],
                 s=70 if on_front else 40,
                 marker=marker,
@@ -314,7 +315,7 @@ def _label_front(axes: Axes, view: _View, cost: str) -> None:
     renderer = axes.figure.canvas.get_renderer()
     inside = axes.get_window_extent(renderer)
     pixel = axes.figure.dpi / 72
-    points = [axes.transData.transform((getattr(r.metrics, cost), r.metrics.delta)) for r in view.complete]
+    points = [axes.transData.transform((r.metrics.value(cost), r.metrics.delta)) for r in view.complete]
     taken = [Bbox.from_bounds(x - 4 * pixel, y - 4 * pixel, 8 * pixel, 8 * pixel) for x, y in points]
     corners = [axes.transData.transform(corner) for corner in view.step_line(cost)]
     lines = []
@@ -328,7 +329,7 @@ def _label_front(axes: Axes, view: _View, cost: str) -> None:
     for record in sorted(view.front, key=lambda r: -r.metrics.delta):
         best.setdefault(record.config.client, record)
     for name, record in best.items():
-        point = (getattr(record.metrics, cost), record.metrics.delta)
+        point = (record.metrics.value(cost), record.metrics.delta)
         text = axes.annotate(
             f"{record.bound_sign('delta')} {name}".strip(), point, xytext=(0, 0), textcoords="offset points"
         )

@@ -34,7 +34,7 @@ def heatmap_png(records: Sequence[TrialRecord], title: str, path: Path | str) ->
     for name, values in (("σ", sigmas), ("λ", lambdas)):
         if len(values) > MOST_VALUES:
             raise ConfigError(f"{len(values)} values of {name} make no map: search a list of at most {MOST_VALUES}")
-    clients = list(dict.fromkeys(r.config.client for r in sorted(complete, key=lambda r: r.metrics.client_gflops)))
+    clients = list(dict.fromkeys(r.config.client for r in sorted(complete, key=lambda r: r.metrics.cost.client_gflops)))
     averaged = [f"leakage_at_queries({n})" for n in complete[0].metrics.leakage_at_queries]
     metrics = ["utility", "leakage", *averaged, "delta"]
     width = max(0.62 * len(sigmas), 0.1 * max(map(len, clients))) + 0.25
@@ -72,7 +72,7 @@ def _means(records: Sequence[TrialRecord], client: str, metric: str, sigmas: lis
     for record in records:
         if record.config.client == client:
             place = lambdas.index(record.config.lambda_), sigmas.index(record.config.sigma)
-            cells.setdefault(place, []).append(getattr(record.metrics, metric))
+            cells.setdefault(place, []).append(record.metrics.value(metric))
     values = np.full((len(lambdas), len(sigmas)), np.nan)
     for place, each in cells.items():
         values[place] = np.mean(each)

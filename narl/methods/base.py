@@ -13,7 +13,7 @@ from functools import cached_property
 import torch
 from torch import Generator, Tensor, nn
 
-from narl.core.records import TrialConfig
+from narl.core.point import Point
 from narl.core.seeds import derive_seed
 from narl.methods.halves import Halves
 from narl.models.split import Obfuscator
@@ -42,7 +42,7 @@ class Ingredients:
         precision_setting: as configured; `precision` is what it comes to for these networks.
     """
 
-    point: TrialConfig
+    point: Point
     halves: Halves
     utility_outputs: int
     private_outputs: int
@@ -52,7 +52,7 @@ class Ingredients:
 
     @cached_property
     def settings(self) -> dict[str, float]:
-        return dict(self.point.settings)
+        return self.point.settings
 
     @cached_property
     def precision(self) -> Precision:

@@ -1,8 +1,8 @@
-"""Every training method by name. A new one: a file here, a line below, and its options in narl/config/methods.py."""
+"""Every training method by name. A new one: a file here, a line below, and its options in narl/core/method_options.py."""
 
 from __future__ import annotations
 
-from narl.core.records import TrialConfig
+from narl.core.point import Point
 from narl.methods.base import Method
 from narl.methods.cloak import Cloak
 from narl.methods.deepobfuscator import DeepObfuscator
@@ -30,7 +30,7 @@ METHODS: dict[str, type[Method]] = {
 }
 
 
-def halves_of(point: TrialConfig, size: int) -> Halves:
+def halves_of(point: Point, size: int) -> Halves:
     """Client and server of `point` for square images of `size` pixels.
 
     Raises:

@@ -10,7 +10,8 @@ from math import prod
 import torch
 from torch import nn
 
-from narl.core.records import ClientCost, TrialConfig
+from narl.core.point import Point
+from narl.core.records import ClientCost
 from narl.core.seeds import derive_seed
 from narl.models.bounds import bound_stages
 from narl.models.cost import BYTES_PER_ELEMENT, check_dtype, client_cost, costs_after_each
@@ -30,10 +31,10 @@ class Halves:
         ConfigError: no such architecture or split point, or images too small for it.
     """
 
-    def __init__(self, point: TrialConfig, size: int) -> None:
+    def __init__(self, point: Point, size: int) -> None:
         check_size(point.arch, size)
         self.point, self.size = point, size
-        self.settings = dict(point.settings)
+        self.settings = point.settings
         self.check()
 
     def check(self) -> None:

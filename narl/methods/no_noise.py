@@ -11,4 +11,4 @@ from narl.methods.narl import Narl
 
 
 class NoNoise(Narl):
-    """Narl, whose configuration has no σ (see narl/config/methods.py)."""
+    """Narl, whose configuration has no σ (see narl/core/method_options.py)."""

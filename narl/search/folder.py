@@ -14,8 +14,10 @@ import yaml
 
 from narl.config.load import build, read_yaml
 from narl.config.search_space import SearchSpace
+from narl.config.trial import FoundBy, TrainConfig
 from narl.core.cache import cache_root
 from narl.core.errors import ConfigError, unknown_name
+from narl.core.records import TrialRecord
 from narl.storage.places import FolderStorage, Storage, open_storage, without_options
 from narl.storage.s3 import is_url
 
@@ -81,6 +83,24 @@ class SearchFolder:
             ConfigError: the file is gone or damaged.
         """
         return build(SearchSpace, read_yaml(self.space_path), str(self.space_path))
+
+    def train_config(self, record: TrialRecord) -> TrainConfig:
+        """Return how a finished trial was trained and attacked, and what the search measured for it.
+
+        Raises:
+            ConfigError: the search space is gone or damaged.
+        """
+        m = record.metrics
+        found_by = FoundBy(
+            search=self.name,
+            trial_id=record.trial_id,
+            delta=m.delta,
+            utility=m.utility,
+            leakage=m.leakage,
+            client_gflops=m.cost.client_gflops,
+            client_memory_mib=m.cost.client_memory_mib,
+        )
+        return self.load_space().train_config(record.config, found_by=found_by)
 
     def save_space(self, space: SearchSpace) -> None:
         self.path.mkdir(parents=True, exist_ok=True)

@@ -75,7 +75,8 @@ def read_ledger(path: Path | str) -> list[TrialRecord]:
         try:
             records.append(TrialRecord.from_json(json.loads(line)))
         except (ValueError, KeyError, TypeError) as error:
-            raise NarlError(f"{path}, line {number}: not a trial record ({error})") from error
+            reason = " ".join(str(error).split())
+            raise NarlError(f"{path}, line {number}: not a trial record ({reason})") from error
     return records
 
 

@@ -11,8 +11,7 @@ from typing import Any
 
 from optuna.distributions import BaseDistribution, CategoricalDistribution, IntDistribution
 
-from narl.config.methods import complete_settings
-from narl.core.records import TrialConfig
+from narl.core.point import Point
 from narl.search.distributions import all_values, count, distribution_of_splits, first_value
 
 
@@ -48,20 +47,20 @@ class MethodPart:
         clients = sum(len(points) for points in self.split_points.values())
         return clients * math.prod(count(distribution) for distribution in self.values.values())
 
-    def points(self) -> Iterator[TrialConfig]:
+    def points(self) -> Iterator[Point]:
         """Every configuration, if they are finitely many."""
         names = tuple(self.values)
         for arch, splits in self.split_points.items():
             for split, *drawn in itertools.product(splits, *(all_values(self.values[name]) for name in names)):
                 yield self.config(arch, split, dict(zip(names, drawn, strict=True)))
 
-    def propose(self, draw: Callable[[str], Any], *, conditional: bool) -> TrialConfig:
+    def propose(self, draw: Callable[[str], Any], *, conditional: bool) -> Point:
         """One configuration of what `draw` gives for the names of `distributions`; see `AffordableSpace.propose`."""
         arch = draw("arch")
         splits = {name: draw(f"split.{name}") for name in self.split_points if name == arch or not conditional}
         return self.config(arch, splits[arch], {name: draw(name) for name in self.values})
 
-    def parameters(self, config: TrialConfig | None, *, conditional: bool) -> dict[str, Any]:
+    def parameters(self, config: Point | None, *, conditional: bool) -> dict[str, Any]:
         """What `draw` must give for `propose` to return `config`; without one, anything legal."""
         values = {name: first_value(distribution) for name, distribution in self.distributions.items()}
         if config is None:
@@ -69,15 +68,24 @@ class MethodPart:
         values |= {"arch": config.arch, f"split.{config.arch}": config.split}
         values |= {"sigma": config.sigma, "lambda": config.lambda_}
         values |= {name: getattr(config, name) for name in ("bound", "noise") if name in self.values}
-        for name, value in config.settings:
+        for name, value in config.settings.items():
             values[name] = int(value) if isinstance(self.values[name], IntDistribution) else value
         others = {f"split.{arch}" for arch in self.split_points if arch != config.arch and conditional}
         return {name: value for name, value in values.items() if name not in others}
 
-    def config(self, arch: str, split: int, values: Mapping[str, Any]) -> TrialConfig:
+    def config(self, arch: str, split: int, values: Mapping[str, Any]) -> Point:
         values = dict(values)
         sigma, lambda_ = values.pop("sigma"), values.pop("lambda")
         bound, noise = values.pop("bound", "none"), values.pop("noise", "fresh")
-        settings = tuple(complete_settings(self.method, values).items())
-        clip_rms = self.clip_rms if bound == "l2-clip" else 0.0
-        return TrialConfig(arch, split, sigma, lambda_, self.seed, self.method, settings, bound, clip_rms, noise)
+        return Point(
+            arch=arch,
+            split=split,
+            sigma=sigma,
+            lambda_=lambda_,
+            seed=self.seed,
+            method=self.method,
+            settings=values,
+            bound=bound,
+            clip_rms=self.clip_rms if bound == "l2-clip" else None,
+            noise=noise,
+        )

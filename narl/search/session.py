@@ -10,7 +10,8 @@ from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
-from narl.core.records import TrialConfig, TrialRecord
+from narl.core.point import Point
+from narl.core.records import TrialRecord
 from narl.search.ledger import Ledger, num_counted
 from narl.search.study import SearchStudy
 
@@ -24,7 +25,7 @@ class SearchObserver(Protocol):
     def resumed(self, records: Sequence[TrialRecord]) -> None:
         """What earlier sessions left in the ledger; called once, before anything else."""
 
-    def started(self, trial_id: int, config: TrialConfig) -> None: ...
+    def started(self, trial_id: int, config: Point) -> None: ...
 
     def progressed(self, trial_id: int, phase: str, epoch: int, detail: str) -> None: ...
 
@@ -58,8 +59,8 @@ class SearchSession:
         self._study, self._ledger = study, ledger
         self._trials, self._deadline, self._clock = trials, deadline, clock
         self._observers = observers
-        self._live: dict[int, tuple[TrialConfig, float]] = {}
-        self._waiting: deque[tuple[int, TrialConfig]] = deque()
+        self._live: dict[int, tuple[Point, float]] = {}
+        self._waiting: deque[tuple[int, Point]] = deque()
         self._times_lost: Counter[int] = Counter()
         self._exhausted = False
         self.set_aside: dict[int, str] = {}
@@ -77,7 +78,7 @@ class SearchSession:
         """No trial runs, and none will ever be handed out."""
         return not self._live and not self._may_start()
 
-    def propose(self) -> tuple[int, TrialConfig] | None:
+    def propose(self) -> tuple[int, Point] | None:
         """The next trial, or None: there is none for now, or (see `ended`) none at all."""
         if not self._may_start():
             return None

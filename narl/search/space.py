@@ -17,12 +17,13 @@ from typing import Any
 import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 
-from narl.config.methods import METHODS
 from narl.config.search_space import SearchSpace
 from narl.core.errors import ConfigError
-from narl.core.records import ClientCost, TrialConfig
+from narl.core.method_options import METHODS
+from narl.core.point import Point
+from narl.core.records import ClientCost
 from narl.methods.catalogue import halves_of
-from narl.models.zoo import architecture
+from narl.models.zoo import architecture, check_split
 from narl.search.distributions import all_values, count, distribution_of_values, first_value, largest_value
 from narl.search.method_part import MethodPart
 
@@ -39,7 +40,7 @@ class AffordableSpace:
         """How many distinct configurations there are; infinite if a value is continuous."""
         return sum(part.num_points for part in self.parts.values())
 
-    def points(self) -> Iterator[TrialConfig]:
+    def points(self) -> Iterator[Point]:
         """Every configuration, if they are finitely many."""
         return itertools.chain.from_iterable(part.points() for part in self.parts.values())
 
@@ -51,7 +52,7 @@ class AffordableSpace:
             every |= {self._named(method, name): distribution for name, distribution in part.distributions.items()}
         return {name: distribution for name, distribution in every.items() if not distribution.single()}
 
-    def propose(self, trial: optuna.Trial, *, conditional: bool) -> TrialConfig:
+    def propose(self, trial: optuna.Trial, *, conditional: bool) -> Point:
         """Draw one configuration from `trial`.
 
         Args:
@@ -66,7 +67,7 @@ class AffordableSpace:
         }
         return proposals[chosen]
 
-    def parameters(self, config: TrialConfig, *, conditional: bool) -> dict[str, object]:
+    def parameters(self, config: Point, *, conditional: bool) -> dict[str, object]:
         """The Optuna parameters that make `propose` return `config`: what to enqueue to run it again."""
         values: dict[str, object] = {"method": config.method}
         for method, part in self.parts.items():
@@ -75,7 +76,7 @@ class AffordableSpace:
                 values |= {self._named(method, name): value for name, value in own.items()}
         return {name: value for name, value in values.items() if name in self.distributions}
 
-    def cost(self, config: TrialConfig) -> ClientCost:
+    def cost(self, config: Point) -> ClientCost:
         """What one image costs the client of `config`, which need not be within the budgets."""
         return _cost(config, self.space)
 
@@ -148,6 +149,8 @@ def _part(space: SearchSpace, method: str) -> MethodPart:
     split_points: dict[str, tuple[int, ...]] = {}
     for name, chosen in searched.architectures.items():
         every = architecture(name).split_points if chosen.split_points == "all" else chosen.split_points
+        for split in every:
+            check_split(name, split)
         split_points[name] = every if options.uses_split else (0,)
     values = {"sigma": distribution_of_values(searched.sigma), "lambda": distribution_of_values(searched.lambda_)}
     values |= {name: CategoricalDistribution(words) for name, words in searched.words.items()}
@@ -156,7 +159,7 @@ def _part(space: SearchSpace, method: str) -> MethodPart:
     return MethodPart(method, split_points, values, space.seed, searched.clip_rms or 1.0)
 
 
-def _dearest(space: SearchSpace, part: MethodPart) -> list[TrialConfig]:
+def _dearest(space: SearchSpace, part: MethodPart) -> list[Point]:
     """Each client of a method, its settings at their largest values: no cost falls as a setting grows."""
     largest = {name: largest_value(distribution) for name, distribution in part.values.items()}
     bounds = all_values(part.values["bound"]) if "bound" in part.values else ("none",)
@@ -167,12 +170,12 @@ def _dearest(space: SearchSpace, part: MethodPart) -> list[TrialConfig]:
     ]
 
 
-def _cost(config: TrialConfig, space: SearchSpace) -> ClientCost:
+def _cost(config: Point, space: SearchSpace) -> ClientCost:
     # Noise and weights of losses cost nothing, so that trials which differ in no more share an entry of the cache.
-    client = replace(config, sigma=0.0, lambda_=0.0, seed=0)
+    client = config.model_copy(update={"sigma": 0.0, "lambda_": 0.0, "seed": 0})
     return _cost_of_client(client, space.pipeline.image.size, space.uplink_dtype)
 
 
 @functools.lru_cache(maxsize=4096)
-def _cost_of_client(client: TrialConfig, size: int, uplink_dtype: str) -> ClientCost:
+def _cost_of_client(client: Point, size: int, uplink_dtype: str) -> ClientCost:
     return halves_of(client, size).cost(uplink_dtype)

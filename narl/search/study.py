@@ -16,7 +16,8 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from narl.core.errors import ConfigError
 from narl.core.objectives import objective
-from narl.core.records import TrialConfig, TrialRecord
+from narl.core.point import Point
+from narl.core.records import TrialRecord
 from narl.core.seeds import derive_seed
 from narl.search.database import StudyDatabase
 from narl.search.ledger import Ledger, superseded
@@ -29,7 +30,7 @@ MAX_DUPLICATES_IN_A_ROW = 20
 
 
 class SearchStudy:
-    """Ask and tell, in terms of `TrialConfig` and `TrialRecord`.
+    """Ask and tell, in terms of `Point` and `TrialRecord`.
 
     Args:
         url: any Optuna storage URL. One driver at a time may use a study.
@@ -52,7 +53,7 @@ class SearchStudy:
         self._ledger = ledger
         self._objectives = space.space.objectives
         self._conditional = space.space.sampler in CONDITIONAL
-        self._running: dict[int, tuple[optuna.Trial, TrialConfig]] = {}
+        self._running: dict[int, tuple[optuna.Trial, Point]] = {}
         self._retries: dict[int, int] = {}  # trial id -> the failed trial that it repeats
         self._to_retry: set[int] = set()  # failed trials that shall be repeated and have not been
         self._finished = {record.config.content_hash: record for record in ledger.records}
@@ -68,7 +69,7 @@ class SearchStudy:
         self._follow_ledger()
         self._study = self._in_memory(directions)
 
-    def ask(self) -> tuple[int, TrialConfig] | None:
+    def ask(self) -> tuple[int, Point] | None:
         """A trial id and a configuration never run before, or None if the space is exhausted."""
         for _ in range(MAX_DUPLICATES_IN_A_ROW):
             if self._exhausted():
@@ -117,7 +118,7 @@ class SearchStudy:
         self._to_retry.discard(self._retries.get(record.trial_id, -1))
         self._tell(trial, record)
 
-    def _ask_once(self) -> tuple[int, TrialConfig] | None:
+    def _ask_once(self) -> tuple[int, Point] | None:
         """One proposal, or None if it repeats a known configuration, whose result is then told again."""
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
@@ -157,7 +158,7 @@ class SearchStudy:
         self._database.write(self._study.tell(trial, self._values(record), state=_state(record)))
 
     def _values(self, record: TrialRecord) -> list[float] | None:
-        return [getattr(record.metrics, name) for name in self._objectives] if record.metrics else None
+        return [record.metrics.value(name) for name in self._objectives] if record.metrics else None
 
     def _follow_ledger(self) -> None:
         """Give every trial of the database the state that the ledger gives it, and orphans another run."""

@@ -27,7 +27,7 @@ LOG_TAIL = 2000
 
 
 def trial_payload(
-    config: TrialConfig,
+    config: Point,
     space: SearchSpace,
     *,
     number: int,
@@ -46,24 +46,13 @@ def trial_payload(
         checkpoints: where the trial keeps what it has learned, for whoever goes on with it; None for nowhere.
     """
     return {
-        "run": run_of(config, space),
+        "run": space.train_config(config).model_dump(mode="json", by_alias=True),
         "threads": max(1, int(space.resources.cpus_per_trial)),
         "number": number,
         "avoid": list(avoid),
         "data": data,
         "gpus": gpus,
         "checkpoints": checkpoints and {"location": checkpoints, "key": config.content_hash},
-    }
-
-
-def run_of(config: TrialConfig, space: SearchSpace) -> dict[str, Any]:
-    """What `narl.config.trial.TrainConfig` is built from, for one trial of a search."""
-    return {
-        "pipeline": space.pipeline.model_dump(mode="json", by_alias=True),
-        "trial": config.to_json(),
-        "training": space.training.model_dump(mode="json"),
-        "attack": space.trial_attack.model_dump(mode="json"),
-        "uplink_dtype": space.uplink_dtype,
     }
 
 

@@ -22,7 +22,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from narl.config.search_space import SearchSpace
 from narl.core.errors import NarlError, without_credentials
-from narl.core.records import TrialRecord, stable_hash
+from narl.core.hashing import stable_hash
+from narl.core.records import TrialRecord
 from narl.figures.front import front_figure, front_png, front_table, write_html
 from narl.storage.databases import with_driver
 from narl.tracking.parent_run import Progress, finish_order

@@ -12,7 +12,7 @@ from narl.attacks.target import Target
 from narl.config.load import build
 from narl.config.pipeline import Pipeline
 from narl.config.trial import Attack
-from narl.core.records import TrialConfig
+from narl.core.point import Point
 from narl.data.dataset import Dataset, open_dataset
 from narl.models.noise.gaussian import GaussianNoise
 from narl.models.split import Obfuscator
@@ -31,7 +31,7 @@ def digits() -> Dataset:
 def target(dataset: Dataset, body: nn.Module, sigma: float, *, seed: int = 0, epochs: int = 12) -> Target:
     client = Obfuscator(nn.Sequential(body), GaussianNoise(sigma)).eval()
     shape = tuple(client.features(torch.zeros(1, 3, SIZE, SIZE)).shape[1:])
-    point = TrialConfig("mobilenet_v3_small", 1, sigma, 0.0)
+    point = Point(arch="mobilenet_v3_small", split=1, sigma=sigma, lambda_=0.0)
     halves = SimpleNamespace(feature_shape=shape, size=SIZE, point=point)
     settings = Attack(max_epochs=epochs, min_epochs=1, patience=3, batch_size=32, learning_rate=3e-3)
     return Target(client, dataset, halves=halves, settings=settings, precision=CPU, seed=seed, report_on="test")

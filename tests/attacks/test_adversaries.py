@@ -7,12 +7,12 @@ import torch
 
 from narl.attacks.adversaries import ADVERSARIES, build_adversary
 from narl.core.errors import ConfigError
-from narl.core.records import TrialConfig
+from narl.core.point import Point
 from narl.methods.catalogue import halves_of
 
 
 def halves(arch="shufflenet_v2_x1_0", split=3, size=64):
-    return halves_of(TrialConfig(arch, split, 1.0, 0.0), size)
+    return halves_of(Point(arch=arch, split=split, sigma=1.0, lambda_=0.0), size)
 
 
 @pytest.mark.parametrize("name", ADVERSARIES)

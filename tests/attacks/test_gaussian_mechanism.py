@@ -13,8 +13,8 @@ from scipy.integrate import quad
 from scipy.stats import norm
 
 from narl.attacks.gaussian_mechanism import delta, epsilon, guarantee, sensitivity, separation
-from narl.config.trial import Point
 from narl.core.errors import ConfigError
+from narl.core.point import Point
 from narl.models.bounds import L2Clip
 
 mus = st.floats(1e-6, 1e6)

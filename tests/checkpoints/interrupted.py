@@ -13,8 +13,8 @@ from torch import Tensor
 
 from narl.checkpoints.store import Checkpoints
 from narl.config.load import build
-from narl.config.methods import METHODS
 from narl.config.trial import TrainConfig
+from narl.core.method_options import METHODS
 from narl.data.dataset import open_dataset
 from narl.trial import Progress, TrialOutcome, run_trial
 

@@ -24,6 +24,7 @@ from narl.config.load import build
 from narl.config.methods import METHODS
 from narl.config.pipeline import Pipeline
 from narl.core.errors import DivergedTraining, WorkerLost
+from narl.core.method_options import METHODS
 from narl.trial import TrialOutcome
 
 # Where each method's training ends: two configured epochs, Shredder has two phases of them, Cloak three.

@@ -107,7 +107,7 @@ def test_the_answer_is_a_config_to_train_as_it_is(search, capsys, tmp_path, styl
     path = tmp_path / f"best.{style}"
     path.write_text(shown.out, encoding="utf-8")
     config, space = load_train_config(path), folder.load_space()
-    assert config.trial.to_record() == RECORDS[2].config
+    assert config.trial == RECORDS[2].config
     assert (config.pipeline, config.training, config.attack) == (space.pipeline, space.training, space.attack)
     assert config.uplink_dtype == "int8"
     assert (config.found_by.search, config.found_by.trial_id, config.found_by.delta) == ("digits", 2, 60.0)

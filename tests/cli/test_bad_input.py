@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from example_bundle import bundle_config
 from example_records import make_record
 from examples import DIGITS
 from PIL import Image
@@ -113,7 +114,7 @@ def recorded(work):
 def bundle(work):
     """The smallest thing that `narl export --from` takes."""
     state = {"weight": torch.zeros(3)}
-    config = {"pipeline": PIPELINE, "trial": POINT, "utility_outputs": 1}
+    config = bundle_config(POINT)
     write_bundle(work / "bundle", client_state=state, server_state=state, config=config, metrics={})
     return work / "bundle"
 

@@ -7,9 +7,9 @@ import yaml
 from examples import DIGITS
 
 from narl.config.load import build
-from narl.config.methods import METHODS
 from narl.config.search_space import SearchSpace
 from narl.core.errors import ConfigError
+from narl.core.method_options import METHODS
 
 SPACE = {
     "name": "s",

@@ -8,11 +8,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from narl.core.errors import ConfigError
 from narl.core.objectives import OBJECTIVES, objective, to_minimise
-from narl.core.records import TrialConfig, TrialRecord
+from narl.core.point import Point
+from narl.core.records import TrialRecord
 
 configs = st.builds(
-    TrialConfig,
+    Point,
     arch=st.sampled_from(["resnet18", "alexnet"]),
     split=st.integers(1, 5),
     sigma=st.floats(0, 1e3),
@@ -23,7 +25,7 @@ configs = st.builds(
 
 @given(configs)
 def test_config_survives_json_and_keeps_its_hash(config):
-    again = TrialConfig.from_json(json.loads(json.dumps(config.to_json())))
+    again = Point.from_json(json.loads(json.dumps(config.to_json())))
     assert again == config and again.content_hash == config.content_hash
     assert "lambda" in config.to_json()
 
@@ -55,9 +57,12 @@ def test_every_objective_is_a_metric_and_signs_follow_directions(record):
     for name in OBJECTIVES:
         (value,) = to_minimise(metrics, [name])
         sign = -1 if objective(name).direction == "maximize" else 1
-        assert value == sign * getattr(metrics, name)
+        assert value == sign * metrics.value(name)
 
 
-def test_a_metric_that_does_not_exist_is_an_attribute_error(record):
-    with pytest.raises(AttributeError):
-        getattr(record(0).metrics, "nonsense")  # noqa: B009
+@pytest.mark.parametrize(
+    "name, words", [("nonsense", "unknown objective"), ("delta_at_queries(9)", r"not measured.*attack\.queries")]
+)
+def test_an_objective_that_does_not_exist_or_was_not_measured_is_refused(record, name, words):
+    with pytest.raises(ConfigError, match=words):
+        record(0).metrics.value(name)

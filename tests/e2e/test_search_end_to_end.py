@@ -79,7 +79,7 @@ def test_the_study_agrees_with_the_ledger(searched, records):
             m = record.metrics
             assert (trial.state, trial.values) == (
                 TrialState.COMPLETE,
-                [m.delta, m.client_gflops, m.client_memory_mib],
+                [m.delta, m.cost.client_gflops, m.cost.client_memory_mib],
             )
     assert {t.state for t in trials} == {TrialState.COMPLETE, TrialState.FAIL}
 
@@ -157,8 +157,8 @@ def trained(searched):
 
 def test_best_config_is_trained_and_tested(trained, records):
     folder, config, done = trained
-    best = max((r for r in records if r.metrics), key=lambda r: (r.metrics.delta, -r.metrics.client_memory_mib))
-    assert config.trial.to_record() == best.config
+    best = max((r for r in records if r.metrics), key=lambda r: (r.metrics.delta, -r.metrics.cost.client_memory_mib))
+    assert config.trial == best.config
     report = json.loads((folder / "trained" / "metrics.json").read_text())
     assert report["reported_on"] == "test" and report["num_samples"] == 100
     assert f"{report['by_seed']['0']['delta']:.2f}" in done.stdout

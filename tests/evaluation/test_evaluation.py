@@ -15,7 +15,6 @@ from narl.attacks.catalogue import ATTACKS, FINDINGS
 from narl.attacks.scores import Scores
 from narl.attacks.target import Reading
 from narl.config.load import build
-from narl.config.methods import METHODS
 from narl.config.trial import Attack, TrainConfig, Training
 from narl.core.errors import DataError
 from narl.core.records import ClientCost
@@ -220,7 +219,7 @@ def test_without_second_attempts_each_adversary_is_trained_once(dataset):
 def test_a_trained_client_is_attacked_as_it_is(dataset):
     from narl.methods.catalogue import halves_of
 
-    client = halves_of(config().trial.to_record(), 16).client(seed=0)
+    client = halves_of(config().trial, 16).client(seed=0)
     before = {name: tensor.clone() for name, tensor in client.state_dict().items()}
     report = measured(Evaluator(dataset, ("leakage",)), config(), client).report
     assert all(torch.equal(before[name], tensor) for name, tensor in client.state_dict().items())

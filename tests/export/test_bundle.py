@@ -8,17 +8,14 @@ import json
 import pytest
 import torch
 import yaml
+from example_bundle import bundle_config, bundle_content, rewrite_config
 
 from narl.core.errors import ConfigError, NarlError
 from narl.export.bundle import FILES, load_bundle, verify_bundle, write_bundle
 from narl.models.split import build_obfuscator, build_rest
 
-CONFIG = {
-    "pipeline": {"name": "digits"},
-    "trial": {"arch": "resnet18", "split": 2, "sigma": 0.5, "lambda": 0.01, "seed": 3, "method": "narl"},
-    "image_size": 32,
-    "utility_outputs": 1,
-}
+TRIAL = {"arch": "resnet18", "split": 2, "sigma": 0.5, "lambda": 0.01, "seed": 3, "method": "narl"}
+CONFIG = bundle_config(TRIAL)
 
 
 @pytest.fixture(scope="module")
@@ -97,7 +94,7 @@ def test_relative_and_empty_folders_are_fine_but_full_ones_are_refused(halves, t
 def test_states_that_share_memory_are_saved_apart(tmp_path):
     base = torch.arange(6.0)
     write_bundle(
-        tmp_path / "b", client_state={"a": base[:3], "b": base[3:]}, server_state={"a": base}, config={}, metrics={}
+        tmp_path / "b", client_state={"a": base[:3], "b": base[3:]}, server_state={"a": base}, config=CONFIG, metrics={}
     )
     verify_bundle(tmp_path / "b")
 
@@ -159,20 +156,24 @@ def test_unfinished_or_broken_manifest(bundle):
 
 
 @pytest.mark.parametrize(
-    ("trial", "outputs", "message"),
+    ("changes", "message"),
     [
-        ({"arch": "resnet18", "split": 3, "sigma": 0.5, "lambda": 0.01}, 1, "does not fit"),
-        ({"arch": "resnet18", "split": 2, "sigma": 0.5, "lambda": 0.01}, 5, "does not fit"),
-        ({"arch": "resnet18", "split": 2, "sigma": 0.5}, 1, "lambda"),
-        ({"arch": "nope", "split": 2, "sigma": 0.5, "lambda": 0.01}, 1, "nope"),
-        ({"arch": "resnet18", "split": 2, "sigma": 0.5, "lambda": 0.01}, "1", "utility_outputs"),
+        ({"trial": {**TRIAL, "split": 3}}, "does not fit"),
+        ({"utility_classes": list("abcde"), "utility_outputs": 5}, "does not fit"),
+        ({"trial": {"arch": "resnet18", "split": 2, "sigma": 0.5}}, "lambda"),
+        ({"trial": {**TRIAL, "arch": "nope"}}, "nope"),
+        ({"utility_outputs": "many"}, "utility_outputs"),
+        ({"utility_outputs": 10**9}, "utility_outputs"),
+        ({"utility_outputs": 5}, "do not fit 2 utility_classes"),
+        ({"image_size": 64}, "is not the pipeline's, 32"),
+        ({"surprise": 1}, "unknown key 'surprise'"),
     ],
 )
-def test_configuration_that_does_not_fit_the_weights(halves, tmp_path, trial, outputs, message):
-    write(tmp_path / "b", halves, config={"trial": trial, "image_size": 32, "utility_outputs": outputs})
+def test_a_configuration_that_does_not_fit_is_refused(bundle, changes, message):
+    rewrite_config(bundle, {**bundle_content(TRIAL), **changes})
     with pytest.raises(NarlError, match=message):
-        load_bundle(tmp_path / "b")
+        load_bundle(bundle)
 
 
 def test_config_is_plain_yaml(bundle):
-    assert yaml.safe_load((bundle / "config.yaml").read_text()) == CONFIG
+    assert yaml.safe_load((bundle / "config.yaml").read_text()) == CONFIG.model_dump(mode="json", by_alias=True)

@@ -8,10 +8,13 @@ import socket
 import boto3
 import pytest
 import torch
+from example_bundle import bundle_config
 
 from narl.core.errors import ConfigError, NarlError
 from narl.export.bundle import FILES, upload_bundle, verify_bundle, write_bundle
 from narl.export.stores import open_store
+
+CONFIG = bundle_config({"arch": "resnet18", "split": 2, "sigma": 0.5, "lambda": 0.01})
 
 
 class FolderPlace:
@@ -62,7 +65,7 @@ def bundle(tmp_path):
 
 def make_bundle(folder, value):
     state = {"weight": torch.full((8,), value)}
-    write_bundle(folder, client_state=state, server_state=state, config={"trial": {}}, metrics={"delta": value})
+    write_bundle(folder, client_state=state, server_state=state, config=CONFIG, metrics={"delta": value})
     return folder
 
 

@@ -61,7 +61,7 @@ def books(folder: Path, mlflow_uri: str, seen: set[int] = frozenset(), *, study_
     }
     for trial in told:
         record = records[trial.user_attrs["trial_id"]]
-        assert trial.values == [getattr(record.metrics, name) for name in space.objectives]
+        assert trial.values == [record.metrics.value(name) for name in space.objectives]
     client = MlflowClient(mlflow_uri)
     runs = client.search_runs([client.get_experiment_by_name(f"narl/{space.name}").experiment_id], max_results=5000)
     parents = [run for run in runs if "mlflow.parentRunId" not in run.data.tags]

@@ -24,7 +24,7 @@ def grid(record):
                 leakage = 20 + 60 * math.exp(-sigma / 5 - lambda_)
                 utility = 95 - 0.3 * sigma - 5 * lambda_
                 made = record(len(records), arch="resnet18", split=split, sigma=sigma, delta=utility - leakage)
-                config = dataclasses.replace(made.config, lambda_=lambda_)
+                config = made.config.model_copy(update={"lambda_": lambda_})
                 metrics = dataclasses.replace(
                     made.metrics,
                     utility=utility,

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import torch
 
-from narl.core.records import TrialConfig
+from narl.core.point import Point
 from narl.methods.base import Ingredients
 from narl.methods.catalogue import halves_of
 
 
 def ingredients_of(
-    point: TrialConfig, *, size: int = 32, private_outputs: int = 5, learning_rate: float = 1e-3, halves=None
+    point: Point, *, size: int = 32, private_outputs: int = 5, learning_rate: float = 1e-3, halves=None
 ) -> Ingredients:
     """For a binary useful label, in float32 on the CPU; `halves` are the method's own by default."""
     return Ingredients(

@@ -6,7 +6,7 @@ import pytest
 import torch
 from ingredients import ingredients_of
 
-from narl.config.trial import Point
+from narl.core.point import Point
 from narl.methods.catalogue import METHODS, halves_of
 from narl.models.noise.clipped import ClippedGaussianNoise
 from narl.training.classification import classification_loss
@@ -14,7 +14,7 @@ from narl.training.classification import classification_loss
 
 def method(name: str, **point):
     point = {"arch": "resnet18", "split": 1, "seed": 0, **point}
-    return METHODS[name](ingredients_of(Point(method=name, **point).to_record()))
+    return METHODS[name](ingredients_of(Point(method=name, **point)))
 
 
 def batch(count: int = 6):
@@ -62,7 +62,7 @@ def test_posthoc_noise_is_added_to_a_network_that_never_saw_it(sigma):
 
 
 def test_image_noise_sends_the_noisy_image_and_trains_nothing():
-    built = METHODS["image_noise"](ingredients_of(Point(arch="resnet18", method="image_noise", sigma=0.8).to_record()))
+    built = METHODS["image_noise"](ingredients_of(Point(arch="resnet18", method="image_noise", sigma=0.8)))
     assert built.num_epochs(10) == 0 and not built.networks and not list(built.client.parameters())
     images = torch.rand(4, 3, 1, 1, generator=torch.Generator().manual_seed(0)).expand(-1, -1, 64, 64)
     sent = built.client(images, torch.Generator().manual_seed(1))
@@ -74,14 +74,14 @@ def test_image_noise_sends_the_noisy_image_and_trains_nothing():
 
 @pytest.mark.parametrize(("name", "attribute"), [("dpfe", "noise_scale"), ("disco", "temperature")])
 def test_a_clients_own_setting_arrives(name, attribute):
-    point = Point(arch="resnet18", split=2, method=name, settings={attribute: 0.37}).to_record()
+    point = Point(arch="resnet18", split=2, method=name, settings={attribute: 0.37})
     client = halves_of(point, 32).client(seed=0)
     holder = client.noise if name == "dpfe" else client.body[-1]
     assert getattr(holder, attribute.removeprefix("noise_")) == pytest.approx(0.37)
 
 
 def test_maxents_published_weight_decays_are_those_of_its_adams():
-    built = METHODS["maxent"](ingredients_of(Point(arch="resnet18", split=4, method="maxent").to_record()))
+    built = METHODS["maxent"](ingredients_of(Point(arch="resnet18", split=4, method="maxent")))
     groups = [optimiser.param_groups[0] for optimiser in built.optimisers]
     assert [group["weight_decay"] for group in groups] == [1e-2, 1e-3, 1e-3]
     assert [group["lr"] for group in groups] == [1e-3, 1e-2, 1e-2]

@@ -6,7 +6,7 @@ import pytest
 import torch
 from ingredients import ingredients_of
 
-from narl.config.trial import Point
+from narl.core.point import Point
 from narl.methods.catalogue import METHODS, halves_of
 from narl.methods.cloak import Cloak
 from narl.models.noise.pixel import PixelNoise
@@ -16,7 +16,7 @@ SIZE = 32
 
 
 def point(**settings):
-    return Point(arch="mobilenet_v3_small", method="cloak", settings=settings).to_record()
+    return Point(arch="mobilenet_v3_small", method="cloak", settings=settings)
 
 
 def method(learning_rate: float = 1e-3, **settings) -> Cloak:

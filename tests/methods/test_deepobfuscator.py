@@ -4,7 +4,7 @@ import pytest
 import torch
 from ingredients import ingredients_of
 
-from narl.core.records import TrialConfig
+from narl.core.point import Point
 from narl.methods.catalogue import METHODS, halves_of
 from narl.methods.deepobfuscator import DeepObfuscator
 from narl.training.classification import classification_loss
@@ -12,8 +12,16 @@ from narl.training.similarity import ms_ssim
 
 
 def method(lambda_: float = 0.1, lambda_reconstruction: float = 1.0, split: int = 2) -> DeepObfuscator:
-    settings = (("lambda_reconstruction", lambda_reconstruction),)
-    point = TrialConfig("mobilenet_v3_small", split, 0.0, lambda_, 0, "deepobfuscator", settings)
+    settings = {"lambda_reconstruction": lambda_reconstruction}
+    point = Point(
+        arch="mobilenet_v3_small",
+        split=split,
+        sigma=0.0,
+        lambda_=lambda_,
+        seed=0,
+        method="deepobfuscator",
+        settings=settings,
+    )
     return METHODS["deepobfuscator"](ingredients_of(point))
 
 
@@ -92,5 +100,7 @@ def test_the_encoder_spoils_what_the_decoder_has_learned():
 
 
 def test_the_published_client_costs_what_table_2_prints():
-    cost = halves_of(TrialConfig("vgg16_bn", 4, 0.0, 0.1, 0, "deepobfuscator"), 178).cost()
+    cost = halves_of(
+        Point(arch="vgg16_bn", split=4, sigma=0.0, lambda_=0.1, seed=0, method="deepobfuscator"), 178
+    ).cost()
     assert (f"{cost.client_gflops:.1f}", f"{cost.client_memory_mib:.1f}") == ("6.0", "1.0")

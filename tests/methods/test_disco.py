@@ -9,8 +9,7 @@ from hypothesis import strategies as st
 from ingredients import ingredients_of
 from torch import nn
 
-from narl.config.methods import complete_settings
-from narl.core.records import TrialConfig
+from narl.core.point import Point
 from narl.methods.catalogue import halves_of
 from narl.methods.disco import ChannelPruner, Disco, DiscoHalves
 from narl.models.noise.gaussian import GaussianNoise
@@ -19,7 +18,15 @@ from narl.training.classification import classification_loss
 
 
 def point(arch="mobilenet_v3_small", split=3, **values):
-    return TrialConfig(arch, split, 0.0, 0.0, 0, "disco", tuple(complete_settings("disco", values).items()))
+    return Point(
+        arch=arch,
+        split=split,
+        sigma=0.0,
+        lambda_=0.0,
+        seed=0,
+        method="disco",
+        settings=values,
+    )
 
 
 def method(at, *, halves=None, learning_rate=1e-3):
@@ -180,7 +187,7 @@ def test_the_client_costs_what_the_paper_prints():
 
 
 def test_the_cost_is_m1s_and_the_pruners():
-    m1 = halves_of(TrialConfig("resnet18", 2, 0.0, 0.0, 0, "no_noise"), 40)
+    m1 = halves_of(Point(arch="resnet18", split=2, sigma=0.0, lambda_=0.0, seed=0, method="no_noise"), 40)
     channels, height, width = m1.feature_shape
     assert (channels, height, width) == (128, 5, 5)
     cost, alone = halves_of(point("resnet18", 2), 40).cost(), m1.cost()

@@ -6,8 +6,8 @@ import pytest
 import torch
 from ingredients import ingredients_of
 
-from narl.config.trial import Point
 from narl.core.errors import ConfigError
+from narl.core.point import Point
 from narl.methods.catalogue import METHODS, halves_of
 from narl.methods.dpfe import MARGIN, Dpfe, contrastive_loss
 from narl.models.noise.covariance import CovarianceNoise
@@ -15,7 +15,7 @@ from narl.training.classification import classification_loss
 
 
 def point(**settings):
-    return Point(arch="mobilenet_v3_small", split=2, method="dpfe", settings={"dimension": 6} | settings).to_record()
+    return Point(arch="mobilenet_v3_small", split=2, method="dpfe", settings={"dimension": 6} | settings)
 
 
 def method(learning_rate: float = 1e-3, **settings) -> Dpfe:
@@ -131,7 +131,7 @@ def test_training_hears_no_noise_and_watches():
 
 def test_the_client_pays_for_the_encoder_and_the_covariance():
     halves = halves_of(point(), 32)
-    plain = halves_of(Point(arch="mobilenet_v3_small", split=2, sigma=0, **{"lambda": 0}).to_record(), 32)
+    plain = halves_of(Point(arch="mobilenet_v3_small", split=2, sigma=0, **{"lambda": 0}), 32)
     wide = math.prod(plain.feature_shape)
     cost, before = halves.cost(), plain.cost()
     assert halves.feature_shape == (6, 1, 1)

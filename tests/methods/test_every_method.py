@@ -7,8 +7,8 @@ import torch
 from examples import DIGITS
 
 from narl.config.load import build
-from narl.config.methods import METHODS
 from narl.config.trial import TrainConfig
+from narl.core.method_options import METHODS
 from narl.data.dataset import open_dataset
 from narl.evaluation.final import save_final, train_final
 from narl.export.bundle import load_bundle
@@ -53,5 +53,5 @@ def test_it_learns_digits_and_its_client_is_what_was_measured(method, tmp_path):
         torch.testing.assert_close(kept, ours)
         torch.testing.assert_close(server(kept), outcome.leakage.utility_network(ours), rtol=1e-3, atol=1e-3)
 
-    paid = halves_of(asked.trial.to_record(), SIZE).cost().client_memory_mib * 2**20
+    paid = halves_of(asked.trial, SIZE).cost().client_memory_mib * 2**20
     assert paid == sum(tensor.nbytes for tensor in client.state_dict().values())

@@ -7,15 +7,22 @@ import torch
 from ingredients import ingredients_of
 from torch.nn import functional as F
 
-from narl.config.methods import complete_settings
-from narl.core.records import TrialConfig
+from narl.core.point import Point
 from narl.methods.catalogue import halves_of
 from narl.methods.maxent import MaxEnt, prediction_entropy
 from narl.training.classification import classification_loss
 
 
 def point(arch="mobilenet_v3_small", split=3, **settings):
-    return TrialConfig(arch, split, 0.0, 0.0, 0, "maxent", tuple(complete_settings("maxent", settings).items()))
+    return Point(
+        arch=arch,
+        split=split,
+        sigma=0.0,
+        lambda_=0.0,
+        seed=0,
+        method="maxent",
+        settings=settings,
+    )
 
 
 def method(private_outputs=4, **settings):
@@ -126,7 +133,7 @@ def test_the_client_costs_what_the_paper_prints():
 
 @pytest.mark.parametrize(("arch", "split", "size"), [("resnet18", 2, 40), ("shufflenet_v2_x1_0", 1, 32)])
 def test_the_cost_is_m1s_and_the_bottlenecks(arch, split, size):
-    m1 = halves_of(TrialConfig(arch, split, 0.0, 0.0, 0, "no_noise"), size)
+    m1 = halves_of(Point(arch=arch, split=split, sigma=0.0, lambda_=0.0, seed=0, method="no_noise"), size)
     channels, height, width = m1.feature_shape
     cost, alone = halves_of(point(arch, split, dimension=7), size).cost(), m1.cost()
     operations = channels * height * width + 7 * (channels + 1)

@@ -4,16 +4,16 @@ import pytest
 import torch
 from ingredients import ingredients_of
 
-from narl.core.records import TrialConfig
+from narl.core.point import Point
 from narl.methods.catalogue import METHODS, halves_of
 from narl.methods.shredder import INITIAL_SCALE, Shredder
 from narl.models.noise.bank import NoiseBank
 from narl.training.classification import classification_loss
 
 
-def point(bank_size: int = 4, alpha: float = 0.1, method: str = "shredder") -> TrialConfig:
-    settings = (("alpha", alpha), ("bank_size", float(bank_size))) if method == "shredder" else ()
-    return TrialConfig("mobilenet_v3_small", 2, 0.0, 0.0, 0, method, settings)
+def point(bank_size: int = 4, alpha: float = 0.1, method: str = "shredder") -> Point:
+    settings = {"alpha": alpha, "bank_size": bank_size} if method == "shredder" else {}
+    return Point(arch="mobilenet_v3_small", split=2, sigma=0.0, lambda_=0.0, seed=0, method=method, settings=settings)
 
 
 def method(learning_rate: float = 1e-3, **settings) -> Shredder:

@@ -7,13 +7,13 @@ from math import prod
 
 import pytest
 import torch
+from example_bundle import bundle_config
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from narl.config.load import build
-from narl.config.trial import Point
 from narl.core.errors import ConfigError
-from narl.core.records import TrialConfig
+from narl.core.point import Point
 from narl.export.bundle import load_bundle, write_bundle
 from narl.methods.base import Ingredients
 from narl.methods.catalogue import METHODS, halves_of
@@ -26,9 +26,9 @@ ARCH = {"arch": "mobilenet_v3_small", "split": 3, "sigma": 1.0, "lambda": 0.1, "
 BOUNDS = [("sigmoid", 0.0), ("l2-clip", 0.001)]
 
 
-def point(bound: str = "none", clip_rms: float = 0.0, **changes) -> TrialConfig:
+def point(bound: str = "none", clip_rms: float = 0.0, **changes) -> Point:
     row = {**ARCH, "bound": bound, **({"clip_rms": clip_rms} if clip_rms else {}), **changes}
-    return build(Point, row, "trial").to_record()
+    return build(Point, row, "trial")
 
 
 def images(count: int = 4) -> torch.Tensor:
@@ -147,7 +147,7 @@ def test_sigmoid_counts_one_operation_a_feature_and_the_clip_none():
 
 
 def test_what_is_absent_leaves_json_and_hash_as_they_were():
-    plain = TrialConfig("resnet18", 3, 2.0, 0.01, seed=5)
+    plain = Point(arch="resnet18", split=3, sigma=2.0, lambda_=0.01, seed=5)
     assert plain.to_json() == {
         "arch": "resnet18", "split": 3, "sigma": 2.0, "seed": 5, "method": "narl", "lambda": 0.01
     }  # fmt: skip
@@ -159,10 +159,10 @@ def test_what_is_absent_leaves_json_and_hash_as_they_were():
 @pytest.mark.parametrize("noise", ["fresh", "keyed"])
 def test_configuration_survives_json(bound, clip_rms, noise):
     record = point(bound, clip_rms, noise=noise)
-    assert TrialConfig.from_json(record.to_json()) == record
+    assert Point.from_json(record.to_json()) == record
     again = build(Point, record.to_json(), "trial")
-    assert again.to_record() == record
-    assert build(Point, again.model_dump(mode="json", by_alias=True), "trial").to_record() == record
+    assert again == record
+    assert build(Point, again.model_dump(mode="json", by_alias=True), "trial") == record
 
 
 def test_every_choice_is_another_configuration():
@@ -193,7 +193,7 @@ def test_a_loaded_bundle_is_bounded(bound, clip_rms, tmp_path):
     chosen = point(bound, clip_rms)
     halves = halves_of(chosen, SIZE)
     client, server = halves.client(seed=7).eval(), halves.rest(num_outputs=1, seed=8)
-    config = {"trial": chosen.to_json(), "utility_outputs": 1, "image_size": SIZE}
+    config = bundle_config(chosen.to_json(), size=SIZE)
     write_bundle(
         tmp_path / "b", client_state=client.state_dict(), server_state=server.state_dict(), config=config, metrics={}
     )

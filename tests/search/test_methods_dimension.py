@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import optuna
 import pytest
 from bench import IN_MEMORY, Bench
@@ -11,14 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from toy import affordable, toy_space
 
-from narl.config.load import build
-from narl.config.methods import METHODS
-from narl.config.trial import TrainConfig
 from narl.core.errors import ConfigError
+from narl.core.method_options import METHODS
 from narl.search.ledger import Ledger
 from narl.search.samplers import CONDITIONAL, SAMPLERS
 from narl.search.study import SearchStudy
-from narl.search.trainable import run_of
 
 pytestmark = pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning")
 
@@ -72,8 +67,8 @@ def test_every_proposal_is_one_that_a_worker_can_build_and_within_the_budgets(me
         assert budgets  # that are too tight for these methods
         return
     config, trial = propose(space, seed, conditional=conditional)
-    run = build(TrainConfig, run_of(config, space.space), "run")
-    assert run.trial.to_record() == config
+    run = space.space.train_config(config)
+    assert run.trial == config
     cost = space.cost(config)
     assert all(getattr(cost, name) <= bound for name, bound in budgets.items())
     assert (config.split > 0) == METHODS[config.method].uses_split
@@ -105,8 +100,8 @@ def test_a_budget_counts_a_setting_at_its_largest_and_drops_methods_that_never_f
     searched = toy_space(method=method, **{"lambda": None}, architectures={"resnet18": {}})
     whole = affordable(searched)
     (part,) = (part for name, part in whole.parts.items() if name == "shredder")
-    small = {point.split: whole.cost(point) for point in part.points() if dict(point.settings)["bank_size"] == 1}
-    large = {point.split: whole.cost(point) for point in part.points() if dict(point.settings)["bank_size"] == 100}
+    small = {point.split: whole.cost(point) for point in part.points() if point.settings["bank_size"] == 1}
+    large = {point.split: whole.cost(point) for point in part.points() if point.settings["bank_size"] == 100}
     bound = (small[1].client_memory_mib + large[1].client_memory_mib) / 2
     cut = affordable(searched.model_copy(update={"budgets": {"client_memory_mib": bound}}))
     kept = cut.parts["shredder"].split_points["resnet18"] if "shredder" in cut.parts else ()
@@ -123,7 +118,7 @@ def test_a_budget_that_only_free_clients_would_meet_names_the_cheapest():
 def test_costs_do_not_depend_on_what_costs_nothing():
     space = affordable(toy_space())
     config, _ = propose(space, 0, conditional=True)
-    assert space.cost(config) == space.cost(replace(config, sigma=99.0, lambda_=5.0, seed=9))
+    assert space.cost(config) == space.cost(config.model_copy(update={"sigma": 99.0, "lambda_": 5.0, "seed": 9}))
 
 
 @pytest.mark.parametrize("sampler", SAMPLERS)

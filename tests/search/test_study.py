@@ -66,7 +66,7 @@ def test_values_are_told_in_their_natural_direction(tmp_path):
     assert [d.name for d in study.directions] == ["MAXIMIZE", "MINIMIZE", "MINIMIZE"]
     for trial in study.get_trials():
         metrics = bench.ledger.get(trial.user_attrs["trial_id"]).metrics
-        assert trial.values == [metrics.delta, metrics.client_gflops, metrics.client_memory_mib]
+        assert trial.values == [metrics.delta, metrics.cost.client_gflops, metrics.cost.client_memory_mib]
 
 
 def test_failures_and_nonsense_are_told_as_fail_and_recorded(tmp_path):

@@ -8,7 +8,7 @@ from examples import DIGITS
 
 from narl.config.load import build
 from narl.config.search_space import SearchSpace
-from narl.core.records import TrialConfig
+from narl.core.point import Point
 from narl.search.space import AffordableSpace, affordable
 
 
@@ -24,7 +24,7 @@ def toy_space(**changes) -> SearchSpace:
     return build(SearchSpace, content | changes, "toy")
 
 
-def measure(config: TrialConfig, space: AffordableSpace) -> dict:
+def measure(config: Point, space: AffordableSpace) -> dict:
     """What a worker would report: leakage falls and utility falls with σ, both smoothly."""
     cost = space.cost(config)
     level = math.log1p(config.sigma) + 0.1 * config.split

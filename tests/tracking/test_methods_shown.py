@@ -11,19 +11,19 @@ from rich.console import Console
 
 from narl.cli.pareto import _print_table
 from narl.cli.search_view import SearchView
-from narl.core.records import TrialConfig
+from narl.core.point import Point
 from narl.figures.front import front_figure, front_table
 
 OBJECTIVES = ("delta", "client_gflops", "client_memory_mib")
-DISCO = (("pruning_ratio", 0.99), ("rho", 0.5))
+DISCO = {"pruning_ratio": 0.99, "rho": 0.5}
 
 
 @pytest.fixture
 def several(record):
     configs = (
-        TrialConfig("resnet18", 3, 2.0, 0.01),
-        TrialConfig("resnet18", 3, 0.0, 0.0, method="disco", settings=DISCO),
-        TrialConfig("resnet18", 0, 0.8, 0.0, method="image_noise"),
+        Point(arch="resnet18", split=3, sigma=2.0, lambda_=0.01),
+        Point(arch="resnet18", split=3, sigma=0.0, lambda_=0.0, method="disco", settings=DISCO),
+        Point(arch="resnet18", split=0, sigma=0.8, lambda_=0.0, method="image_noise"),
     )
     return [replace(record(i, split=2 + i, delta=50 + i), config=config) for i, config in enumerate(configs)]
 

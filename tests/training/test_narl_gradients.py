@@ -6,7 +6,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from narl.core.records import TrialConfig
+from narl.core.point import Point
 from narl.methods.base import Ingredients
 from narl.methods.catalogue import halves_of
 from narl.methods.narl import Narl
@@ -15,7 +15,7 @@ from narl.training.precision import Precision
 
 
 def method(lambda_: float, sigma: float, arch: str = "resnet18", split: int = 2) -> Narl:
-    point = TrialConfig(arch, split, sigma, lambda_)
+    point = Point(arch=arch, split=split, sigma=sigma, lambda_=lambda_)
     return Narl(Ingredients(point, halves_of(point, 32), 1, 5, 1e-3, "float32", torch.device("cpu")))
 
 

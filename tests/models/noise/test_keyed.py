@@ -7,11 +7,12 @@ import secrets
 
 import pytest
 import torch
+from example_bundle import bundle_config
 from scipy.stats import kstest
 
 from narl.config.load import build
-from narl.config.trial import Point
 from narl.core.errors import ConfigError
+from narl.core.point import Point
 from narl.export.bundle import load_bundle, write_bundle
 from narl.methods.base import Ingredients
 from narl.methods.catalogue import METHODS, halves_of
@@ -80,7 +81,7 @@ def test_averaging_gains_nothing_and_answers_are_not_random():
 
 def test_the_mean_of_many_answers_is_no_closer_than_one():
     x = photos(3, SIZE)
-    client = halves_of(build(Point, POINT, "trial").to_record(), SIZE).client(seed=0).eval()
+    client = halves_of(build(Point, POINT, "trial"), SIZE).client(seed=0).eval()
     with torch.no_grad():
         clean, one = client.features(x), client(x)
         mean = torch.stack([client(x) for _ in range(64)]).mean(0)
@@ -127,7 +128,7 @@ def test_training_key_follows_from_the_seed():
 
 
 def trained() -> tuple:
-    point = build(Point, POINT, "trial").to_record()
+    point = build(Point, POINT, "trial")
     halves = halves_of(point, SIZE)
     method = METHODS["narl"](Ingredients(point, halves, 1, 5, 1e-3, "float32", torch.device("cpu")))
     x, labels = photos(6, SIZE), torch.arange(6)
@@ -152,7 +153,7 @@ def bundle(tmp_path_factory):
         folder,
         client_state=method.client.state_dict(),
         server_state=halves.rest(num_outputs=1, seed=0).state_dict(),
-        config={"trial": point.to_json(), "utility_outputs": 1, "image_size": SIZE},
+        config=bundle_config(point.to_json(), size=SIZE),
         metrics={},
     )
     return folder, method.client.noise._key
@@ -192,11 +193,11 @@ def test_no_file_of_the_bundle_holds_a_key(bundle):
 
 
 def test_a_key_for_fresh_noise_is_refused(tmp_path):
-    point = build(Point, {**POINT, "noise": "fresh"}, "trial").to_record()
+    point = build(Point, {**POINT, "noise": "fresh"}, "trial")
     halves = halves_of(point, SIZE)
     states = {"client_state": halves.client(seed=0).state_dict(), "server_state": halves.rest(num_outputs=1, seed=0)}
     states["server_state"] = states["server_state"].state_dict()
-    config = {"trial": point.to_json(), "utility_outputs": 1, "image_size": SIZE}
+    config = bundle_config(point.to_json(), size=SIZE)
     write_bundle(tmp_path / "b", **states, config=config, metrics={})
     with pytest.raises(ConfigError, match="takes no key"):
         load_bundle(tmp_path / "b", KEY)
