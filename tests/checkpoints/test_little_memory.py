@@ -7,10 +7,10 @@ import functools
 import pytest
 import torch
 from interrupted import KEY, assert_same, finish, steps_of, stop_after, tiny
+from narl.config.methods import METHODS
 
 from narl.checkpoints.snapshot import Snapshot
 from narl.checkpoints.store import Checkpoints
-from narl.config.methods import METHODS
 from narl.core.errors import DoesNotFit, WorkerLost
 from narl.training import gpu_memory
 from narl.training.accumulation import Accumulation
