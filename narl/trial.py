@@ -152,7 +152,7 @@ def run_trial(
     device = device or default_device()
     if device.type == "cpu":
         keep_freed_memory()
-    halves = halves_of(config.trial.to_record(), dataset.image_size)
+    halves = halves_of(config.trial, dataset.image_size)
     state = TrialState(config, report_on, dataset, checkpoints)
     with state.until_ended(), blame(device):
         trained = yield from _train(config, halves, dataset, device, state)

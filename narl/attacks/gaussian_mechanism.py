@@ -58,7 +58,7 @@ class Guarantee(Finding):
         return {self.name: {"delta": self.delta, "epsilon_at_queries": epsilons}}
 
 
-def guarantee(point: TrialConfig, feature_shape: tuple[int, int, int], queries: Sequence[float]) -> Guarantee | None:
+def guarantee(point: Point, feature_shape: tuple[int, int, int], queries: Sequence[float]) -> Guarantee | None:
     """The (ε, δ) of a client's answers; None where there is none: no clip, or no fresh noise.
 
     Args:

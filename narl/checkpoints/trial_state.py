@@ -23,7 +23,7 @@ from narl.checkpoints.snapshot import Header, Identity, KeptReading, Snapshot, b
 from narl.checkpoints.store import Checkpoints
 from narl.config.trial import TrainConfig
 from narl.core.errors import TrialLost
-from narl.core.records import stable_hash
+from narl.core.hashing import stable_hash
 from narl.data.dataset import Dataset
 from narl.data.identity import identity
 from narl.methods.base import Method

@@ -68,7 +68,7 @@ def run(args: argparse.Namespace) -> int:
     from narl.attacks.averaging import QUERIES
     from narl.attacks.image_metrics import provide_lpips_weights
     from narl.cli.progress import seed_progress
-    from narl.core.records import stable_hash
+    from narl.core.hashing import stable_hash
     from narl.data.dataset import open_dataset
     from narl.evaluation.evaluator import Evaluator
     from narl.evaluation.folder import write_evaluation

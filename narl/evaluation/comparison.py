@@ -12,7 +12,6 @@ from pathlib import Path
 
 from narl import __version__
 from narl.attacks.averaging import name_of
-from narl.config.methods import METHODS, complete_settings
 from narl.config.pipeline import Pipeline
 from narl.config.trial import Attack, TrainConfig, Training
 from narl.core.hashing import stable_hash

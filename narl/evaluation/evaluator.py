@@ -144,7 +144,7 @@ class Evaluator:
         return found
 
     def _trained(self, config: TrainConfig, client: Obfuscator) -> Trained:
-        halves = halves_of(config.trial.to_record(), self.dataset.image_size)
+        halves = halves_of(config.trial, self.dataset.image_size)
         task = halves.rest(num_outputs=num_outputs(len(self.dataset.utility_classes)), seed=0)
         precision = precision_of(client, task, config.training.precision, default_device())
         return Trained(precision.place(client), precision)

@@ -6,7 +6,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from narl.config.bundle import BundleConfig
 from narl.config.trial import TrainConfig
 from narl.data.dataset import open_dataset
 from narl.evaluation.evaluator import Evaluator

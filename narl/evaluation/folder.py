@@ -35,7 +35,7 @@ def write_evaluation(
     (folder / CONFIG).write_text(yaml.safe_dump(content, sort_keys=False, allow_unicode=True), encoding="utf-8")
     if "leakage_at_queries" in report:
         written.append(folder / FIGURE)
-        averaging_png({config.trial.to_record().client: report}, "Leakage against averaging", folder / FIGURE)
+        averaging_png({config.trial.client: report}, "Leakage against averaging", folder / FIGURE)
     if pictures:
         written.append(folder / PICTURES)
         reconstructions_png(pictures, f"{config.pipeline.name}: rebuilt images", folder / PICTURES)

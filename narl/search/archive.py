@@ -13,7 +13,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from narl.core.errors import ConfigError, NarlError
-from narl.core.records import TrialConfig, TrialRecord
+from narl.core.point import Point
+from narl.core.records import TrialRecord
 from narl.search.folder import LEDGER, RUNNING, SPACE, SearchFolder, copy
 from narl.storage.places import FolderStorage, below, open_storage, without_options
 
@@ -36,8 +37,8 @@ class Archive:
         self._folder = folder
         self._shown = without_options(below(location, folder.name))
         self._store = open_storage(below(location, folder.name))
-        self.unfinished: Callable[[], Mapping[int, TrialConfig]] = dict
-        self.inherited: dict[int, TrialConfig] = {}
+        self.unfinished: Callable[[], Mapping[int, Point]] = dict
+        self.inherited: dict[int, Point] = {}
         self._sent = self._space = b""
         self._running: bytes | None = None
         self._stored_at: float | None = None
@@ -113,16 +114,16 @@ class Archive:
             self._stored_at = modified
 
 
-def _encoded(trials: Mapping[int, TrialConfig]) -> bytes:
+def _encoded(trials: Mapping[int, Point]) -> bytes:
     rows = [{"trial_id": number, "config": config.to_json()} for number, config in trials.items()]
     return json.dumps(rows).encode() if rows else b""
 
 
-def _decoded(content: bytes | None) -> dict[int, TrialConfig]:
+def _decoded(content: bytes | None) -> dict[int, Point]:
     """A damaged file costs what had been learned, not the search."""
     try:
         rows = json.loads(content or b"[]")
-        return {int(row["trial_id"]): TrialConfig.from_json(row["config"]) for row in rows}
+        return {int(row["trial_id"]): Point.from_json(row["config"]) for row in rows}
     except (ValueError, LookupError, TypeError, AttributeError) as error:
         logging.getLogger("narl").warning("%s is ignored, it is damaged: %s", RUNNING, error)
         return {}

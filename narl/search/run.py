@@ -13,7 +13,8 @@ from narl.checkpoints.store import remove_others
 from narl.config.search_space import FREE_KEYS, SearchSpace
 from narl.core.cache import cache_root
 from narl.core.errors import ConfigError, NarlError
-from narl.core.records import TrialConfig, TrialRecord
+from narl.core.point import Point
+from narl.core.records import TrialRecord
 from narl.data.dataset import open_dataset
 from narl.data.identity import identity
 from narl.search.archive import Archive
@@ -194,7 +195,7 @@ class NotifyMirror:
     def resumed(self, records: Sequence[TrialRecord]) -> None:
         pass
 
-    def started(self, trial_id: int, config: TrialConfig) -> None:
+    def started(self, trial_id: int, config: Point) -> None:
         if self._of_starts:
             self._mirror.notify()
 

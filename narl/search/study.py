@@ -45,7 +45,7 @@ class SearchStudy:
         url: str,
         space: AffordableSpace,
         ledger: Ledger,
-        inherited: Mapping[int, TrialConfig] | None = None,
+        inherited: Mapping[int, Point] | None = None,
     ):
         silence_optuna()
         self._name = name
@@ -101,7 +101,7 @@ class SearchStudy:
         return len(self._to_retry)
 
     @property
-    def unfinished(self) -> dict[int, TrialConfig]:
+    def unfinished(self) -> dict[int, Point]:
         """Trials that are in no ledger, by number; but for repetitions, which are asked for anew."""
         running = {i: config for i, (_, config) in list(self._running.items()) if i not in self._retries}
         return {**self._inherited, **running}

@@ -14,7 +14,7 @@ from ray import tune
 
 from narl.config.search_space import SearchSpace
 from narl.core.errors import DataError, NodeFault, TrialLost
-from narl.core.records import TrialConfig
+from narl.core.point import Point
 from narl.search.draining import Leaving
 from narl.search.gpu_share import claim
 from narl.search.node_data import open_on_node

@@ -17,8 +17,9 @@ from narl.attacks.features import CachedFeatures, Views
 from narl.attacks.target import Target
 from narl.config.load import build
 from narl.config.pipeline import Pipeline
-from narl.config.trial import Attack, Point
+from narl.config.trial import Attack
 from narl.core.errors import ConfigError
+from narl.core.point import Point
 from narl.core.steps import drained
 from narl.data.dataset import open_dataset
 from narl.methods.catalogue import halves_of
@@ -134,7 +135,7 @@ def target() -> Target:
     """An untrained client on digits, which tells a good deal."""
     content = {**DIGITS, "augment": {"pad_crop": 2}, "splits": {"train_limit": 400}, "loader": "tensor"}
     dataset = open_dataset(build(Pipeline, content, "digits"))
-    point = build(Point, {"arch": "mobilenet_v3_small", "split": 3, "sigma": 0.5, "lambda": 0.01}, "trial").to_record()
+    point = build(Point, {"arch": "mobilenet_v3_small", "split": 3, "sigma": 0.5, "lambda": 0.01}, "trial")
     halves = halves_of(point, dataset.image_size)
     settings = Attack(views=2)
     precision = Precision(torch.device("cpu"), torch.float32)

@@ -21,7 +21,6 @@ from narl.checkpoints.snapshot import Snapshot
 from narl.checkpoints.store import Checkpoints
 from narl.checkpoints.trial_state import TrialState
 from narl.config.load import build
-from narl.config.methods import METHODS
 from narl.config.pipeline import Pipeline
 from narl.core.errors import DivergedTraining, WorkerLost
 from narl.core.method_options import METHODS

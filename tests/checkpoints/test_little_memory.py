@@ -7,11 +7,11 @@ import functools
 import pytest
 import torch
 from interrupted import KEY, assert_same, finish, steps_of, stop_after, tiny
-from narl.config.methods import METHODS
 
 from narl.checkpoints.snapshot import Snapshot
 from narl.checkpoints.store import Checkpoints
 from narl.core.errors import DoesNotFit, WorkerLost
+from narl.core.method_options import METHODS
 from narl.training import gpu_memory
 from narl.training.accumulation import Accumulation
 from narl.training.gpu_memory import GpuMemory

@@ -16,7 +16,7 @@ from processes import alive, descendants
 from ray_nodes import is_trial
 from tiny_search import narl, start, write_space
 
-from narl.core.records import TrialConfig
+from narl.core.point import Point
 from narl.search.ledger import read_ledger
 
 pytestmark = pytest.mark.timeout(1200)
@@ -86,7 +86,7 @@ def test_a_trial_that_ran_on_a_lost_host_goes_on_from_its_checkpoint(tmp_path):
         running, ledger = stored / "running.json", stored / "ledger.jsonl"
         rows = json.loads(running.read_text()) if running.exists() else []
         finished = read_ledger(ledger)
-        keys = {TrialConfig.from_json(row["config"]).content_hash for row in rows}
+        keys = {Point.from_json(row["config"]).content_hash for row in rows}
         kept = {path.stem for path in (stored / "checkpoints").glob("*.safetensors")}
         return bool(finished and keys) and keys <= kept and not {r.config.content_hash for r in finished} & keys
 

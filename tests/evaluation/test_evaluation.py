@@ -17,6 +17,7 @@ from narl.attacks.target import Reading
 from narl.config.load import build
 from narl.config.trial import Attack, TrainConfig, Training
 from narl.core.errors import DataError
+from narl.core.method_options import METHODS
 from narl.core.records import ClientCost
 from narl.core.steps import drained
 from narl.data.dataset import open_dataset
