@@ -13,7 +13,7 @@ from typing import Any
 
 from narl.cli.arguments import add_search_choice
 from narl.core.errors import ConfigError, NothingFeasible
-from narl.core.records import bound_sign
+from narl.core.objectives import bound_sign
 
 
 def register(subparsers) -> None:

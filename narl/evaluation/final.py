@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from narl.config.bundle import BundleConfig
 from narl.config.trial import TrainConfig
 from narl.data.dataset import open_dataset
 from narl.evaluation.evaluator import Evaluator
@@ -62,15 +63,16 @@ def save_final(folder: Path, config: TrainConfig, result: FinalResult) -> None:
     Raises:
         ConfigError: see `narl.export.bundle.refuse_occupied`.
     """
-    facts = {
-        "image_size": config.pipeline.image.size,
-        "utility_classes": list(result.utility_classes),
-        "utility_outputs": num_outputs(len(result.utility_classes)),
-    }
+    described = BundleConfig(
+        **config.model_dump(by_alias=True),
+        image_size=config.pipeline.image.size,
+        utility_classes=result.utility_classes,
+        utility_outputs=num_outputs(len(result.utility_classes)),
+    )
     write_bundle(
         folder,
         client_state=result.first.obfuscator.state_dict(),
         server_state=result.first.leakage.utility_network.state_dict(),
-        config={**config.model_dump(mode="json", by_alias=True), **facts},
+        config=described,
         metrics=result.summary.to_json(),
     )
