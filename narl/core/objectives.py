@@ -85,27 +85,6 @@ def to_minimise(metrics: TrialMetrics, names: Sequence[str]) -> tuple[float, ...
     )
 
 
-def bound_sign(self, metric: str) -> str:
-        """What to write before a metric's value where adversaries had not converged: `≤`, `≥`, or nothing."""
-        return bound_sign(metric) if self.leakage_is_lower_bound else ""
-
-    def to_json(self) -> dict[str, Any]:
-        row = {f.name: getattr(self, f.name) for f in fields(self)}
-        row["config"] = self.config.to_json()
-        row["metrics"] = self.metrics.to_json() if self.metrics else None
-        if not self.log:
-            del row["log"]
-        return row
-
-    @classmethod
-    def from_json(cls, row: Mapping[str, Any]) -> TrialRecord:
-        row = dict(row)
-        row["config"] = Point.from_json(row["config"])
-        if row.get("metrics") is not None:
-            row["metrics"] = TrialMetrics.from_json(row["metrics"])
-        return cls(**row)
-
-
 def bound_sign(metric: str) -> str:
     """What adversaries that had not converged make of a metric: a lower bound (`≥`), an upper one (`≤`), neither."""
     return {"delta": "≤", "leakage": "≥"}.get(re.split(r"[_(]", metric)[0], "")

@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Literal
 
 from narl.core.errors import ConfigError
-from narl.core.objectives import COST_NAMES, objective
+from narl.core.objectives import COST_NAMES, bound_sign, objective
 from narl.core.point import Point
 
 
@@ -142,3 +142,23 @@ class TrialRecord:
     def leakage_is_lower_bound(self) -> bool:
         """True if an adversary was still improving, or still guessing, when its epochs ran out: Δ is an upper bound."""
         return any(name != "utility" for name in self.tags.get("unconverged", "").split(",") if name)
+
+    def bound_sign(self, metric: str) -> str:
+        """What to write before a metric's value where adversaries had not converged: `≤`, `≥`, or nothing."""
+        return bound_sign(metric) if self.leakage_is_lower_bound else ""
+
+    def to_json(self) -> dict[str, Any]:
+        row = {f.name: getattr(self, f.name) for f in fields(self)}
+        row["config"] = self.config.to_json()
+        row["metrics"] = self.metrics.to_json() if self.metrics else None
+        if not self.log:
+            del row["log"]
+        return row
+
+    @classmethod
+    def from_json(cls, row: Mapping[str, Any]) -> TrialRecord:
+        row = dict(row)
+        row["config"] = Point.from_json(row["config"])
+        if row.get("metrics") is not None:
+            row["metrics"] = TrialMetrics.from_json(row["metrics"])
+        return cls(**row)
