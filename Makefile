@@ -14,13 +14,18 @@ HOST_PACKAGES := openssh-server rsync postgresql
 SUDO := $(shell [ "$$(id -u)" = 0 ] || { sudo -n true 2>/dev/null && echo sudo -n; })
 MAY_INSTALL := $(shell { [ "$$(id -u)" = 0 ] || sudo -n true 2>/dev/null; } && command -v apt-get)
 
-.PHONY: search test setup constraints clean
+.PHONY: search test lint setup constraints clean
 
 search: setup
 	$(BIN)/narl search search_spaces/digits.yaml --resume
 
 test: setup $(VENV)/.hosts
 	$(BIN)/python -m pytest -n 2 --dist loadfile
+
+lint: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
 
 setup: $(INSTALLED)
 

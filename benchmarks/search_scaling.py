@@ -46,7 +46,7 @@ def main() -> None:
         Timing(
             row="8",
             what=f"proposal of {args.sampler} at trial {marks[-1]}",
-            seconds=[seconds for seconds in clock.seconds["ask"][marks[-1] - WINDOW : marks[-1]]],
+            seconds=list(clock.seconds["ask"][marks[-1] - WINDOW : marks[-1]]),
             target=0.05,
             check="ledger, study and MLflow hold every trial with the formula's metrics",
             notes={**table, f"cost of a trial at {marks[-1]} over that at {marks[0]}": round(total / first, 2)},

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeVar, get_args
 
@@ -49,7 +50,7 @@ def build(model: type[Model], content: Any, where: str) -> Model:
         raise ConfigError(f"{where}: " + "; ".join(lines)) from error
 
 
-def _explain(model: type[BaseModel], problem: dict[str, Any]) -> str:
+def _explain(model: type[BaseModel], problem: Mapping[str, Any]) -> str:
     place = ".".join(str(part) for part in problem["loc"])
     if problem["type"] == "extra_forbidden":
         allowed = _keys_at(model, problem["loc"][:-1])
@@ -58,11 +59,11 @@ def _explain(model: type[BaseModel], problem: dict[str, Any]) -> str:
     if problem["type"] == "missing":
         return f"missing key {place!r}"
     if problem["type"] == "union_tag_invalid":
-        allowed = [tag.strip("'") for tag in problem["ctx"]["expected_tags"].split(", ")]
-        return f"{place}: {unknown_name('kind', problem['ctx']['tag'], allowed)}"
+        tags = [tag.strip("'") for tag in problem["ctx"]["expected_tags"].split(", ")]
+        return f"{place}: {unknown_name('kind', problem['ctx']['tag'], tags)}"
     if problem["type"] == "literal_error":
-        allowed = [choice.strip("'") for choice in re.split(", | or ", problem["ctx"]["expected"])]
-        return f"{place}: {unknown_name('value', problem['input'], allowed)}"
+        choices = [choice.strip("'") for choice in re.split(", | or ", problem["ctx"]["expected"])]
+        return f"{place}: {unknown_name('value', problem['input'], choices)}"
     message = problem["msg"].removeprefix("Value error, ")
     given = "" if isinstance(problem["input"], dict) else f" (given: {without_credentials(repr(problem['input']))})"
     return f"{place}: {message}{given}" if place else f"{message}"

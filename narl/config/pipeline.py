@@ -244,7 +244,7 @@ def with_absolute_paths(pipeline: Pipeline, folder: Path) -> Pipeline:
     def absolute(place: str) -> str:
         return place if is_url(place) else str((folder / Path(place).expanduser()).resolve())
 
-    changes = {}
+    changes: dict[str, Any] = {}
     if (place := place_of(pipeline.source)) is not None:
         changes["source"] = moved(pipeline.source, absolute(place))
     if pipeline.beton.store is not None:

@@ -6,6 +6,7 @@ other, so ties stay on the front together; costs are discrete, so ties are commo
 
 from __future__ import annotations
 
+import itertools
 import math
 import operator
 from collections.abc import Iterator, Mapping, Sequence
@@ -79,7 +80,7 @@ def hypervolume(rows: Sequence[Row], reference: Row) -> float:
         return reference[0] - min(row[0] for row in inside)
     cuts = sorted({row[-1] for row in inside}) + [reference[-1]]
     volume = 0.0
-    for low, high in zip(cuts, cuts[1:]):
+    for low, high in itertools.pairwise(cuts):
         slab = [row[:-1] for row in inside if row[-1] <= low]
         volume += (high - low) * hypervolume([slab[i] for i in non_dominated(slab)], reference[:-1])
     return volume
@@ -88,9 +89,9 @@ def hypervolume(rows: Sequence[Row], reference: Row) -> float:
 def front_of(records: Sequence[TrialRecord], objectives: Sequence[str]) -> list[TrialRecord]:
     """The complete records on the front of `objectives`, in the order of GFLOPs, then memory, then trial id."""
     complete = [record for record in records if record.metrics is not None]
-    rows = [to_minimise(record.metrics, objectives) for record in complete]
+    rows = [to_minimise(record.measured, objectives) for record in complete]
     chosen = [complete[i] for i in non_dominated(rows)]
-    return sorted(chosen, key=lambda r: (r.metrics.cost.client_gflops, r.metrics.cost.client_memory_mib, r.trial_id))
+    return sorted(chosen, key=lambda r: (r.measured.cost.client_gflops, r.measured.cost.client_memory_mib, r.trial_id))
 
 
 def best_within(
@@ -116,17 +117,18 @@ def best_within(
         raise NothingFeasible("no finished trial is recorded yet")
 
     def fits(record: TrialRecord) -> bool:
-        return all(record.metrics.value(n) <= v for n, v in at_most.items()) and all(
-            record.metrics.value(n) >= v for n, v in at_least.items()
+        return all(record.measured.value(n) <= v for n, v in at_most.items()) and all(
+            record.measured.value(n) >= v for n, v in at_least.items()
         )
 
     feasible = [record for record in complete if fits(record)]
     if not feasible:
         cheapest = min(
-            complete, key=lambda r: (r.metrics.cost.client_gflops, r.metrics.cost.client_memory_mib, -r.metrics.delta)
+            complete,
+            key=lambda r: (r.measured.cost.client_gflops, r.measured.cost.client_memory_mib, -r.measured.delta),
         )
         bounds = [f"{n} <= {v:g}" for n, v in at_most.items()] + [f"{n} >= {v:g}" for n, v in at_least.items()]
-        m = cheapest.metrics
+        m = cheapest.measured
         raise NothingFeasible(
             f"none of {len(complete)} finished trials has {' and '.join(bounds)}; the cheapest is trial "
             f"{cheapest.trial_id} ({cheapest.config.arch} split {cheapest.config.split}): "
@@ -135,5 +137,5 @@ def best_within(
         )
     return min(
         feasible,
-        key=lambda r: (-r.metrics.delta, r.metrics.cost.client_memory_mib, r.metrics.cost.client_gflops, r.trial_id),
+        key=lambda r: (-r.measured.delta, r.measured.cost.client_memory_mib, r.measured.cost.client_gflops, r.trial_id),
     )

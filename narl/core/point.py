@@ -73,7 +73,7 @@ class Point(Strict):
     @model_serializer(mode="wrap")
     def _without_what_is_not_there(self, handler):
         row = handler(self)
-        absent = {"settings": {}, "bound": "none", "clip_rms": None, "noise": "fresh"}
+        absent: dict[str, Any] = {"settings": {}, "bound": "none", "clip_rms": None, "noise": "fresh"}
         return {key: value for key, value in row.items() if key not in absent or value != absent[key]}
 
     def __hash__(self) -> int:

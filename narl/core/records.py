@@ -139,6 +139,17 @@ class TrialRecord:
                     raise ValueError(f"trial {self.trial_id}: metric {name} is {value}, not a finite number")
 
     @property
+    def measured(self) -> TrialMetrics:
+        """The metrics of a complete trial.
+
+        Raises:
+            ValueError: the trial failed.
+        """
+        if self.metrics is None:
+            raise ValueError(f"trial {self.trial_id} failed and has no metrics")
+        return self.metrics
+
+    @property
     def leakage_is_lower_bound(self) -> bool:
         """True if an adversary was still improving, or still guessing, when its epochs ran out: Δ is an upper bound."""
         return any(name != "utility" for name in self.tags.get("unconverged", "").split(",") if name)

@@ -7,6 +7,7 @@ by another objective.
 
 from __future__ import annotations
 
+import itertools
 import math
 import os
 from collections.abc import Callable, Iterator, Sequence
@@ -284,7 +285,9 @@ def _draw_panel(axes: Axes, view: _View, cost: str) -> None:
         axes.axhline(view.limit, color="#777777", linestyle="--", linewidth=1.2, label="limit: 100 − label floor")
     line = view.step_line(cost)
     if line:
-        axes.plot(*zip(*line), drawstyle="steps-post", color=RIM, linewidth=1.4, label="best Δ within a cost")
+        axes.plot(
+            *zip(*line, strict=True), drawstyle="steps-post", color=RIM, linewidth=1.4, label="best Δ within a cost"
+        )
     for series, (colour, (marker, _)) in view.styles.items():
         group = [r for r in view.complete if view.series(r) == series]
         for on_front in (False, True):
@@ -319,7 +322,7 @@ def _label_front(axes: Axes, view: _View, cost: str) -> None:
     taken = [Bbox.from_bounds(x - 4 * pixel, y - 4 * pixel, 8 * pixel, 8 * pixel) for x, y in points]
     corners = [axes.transData.transform(corner) for corner in view.step_line(cost)]
     lines = []
-    for (x0, y0), (x1, y1) in zip(corners, corners[1:]):
+    for (x0, y0), (x1, y1) in itertools.pairwise(corners):
         lines += [Bbox([[x0, y0 - pixel], [x1, y0 + pixel]]), Bbox([[x1 - pixel, y0], [x1 + pixel, y1]])]
     if view.limit is not None:
         y = axes.transData.transform((1, view.limit))[1]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
 from types import ModuleType, TracebackType
@@ -109,10 +110,8 @@ class GpuTelemetry:
             return None
 
     def _shut_down(self) -> None:
-        try:
+        with contextlib.suppress(Exception):
             self._nvml.nvmlShutdown()
-        except Exception:
-            pass
 
 
 def compute_processes() -> list[tuple[int, int | None]]:

@@ -35,7 +35,7 @@ def test_random_labels_are_read_no_better_than_by_luck(honest):
 
 def test_an_attack_that_is_tested_on_what_it_was_trained_on_is_found_out(honest):
     leaky = copy.copy(honest)
-    leaky.features = {split: honest.features["train"] for split in honest.features}
+    leaky.features = dict.fromkeys(honest.features, honest.features["train"])
     leaky.labels = lambda label: {split: honest.labels(label)["train"] for split in honest.features}
     leaky._images = {split: honest.images("train") for split in honest.features}
     result = control(leaky)

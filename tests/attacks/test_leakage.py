@@ -63,7 +63,10 @@ def head(outputs: int) -> nn.Module:
     return nn.Sequential(nn.Flatten(), nn.Linear(16, 16), nn.BatchNorm1d(16), nn.ReLU(), nn.Linear(16, outputs))
 
 
-def run_fit(label, sigma, *, settings=Attack(max_epochs=12, patience=3, batch_size=32), seed=0, network=None):
+SHORT = Attack(max_epochs=12, patience=3, batch_size=32)
+
+
+def run_fit(label, sigma, *, settings=SHORT, seed=0, network=None):
     steps = fit(
         network or head(1 if label == "utility" else 3),
         toy_features(600, 1, label),

@@ -61,7 +61,7 @@ def test_every_objective_is_a_metric_and_signs_follow_directions(record):
 
 
 @pytest.mark.parametrize(
-    "name, words", [("nonsense", "unknown objective"), ("delta_at_queries(9)", r"not measured.*attack\.queries")]
+    ("name", "words"), [("nonsense", "unknown objective"), ("delta_at_queries(9)", r"not measured.*attack\.queries")]
 )
 def test_an_objective_that_does_not_exist_or_was_not_measured_is_refused(record, name, words):
     with pytest.raises(ConfigError, match=words):

@@ -187,7 +187,7 @@ def headers(path):
 
 
 @pytest.mark.parametrize(
-    "place, offset, message",
+    ("place", "offset", "message"),
     [
         ("start", 0, "header"),  # version
         ("start", 8, "images, the source has"),  # number of samples

@@ -89,7 +89,7 @@ def test_labels_and_pixels(root, tmp_path, loader):
 
 
 @pytest.mark.parametrize(
-    "file, pattern, replacement, message",
+    ("file", "pattern", "replacement", "message"),
     [
         (TRAIN, "service_test", "test", f"{TRAIN}, line 1: expected file,age,gender,race,service_test, got file,age"),
         (VAL, "file,age", "age,file", f"{VAL}, line 1: expected file,age"),

@@ -40,7 +40,7 @@ def test_a_plain_string_is_short_for_the_column_of_that_name():
 
 
 @pytest.mark.parametrize(
-    "spec, message",
+    ("spec", "message"),
     [
         ({"column": "clas"}, "unknown column 'clas': allowed are class; did you mean 'class'"),
         ({"map": {"a": ["cat", "dgo"], "b": ["ship"]}}, "unknown class 'dgo'.*did you mean 'dog'"),

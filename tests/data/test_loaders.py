@@ -441,7 +441,7 @@ def photos(tmp_path):
 
 
 @needs_ffcv
-@pytest.mark.parametrize("pad, jitter", [(3, 0), (0, 0.3), (3, 1)])
+@pytest.mark.parametrize(("pad", "jitter"), [(3, 0), (0, 0.3), (3, 1)])
 def test_jpeg_files_of_the_right_size_are_stored_as_they_are(photos, tmp_path, pad, jitter):
     pipeline = jpeg_pipeline(photos, 40)
     stored, exact = (first_batch(pipeline, name, tmp_path / "cache") for name in ("ffcv", "tensor"))

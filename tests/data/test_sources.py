@@ -183,7 +183,7 @@ def test_table_fingerprint_follows_labels_and_files(people):
 
 
 @pytest.mark.parametrize(
-    "change, names, message",
+    ("change", "names", "message"),
     [
         (None, {"path_column": "paht"}, "'paht': allowed are path, age, name, part; did you mean 'path'"),
         (None, {"split_column": "parts"}, "did you mean 'part'"),

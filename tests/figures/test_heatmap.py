@@ -15,7 +15,7 @@ from narl.figures.heatmap import _means, heatmap_png
 SIGMAS, LAMBDAS = [0.0, 1.0, 3.0, 10.0, 30.0], [0.001, 0.01, 0.1, 1.0]
 
 
-@pytest.fixture()
+@pytest.fixture
 def grid(record):
     records = []
     for split in (1, 2, 3, 4):

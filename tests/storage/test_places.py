@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from functools import partial
 
 import pytest
 
@@ -77,7 +78,7 @@ def test_errors_are_one_line_without_a_secret(tmp_path, aws, s3_server):
     }
     for place, reason in places.items():
         storage = open_storage(place)
-        for use in (lambda: storage.put("a", b"x"), lambda: storage.get("a/b")):
+        for use in (partial(storage.put, "a", b"x"), partial(storage.get, "a/b")):
             with pytest.raises(NarlError, match=reason) as caught:
                 use()
             assert "\n" not in str(caught.value) and "swordfish" not in str(caught.value)

@@ -11,6 +11,7 @@ import sys
 import time
 import urllib.request
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from mlflow import MlflowClient
@@ -274,7 +275,7 @@ def test_search_goes_on_without_a_server_and_catches_up_when_there_is_one(uri, s
         assert parent.info.status == "FINISHED"
         client = MlflowClient(server.uri)
         local = client.download_artifacts(parent.info.run_id, "front.json", str(tmp_path))
-        assert len(json.loads(open(local).read())["data"]) == len(front_of(records, OBJECTIVES))
+        assert len(json.loads(Path(local).read_text())["data"]) == len(front_of(records, OBJECTIVES))
     finally:
         server.stop()
 

@@ -70,7 +70,9 @@ class LabelColumns:
             if len(label) != images or (len(label) and label.min() < 0):
                 raise ConfigError(f"label {name!r} must be {images} integers >= 0, one for each image")
         sizes = [int(label.max()) + 1 for label in labels.values()]
-        columns = [nn.functional.one_hot(label.to(device), size) for label, size in zip(labels.values(), sizes)]
+        columns = [
+            nn.functional.one_hot(label.to(device), size) for label, size in zip(labels.values(), sizes, strict=True)
+        ]
         self._names, self._sizes = tuple(labels), sizes
         self._columns = torch.cat(columns, 1).float() if columns else torch.zeros(images, 0, device=device)
 
