@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from narl.attacks.audit import Audits
 from narl.attacks.averaging import Averaging
+from narl.attacks.certificate import Certificate
 from narl.attacks.control import Control
 from narl.attacks.finding import Finding
 from narl.attacks.gaussian_mechanism import Guarantee
@@ -12,6 +13,7 @@ from narl.attacks.reconstruction import Reconstructions
 
 # In the order in which they are made.
 FINDINGS: tuple[type[Finding], ...] = (
+    Certificate,
     Averaging,
     Reconstructions,
     Inversion,

@@ -145,7 +145,9 @@ def _config_of(runs: Path | str | None, search: str, trial: int):
 def print_evaluation(name: str, summary: Summary) -> str:
     """Means with 95 % intervals, what every attack found, and every reason for doubt; what was printed."""
     console = recording_console()
-    mean, interval = summary.mean, summary.interval95
+    mean, interval, found = summary.mean, summary.interval95, dict(summary.findings)
+    if certificate := found.pop("certificate", None):
+        _print_certificate(console, certificate)
     table = plain_table("", "mean", "95 %")
     rows = {
         "Δ (utility − leakage), points": "delta",
@@ -158,7 +160,6 @@ def print_evaluation(name: str, summary: Summary) -> str:
     for label, key in rows.items():
         table.add_row(label, f"{mean[key]:.2f}", as_range(interval[key]))
     console.print(table)
-    found = dict(summary.findings)
     if leakage := found.pop("leakage_at_queries", None):
         queries = plain_table("answers averaged", *leakage)
         for label, key, values in (
@@ -208,6 +209,25 @@ def print_evaluation(name: str, summary: Summary) -> str:
     for line in lines:
         console.print(line, highlight=False, markup=False)
     return console.export_text()
+
+
+def _print_certificate(console, certificate: dict) -> None:
+    """What can be read at least and at most, whatever networks found."""
+    names = {"private": "private label", "utility": "useful label"}
+    for label, by_n in certificate["labels"].items():
+        intervals = certificate.get("interval95", {})
+        table = plain_table(f"{names.get(label, label)}, answers averaged", *by_n)
+        table.add_row("a closed-form attacker reads, %", *(f"{one['attacker']:.2f}" for one in by_n.values()))
+        ranges = (as_range(intervals.get(f"labels/{label}/{n}/attacker")) for n in by_n)
+        table.add_row("  95 %", *ranges)
+        table.add_row("nobody reads more of these images, %", *(f"{one['bound']:.2f}" for one in by_n.values()))
+        table.add_row("nor of others like them (95 % sure), %", *(f"{one['at_most95']:.2f}" for one in by_n.values()))
+        console.print(table)
+    if galleries := certificate["identification"]:
+        table = plain_table("which of so many images was it? At most, %", *next(iter(galleries.values())))
+        for size, by_n in galleries.items():
+            table.add_row(f"{size} images (chance {100 / int(size):.3g} %)", *(f"{one:.2f}" for one in by_n.values()))
+        console.print(table)
 
 
 def _audited(columns: dict):

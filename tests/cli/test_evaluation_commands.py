@@ -50,7 +50,7 @@ def folder(tmp_path_factory):
         patch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{path / 'mlflow.db'}")
         patch.setenv("NARL_CACHE", str(path / "cache"))
         (path / "config.yaml").write_text(yaml.safe_dump(CONFIG))
-        arguments = ["--attacks", "leakage,averaging,reconstruction,control", "--queries", "1,16"]
+        arguments = ["--attacks", "leakage,certificate,averaging,reconstruction,control", "--queries", "1,16"]
         assert main(["evaluate", "config.yaml", *arguments, "--audit", "class", "--seeds", "2", "--out", "out"]) == 0
         yield path
 
@@ -81,6 +81,21 @@ def test_an_evaluation_writes_report_configuration_and_figures(folder):
     assert 0 < private["1"] < private["16"]
     again = yaml.safe_load((out / "config.yaml").read_text())
     assert again["audit"] == ["class"] and again["trial"]["bound"] == "l2-clip"
+
+
+def test_the_certificate_brackets_what_can_be_read(folder):
+    out = folder / "out"
+    certificate = json.loads((out / "report.json").read_text())["certificate"]
+    assert set(certificate["labels"]) == {"private", "utility", "class"}
+    for label, by_n in certificate["labels"].items():
+        for n, one in by_n.items():
+            low, high = certificate["interval95"][f"labels/{label}/{n}/attacker"]
+            assert 0 <= low <= one["attacker"] <= high <= 100
+            assert low <= one["bound"] <= one["at_most95"] <= 100
+        assert by_n["1"]["bound"] < by_n["16"]["bound"] + 1  # more answers tell more
+    assert set(certificate["identification"]) == {"2", "10"}  # of 60 images
+    assert certificate["identification"]["2"]["1"] > certificate["identification"]["10"]["1"]
+    assert "nobody reads more of these images" in (out / "table.txt").read_text()
 
 
 def test_an_evaluation_is_a_run_of_mlflow(folder):

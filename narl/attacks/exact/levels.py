@@ -20,6 +20,15 @@ class ExactStep:
     done: int
     total: int
 
+    @property
+    def epoch(self) -> int:
+        """From 0, as of every attack."""
+        return self.done - 1
+
+    @property
+    def detail(self) -> str:
+        return f"{self.name} {self.done} of {self.total}"
+
 
 def at_queries(noise: Noise, queries: Sequence[float]) -> dict[float, Noise]:
     """What each number of answers n (>= 1, or infinity) to one image leaves of `noise`, by n ascending."""

@@ -1,0 +1,94 @@
+"""The certificate: what an attacker in closed form reads of the private label, and what nobody can exceed.
+
+Networks may be trained too little; these two are not trained. Their theory, and what they do not say:
+narl.attacks.exact and docs/certificate.md.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator as Steps
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor
+
+from narl.attacks.averaging import name_of
+from narl.attacks.exact.levels import ExactStep
+from narl.attacks.exact.of_target import Exact, exact_leakage
+from narl.attacks.finding import Case, Finding, Numbers, Part, Samples, mean_of_numbers
+
+# Identification: which of so many images was it?
+GALLERIES = (2, 10, 100, 1000)
+CONFIDENCE = 0.95
+# The Bayes attacker may read so many points more than every network before that is a reason for doubt.
+TOLERANCE_POINTS = 1.0
+
+
+@dataclass(frozen=True)
+class Certificate(Finding):
+    """Lower and upper end of what can be read, by label and number of answers.
+
+    Attributes:
+        by_networks: percent that the strongest network read of the private label in one answer, never below the floor.
+    """
+
+    name = "certificate"
+
+    exact: Exact
+    utility: float
+    by_networks: float
+
+    @classmethod
+    def find(cls, case: Case) -> Steps[ExactStep, None, Certificate]:
+        queries = sorted({1.0, *case.queries})
+        exact = yield from exact_leakage(case.target, queries, columns=case.config.audit, galleries=GALLERIES)
+        return cls(exact, case.leakage.utility, case.leakage.leakage)
+
+    def numbers(self) -> dict[str, Any]:
+        """Percent: `attacker` reads so much of the reported images, `bound` nobody exceeds on them, `at_most95` nobody
+        exceeds on the population they come from, at 95 % confidence; `identification` is a bound by size of gallery.
+        """
+        labels = {
+            label: {
+                name_of(n): {
+                    "attacker": self.exact.readings[label][n].scores.accuracy,
+                    "bound": bound.percent,
+                    "at_most95": bound.certified(CONFIDENCE),
+                }
+                for n, bound in by_n.items()
+            }
+            for label, by_n in self.exact.bounds.labels.items()
+        }
+        identification: dict[str, dict[str, float]] = {}
+        for n, by_size in self.exact.bounds.identification.items():
+            for size, bound in by_size.items():
+                identification.setdefault(str(size), {})[name_of(n)] = bound.percent
+        return {self.name: {"labels": labels, "identification": identification}}
+
+    def per_image(self) -> dict[str, Tensor]:
+        found = {}
+        for label, by_n in self.exact.bounds.labels.items():
+            for n, bound in by_n.items():
+                path = f"{self.name}/labels/{label}/{name_of(n)}"
+                found[f"{path}/attacker"] = self.exact.readings[label][n].scores.percents
+                found[f"{path}/bound"] = bound.per_image
+        return found
+
+    @classmethod
+    def summarise(cls, each: Sequence[Numbers], samples: Samples) -> Part:
+        """As of any attack, in percent."""
+        entry, prefix = mean_of_numbers([numbers[cls.name] for numbers in each]), f"{cls.name}/"
+        intervals = {
+            name.removeprefix(prefix): samples.interval(samples.means(name), 0.0, 100.0)
+            for name in samples.names(prefix)
+        }
+        return Part({cls.name: {**entry, "interval95": intervals}})
+
+    def doubts(self) -> Iterator[str]:
+        reads = self.exact.readings["private"][1.0].scores.accuracy
+        if reads > self.by_networks + TOLERANCE_POINTS:
+            yield (
+                f"the Bayes attacker reads {reads:.1f} %, more than every network: "
+                f"Δ is at most {self.utility - reads:.1f}"
+            )
