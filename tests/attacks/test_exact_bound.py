@@ -165,6 +165,21 @@ def test_float32_is_as_good_as_float64_where_much_cancels():
     assert abs(found.percent - expected) < 7 * found.error
 
 
+def test_distances_in_float32_give_the_numbers_of_float64_where_they_are_used(monkeypatch):
+    from narl.attacks.exact import geometry
+
+    features, _ = population(200, 64, 5)
+    noise = GaussianNoise(1.02 * 11 / math.sqrt(geometry.DOUBLE_FROM))  # little more than where float64 begins
+    near = torch.cat([features, features + 0.3 * noise.sigma * population(200, 64, 200, seed=1)[0]])
+    found = []
+    for threshold in (0.0, math.inf):
+        monkeypatch.setattr(geometry, "DOUBLE_FROM", threshold)
+        found.append(bound(near, noise, torch.arange(400) // 200))
+    assert 60 < found[0].percent < 99
+    assert found[0].percent == pytest.approx(found[1].percent, abs=0.01)
+    assert not torch.equal(found[0].per_image, found[1].per_image)
+
+
 @pytest.mark.parametrize("size", [2, 7, 40])
 def test_identification_is_bayes_rule_in_a_gallery(size):
     """Of orthogonal images equally far apart, drawn and counted."""

@@ -18,8 +18,8 @@ from torch import Generator, Tensor
 from narl.attacks.exact.geometry import Geometry
 from narl.models.noise.base import Noise, WhitenedNoise
 
-# Of a block of answers times images, in float32: 4 MiB on a CPU, which its caches hold, more where launching costs more.
-_BLOCK_VALUES = {"cpu": 1 << 20, "cuda": 1 << 27}
+# Of a block of answers times images, in float32: 32 MiB on a CPU, rows enough for fast products, more where launching costs more.
+_BLOCK_VALUES = {"cpu": 1 << 23, "cuda": 1 << 27}
 
 
 @dataclass(frozen=True)
@@ -121,7 +121,8 @@ class Evidence:
             noise = self.noises[group[0]]
             gallery = _matrix(noise.whitened(self._gallery))
             asked = gallery if self._asked is self._gallery else _matrix(noise.whitened(self._asked))
-            self._geometries[group[0]] = Geometry(gallery, asked)
+            least = min((self.noises[each].spread for each in group if self.noises[each].hides), default=0.0)
+            self._geometries[group[0]] = Geometry(gallery, asked, least)
         return self._geometries[group[0]]
 
     def _parts(self, draws: int) -> Iterator[tuple[slice, list[int]]]:

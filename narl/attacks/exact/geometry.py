@@ -4,10 +4,10 @@ An answer about image a is z = f_a + s ε, ε ~ N(0, I). Up to a constant of its
 
     (−½ ‖f_a − f_j‖² + s ⟨ε, f_j⟩) / s²,     ⟨ε, f_1⟩ … ⟨ε, f_M⟩ ~ N(0, F Fᵀ)
 
-so the D values of z matter once, for the Gram matrix F Fᵀ, and noise can be drawn in min(D, M) dimensions. Distances
-are computed in float64 about the images' mean, and become float32 only as differences to the nearest image: images that
-hardly differ stay apart. Everything is divided by the images' root mean square distance from their mean, so that scale
-decides nothing.
+so the D values of z matter once, for the Gram matrix F Fᵀ, and noise can be drawn in min(D, M) dimensions. Features are
+taken about their mean; where noise is so small beside them that float32 would blur likelihoods, distances are computed in
+float64, and become float32 only as differences to the nearest image: images that hardly differ stay apart. Everything is
+divided by the images' root mean square distance from their mean, so that scale decides nothing.
 
 Letters: M images of the gallery, N images that answers are about, D values of an image's features, B answers.
 """
@@ -23,6 +23,8 @@ from narl.core.errors import DivergedTraining
 
 # A Gram matrix in float64 of so many images is 0.8 GB; beyond, noise is drawn in D dimensions.
 REDUCED_AT_MOST = 10_000
+# (unit / spread)² from which float64 is used: below, float32's rounding moves no log-likelihood by a hundredth.
+DOUBLE_FROM = 1e4
 # Of a slice of columns or rows in float64: 64 MiB.
 _SLICE_VALUES = 1 << 23
 # Of the Gram matrix's mean diagonal: rounding leaves it with no Cholesky factor. The first that works is taken.
@@ -35,6 +37,7 @@ class Geometry:
     Args:
         gallery: float [M, D]; no copy is kept where D > M.
         asked: float [N, D]; may be `gallery` itself.
+        least_spread: of the noise that likelihoods will be asked of, in the units of features; 0 for the best precision.
 
     Attributes:
         unit: root mean square of ‖f_j − mean‖, 1 if all are equal; distances are returned in it.
@@ -43,7 +46,7 @@ class Geometry:
         DivergedTraining: features that are not finite.
     """
 
-    def __init__(self, gallery: Tensor, asked: Tensor) -> None:
+    def __init__(self, gallery: Tensor, asked: Tensor, least_spread: float = 0.0) -> None:
         self._asked = asked
         # About the first image first: a value that is the same everywhere becomes 0, whatever rounding makes of a mean.
         self._first = gallery[0].double()
@@ -61,7 +64,9 @@ class Geometry:
         if reduced:
             self._reduce(gallery)
         else:
-            self._known = self._centred(gallery) / self.unit
+            double = self.unit**2 > DOUBLE_FROM * least_spread**2
+            dtype = torch.float64 if double else torch.float32
+            self._known = torch.cat([(self._centred(gallery[i : i + step]) / self.unit).to(dtype) for i in parts])
             self._root = self._known.float()
 
     def clean(self, rows: slice) -> tuple[Tensor, Tensor]:
@@ -73,8 +78,8 @@ class Geometry:
         if self._clean is not None:
             return self._clean[rows], self._nearest[rows]
         asked = self._centred(self._asked[rows]) / self.unit
-        products = asked @ self._known.T
-        return _about_nearest(products.sub_(self._half), asked.square().sum(1) / 2)
+        products = asked.to(self._known.dtype) @ self._known.T
+        return _about_nearest(products.sub_(self._half.to(products.dtype)), asked.square().sum(1) / 2)
 
     def noise(self, count: int, generator: Generator) -> Tensor:
         """⟨ε, f_j⟩ of `count` fresh draws, float32 [count, M]."""
@@ -104,7 +109,7 @@ class Geometry:
 def _about_nearest(products: Tensor, half: Tensor) -> tuple[Tensor, Tensor]:
     """⟨a, f_j⟩ − ½ ‖f_j‖² [B, M] and ½ ‖a‖² [B] -> what `Geometry.clean` returns."""
     best = products.amax(1, keepdim=True)
-    return products.sub_(best).float(), (2 * (half - best[:, 0])).clamp_min(0)
+    return products.sub_(best).float(), (2 * (half - best[:, 0].double())).clamp_min(0)
 
 
 def _root(gram: Tensor) -> Tensor:

@@ -83,8 +83,11 @@ class LabelColumns:
             nn.functional.one_hot(label.to(device), size) for label, size in zip(labels.values(), sizes, strict=True)
         ]
         self._names, self._sizes = tuple(labels), sizes
-        self._columns = torch.cat(columns, 1).float() if columns else torch.zeros(images, 0, device=device)
+        # Sixteen columns are summed faster than twelve.
+        spare = torch.zeros(images, -sum(sizes) % 16, device=device)
+        self._columns = torch.cat([*columns, spare], 1).float()
 
     def sums(self, weights: Tensor) -> dict[str, Tensor]:
         """float32 [B, K] by label of `weights`, float32 [B, M]."""
-        return dict(zip(self._names, (weights @ self._columns).split(self._sizes, 1), strict=True))
+        sums = (weights @ self._columns)[:, : sum(self._sizes)]
+        return dict(zip(self._names, sums.split(self._sizes, 1), strict=True))

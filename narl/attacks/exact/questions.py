@@ -5,6 +5,7 @@ Letters: N known images, B answers of a block about the images `rows`, K classes
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 from typing import Protocol
 
@@ -140,8 +141,8 @@ def posterior_of_equals(features: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
         rows, int64 [B], and p(i | z), float32 [B, N].
     """
     kinds: dict[bytes, int] = {}
-    rows = (row.flatten() + 0.0 for row in features)  # -0.0 is 0.0
-    group = torch.tensor([kinds.setdefault(row.cpu().numpy().tobytes(), len(kinds)) for row in rows])
+    rows = ((row.flatten() + 0.0).cpu().numpy() for row in features)  # -0.0 is 0.0
+    group = torch.tensor([kinds.setdefault(hashlib.sha256(row).digest(), len(kinds)) for row in rows])
     group = group.to(features.device)
     step = max(1, _BLOCK_VALUES // len(features))
     for start in range(0, len(features), step):
