@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import resource
 import subprocess
 import sys
@@ -52,9 +53,12 @@ def measured(row: str, repeats: int, threads: int) -> dict:
     before = peak_gib()
     if row == "digits":
         ask()  # warm-up; the others are long enough for a first time
+    begin = time.process_time()
     parts = [ask() for _ in range(repeats)]
+    cpu = (time.process_time() - begin) / repeats
     total = [sum(each.values()) for each in parts]
     notes = {f"seconds of {name}": [round(each[name], 3) for each in parts] for name in parts[0]}
+    notes |= {"CPU seconds of a repeat": round(cpu, 2), "load of the machine meanwhile": round(os.getloadavg()[0], 1)}
     notes |= {"peak memory, GiB": round(peak_gib(), 2), "of which before": round(before, 2)}
     if row == "long":
         notes["memory target"] = f"<= {LONG_MEMORY_GIB:g} GiB {'met' if peak_gib() <= LONG_MEMORY_GIB else 'MISSED'}"

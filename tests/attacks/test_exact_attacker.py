@@ -18,7 +18,7 @@ from narl.attacks.target import Target
 from narl.config.load import build
 from narl.config.pipeline import Pipeline
 from narl.config.trial import Attack
-from narl.core.errors import ConfigError
+from narl.core.errors import ConfigError, DivergedTraining
 from narl.core.point import Point
 from narl.core.steps import drained
 from narl.data.dataset import open_dataset
@@ -118,6 +118,13 @@ def test_no_images_and_no_noise_are_refused():
         drained(bayes_attack(none, one, one, {1: GaussianNoise(1.0)}, seed=0), lambda step: None)
     with pytest.raises(ConfigError, match="Identity is no Noise"):
         drained(bayes_attack(one, one, one, {1: nn.Identity()}, seed=0), lambda step: None)
+
+
+def test_answers_that_are_not_finite_are_said_to_have_diverged():
+    one, broken = classes(12, 1), classes(12, 3)
+    broken.features[5] = math.nan
+    with pytest.raises(DivergedTraining, match="not finite"):
+        drained(bayes_attack(one, one, broken, {1: GaussianNoise(1.0)}, seed=0), lambda step: None)
 
 
 def test_a_splits_features_in_all_versions_and_in_part():

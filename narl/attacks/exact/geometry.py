@@ -25,10 +25,11 @@ from narl.core.errors import DivergedTraining
 REDUCED_AT_MOST = 10_000
 # (unit / spread)² from which float64 is used: below, float32's rounding moves no log-likelihood by a hundredth.
 DOUBLE_FROM = 1e4
-# Of a slice of columns or rows in float64: 64 MiB.
-_SLICE_VALUES = 1 << 23
+# Of a slice of columns or rows in float64: 32 MiB.
+_SLICE_VALUES = 1 << 22
 # Of the Gram matrix's mean diagonal: rounding leaves it with no Cholesky factor. The first that works is taken.
 _JITTERS = (1e-12, 1e-10, 1e-8, 1e-6)
+NOT_FINITE = "the client's features are not finite"
 
 
 class Geometry:
@@ -51,13 +52,16 @@ class Geometry:
         # About the first image first: a value that is the same everywhere becomes 0, whatever rounding makes of a mean.
         self._first = gallery[0].double()
         self._mean = torch.zeros_like(self._first)
-        parts = range(0, len(gallery), max(1, _SLICE_VALUES // gallery.shape[1]))
-        step = parts.step
-        self._mean = sum(self._centred(gallery[i : i + step]).sum(0) for i in parts) / len(gallery)
-        lengths = torch.cat([self._centred(gallery[i : i + step]).square().sum(1) for i in parts])
+        lengths = torch.empty(len(gallery), dtype=torch.float64, device=gallery.device)
+        total = torch.zeros_like(self._mean)
+        for part, _ in self._by_rows(gallery):
+            total += part.sum(0)
+        self._mean = total / len(gallery)
+        for part, rows in self._by_rows(gallery):
+            lengths[rows] = part.square_().sum(1)
         self.unit = lengths.mean().sqrt().item() or 1.0
         if not 0 < self.unit < float("inf"):
-            raise DivergedTraining("the client's features are not finite")
+            raise DivergedTraining(NOT_FINITE)
         self._half = lengths / (2 * self.unit**2)
         reduced = len(gallery) < gallery.shape[1] and max(len(gallery), len(asked)) <= REDUCED_AT_MOST
         self._clean = None
@@ -66,7 +70,9 @@ class Geometry:
         else:
             double = self.unit**2 > DOUBLE_FROM * least_spread**2
             dtype = torch.float64 if double else torch.float32
-            self._known = torch.cat([(self._centred(gallery[i : i + step]) / self.unit).to(dtype) for i in parts])
+            self._known = torch.empty(gallery.shape, dtype=dtype, device=gallery.device)
+            for part, rows in self._by_rows(gallery):
+                self._known[rows] = part.div_(self.unit)
             self._root = self._known.float()
 
     def clean(self, rows: slice) -> tuple[Tensor, Tensor]:
@@ -77,7 +83,7 @@ class Geometry:
         """
         if self._clean is not None:
             return self._clean[rows], self._nearest[rows]
-        asked = self._centred(self._asked[rows]) / self.unit
+        asked = self._centred(self._asked[rows]).div_(self.unit)
         products = asked.to(self._known.dtype) @ self._known.T
         return _about_nearest(products.sub_(self._half.to(products.dtype)), asked.square().sum(1) / 2)
 
@@ -86,8 +92,19 @@ class Geometry:
         draws = torch.empty(count, self._root.shape[1], device=self._root.device).normal_(generator=generator)
         return draws @ self._root.T
 
-    def _centred(self, features: Tensor, columns: slice = slice(None)) -> Tensor:
-        return features[:, columns].double() - self._first[columns] - self._mean[columns]
+    def _centred(self, features: Tensor, columns: slice = slice(None), out: Tensor | None = None) -> Tensor:
+        """float64, in `out` if there is one: parts allocated one by one would leave holes in memory that nothing fits."""
+        features = features[:, columns]
+        out = torch.empty(features.shape, dtype=torch.float64, device=features.device) if out is None else out
+        return out.copy_(features).sub_(self._first[columns]).sub_(self._mean[columns])
+
+    def _by_rows(self, features: Tensor) -> Iterator[tuple[Tensor, slice]]:
+        """Parts of `_centred` and their rows; the next overwrites the one before."""
+        step = max(1, min(len(features), _SLICE_VALUES // features.shape[1]))
+        room = torch.empty(step, features.shape[1], dtype=torch.float64, device=features.device)
+        for rows in _slices(len(features), step):
+            part = features[rows]
+            yield self._centred(part, out=room[: len(part)]), rows
 
     def _reduce(self, gallery: Tensor) -> None:
         """The Gram matrix's root and all distances, column by column: no more of D is held than a slice."""
@@ -95,19 +112,25 @@ class Geometry:
         gram = torch.zeros(count, count, dtype=torch.float64, device=device)
         cross = gram if same else torch.zeros(len(self._asked), count, dtype=torch.float64, device=device)
         half = torch.zeros(len(self._asked), dtype=torch.float64, device=device)
-        for columns in _slices(gallery.shape[1], max(1, _SLICE_VALUES // max(count, len(self._asked)))):
-            known = self._centred(gallery, columns) / self.unit
+        step = max(1, _SLICE_VALUES // max(count, len(self._asked)))
+        rooms = [torch.empty(len(each), step, dtype=torch.float64, device=device) for each in (gallery, self._asked)]
+        for columns in _slices(gallery.shape[1], step):
+            width = min(columns.stop, gallery.shape[1]) - columns.start
+            known = self._centred(gallery, columns, rooms[0][:, :width]).div_(self.unit)
             gram.addmm_(known, known.T)
-            asked = known if same else self._centred(self._asked, columns) / self.unit
-            half += asked.square().sum(1) / 2
             if not same:
+                asked = self._centred(self._asked, columns, rooms[1][:, :width]).div_(self.unit)
                 cross.addmm_(asked, known.T)
+                half += asked.square_().sum(1) / 2
+        half = gram.diagonal() / 2 if same else half
         self._clean, self._nearest = _about_nearest(cross - self._half, half)
         self._root = _root(gram)
 
 
 def _about_nearest(products: Tensor, half: Tensor) -> tuple[Tensor, Tensor]:
     """⟨a, f_j⟩ − ½ ‖f_j‖² [B, M] and ½ ‖a‖² [B] -> what `Geometry.clean` returns."""
+    if not half.isfinite().all():
+        raise DivergedTraining(NOT_FINITE)
     best = products.amax(1, keepdim=True)
     return products.sub_(best).float(), (2 * (half - best[:, 0].double())).clamp_min(0)
 
