@@ -10,6 +10,7 @@ ResNet18 at 178x178. There is no peer. Each row runs in a process of its own, wh
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 import os
@@ -78,7 +79,8 @@ def digits():
     from narl.attacks.target import Target
     from narl.config.load import build
     from narl.config.pipeline import load_pipeline
-    from narl.config.trial import Attack, Point
+    from narl.config.trial import Attack
+    from narl.core.point import Point
     from narl.core.steps import drained
     from narl.data.dataset import open_dataset
     from narl.methods.catalogue import halves_of
@@ -86,7 +88,7 @@ def digits():
 
     dataset = open_dataset(load_pipeline(Path(__file__).parents[1] / "pipelines" / "digits.yaml"))
     chosen = {"arch": "mobilenet_v3_small", "split": 8, "sigma": 7.4, "lambda": 0.01}
-    halves = halves_of(build(Point, chosen, "trial").to_record(), dataset.image_size)
+    halves = halves_of(build(Point, chosen, "trial"), dataset.image_size)
     precision = Precision(torch.device("cpu"), torch.float32)
     how = {"halves": halves, "settings": Attack(), "precision": precision, "seed": 0, "report_on": "validation"}
     target = Target(halves.client(seed=0), dataset, **how)
@@ -166,7 +168,7 @@ def long():
 def check(accuracies: dict[float, float], bounds: dict[float, float], images: int) -> None:
     """Raises AssertionError where the numbers cannot be."""
     percents = [bounds[n] for n in sorted(bounds)]
-    assert all(one <= other + 0.5 for one, other in zip(percents, percents[1:])), percents
+    assert all(one <= other + 0.5 for one, other in itertools.pairwise(percents)), percents
     assert percents[-1] > 99.9
     for n, accuracy in accuracies.items():
         assert accuracy <= bounds[n] + 5 * 50 / math.sqrt(images), (n, accuracy, bounds[n])
