@@ -24,6 +24,7 @@ from torchvision.models import AlexNet_Weights
 
 from narl.attacks.finding import Samples
 from narl.core.errors import ConfigError
+from narl.core.files import whole_file
 from narl.training.similarity import Scales, ms_ssim, scales_for
 
 SMALLEST_FOR_LPIPS = 32
@@ -170,19 +171,16 @@ def provide_lpips_weights(source: str) -> None:
     if target.is_file() and _is_alexnet(target):
         return
     target.parent.mkdir(parents=True, exist_ok=True)
-    partial = target.with_suffix(".partial")
     try:
-        if source == "download":
-            torch.hub.download_url_to_file(LPIPS_URL, str(partial), progress=False)
-        else:
-            shutil.copyfile(source, partial)
-        if not _is_alexnet(partial):
-            raise ConfigError(f"LPIPS: {source!r} is not {LPIPS_URL}: its SHA-256 does not start with {_DIGEST}")
-        partial.replace(target)
+        with whole_file(target) as partial:
+            if source == "download":
+                torch.hub.download_url_to_file(LPIPS_URL, str(partial), progress=False)
+            else:
+                shutil.copyfile(source, partial)
+            if not _is_alexnet(partial):
+                raise ConfigError(f"LPIPS: {source!r} is not {LPIPS_URL}: its SHA-256 does not start with {_DIGEST}")
     except OSError as error:
         raise ConfigError(f"LPIPS: weights cannot be had from {source!r}: {error}") from error
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def _is_alexnet(path: Path) -> bool:

@@ -122,7 +122,7 @@ def _setting(args: argparse.Namespace):
     from narl.config.load import build
     from narl.config.pipeline import load_pipeline
     from narl.config.trial import Attack, Training
-    from narl.evaluation.comparison import Setting, published_image_sigma
+    from narl.evaluation.comparison import Setting
 
     pipeline = load_pipeline(args.pipeline)
     arch, _, split = args.deepobfuscator_client.partition("/")
@@ -142,7 +142,7 @@ def _setting(args: argparse.Namespace):
         splits=tuple(dict.fromkeys(args.split or (3, 4))),
         sigma=args.sigma,
         lambda_=args.lambda_,
-        image_sigma=args.image_sigma or published_image_sigma(pipeline.image.size),
+        image_sigma=args.image_sigma,
         deepobfuscator_client=(arch, int(split)),
         training=build(Training, {"epochs": args.epochs, "batch_size": args.batch_size}, "--epochs, --batch-size"),
         attack=build(Attack, attack, "--attack-epochs, --adversaries"),

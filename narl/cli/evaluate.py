@@ -32,7 +32,7 @@ def register(subparsers) -> None:
     parser.add_argument("what", metavar="RUN|CONFIG|DIR", help="what to evaluate")
     parser.add_argument("--attacks", help="some of leakage,averaging,reconstruction,inversion,control (default: all)")
     parser.add_argument("--audit", metavar="COLUMN,…", help="other label columns to attack, say Young,Eyeglasses")
-    parser.add_argument("--split", choices=("validation", "test"), default="test", help="images to report on")
+    parser.add_argument("--report-on", choices=("validation", "test"), default="test", help="images to report on")
     parser.add_argument(
         "--queries", type=query_counts, metavar="N,N,…", help="answers averaged (default: 1,4,16,64,256,inf)"
     )
@@ -80,14 +80,14 @@ def run(args: argparse.Namespace) -> int:
     if args.lpips:
         provide_lpips_weights(args.lpips)
     with seed_progress() as show:
-        dataset = open_dataset(config.pipeline, splits=tuple(dict.fromkeys(("train", "validation", args.split))))
-        seeds = Evaluator(dataset, attacks, args.queries or QUERIES, args.split).measure_seeds(
+        dataset = open_dataset(config.pipeline, splits=tuple(dict.fromkeys(("train", "validation", args.report_on))))
+        seeds = Evaluator(dataset, attacks, args.queries or QUERIES, args.report_on).measure_seeds(
             {name: config},
             range(config.trial.seed, config.trial.seed + args.seeds),
             client=client,
             on_progress=lambda row, seed, step: show(seed, step),
         )[name]
-    summary = summarise(seeds, report_on=args.split, one_client=client is not None)
+    summary = summarise(seeds, report_on=args.report_on, one_client=client is not None)
     table = print_evaluation(name, summary)  # first, lest a full disk lose it
     files = write_evaluation(out, config, summary, table=table, pictures=seeds[config.trial.seed].pictures)
     print(f"wrote {out}/")

@@ -13,6 +13,8 @@ from narl.core.errors import unknown_name
 
 Bound = Literal["none", "sigmoid", "l2-clip"]
 NoiseKind = Literal["fresh", "keyed"]
+# Pixels a side: what is published for CIFAR-10 goes for images up to this size, what is for faces for larger ones.
+LARGEST_SMALL = 64
 
 
 @dataclass(frozen=True)
@@ -42,6 +44,10 @@ class MethodOptions:
         bounds_features: whether a bound (narl/models/bounds.py) may end M1.
         settings: the method's own numbers by name.
         client: what runs on the client, in words.
+        compared_at: at which split points the paper shows it: `each` that is asked for, only the `first` of them, the
+            `last` that the architecture has, or those of a client of its `own`.
+        published: settings, and `sigma`, whose published value depends on the size of the images: that for small ones,
+            and that for larger ones.
     """
 
     client: str
@@ -50,6 +56,12 @@ class MethodOptions:
     uses_lambda: bool = False
     bounds_features: bool = False
     settings: Mapping[str, Setting] = field(default_factory=dict)
+    compared_at: Literal["each", "first", "last", "own"] = "first"
+    published: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+
+    def published_at(self, size: int) -> dict[str, float]:
+        """Return `published` for images of `size` pixels a side."""
+        return {name: values[size > LARGEST_SMALL] for name, values in self.published.items()}
 
     @property
     def noise_on_features(self) -> bool:
@@ -58,11 +70,16 @@ class MethodOptions:
 
 
 METHODS: dict[str, MethodOptions] = {
-    "narl": MethodOptions("M1 + N(0, σ²)", uses_sigma=True, uses_lambda=True, bounds_features=True),
-    "no_noise": MethodOptions("M1", uses_lambda=True, bounds_features=True),
-    "image_noise": MethodOptions("image + N(0, σ²), clipped", uses_split=False, uses_sigma=True),
+    "narl": MethodOptions("M1 + N(0, σ²)", uses_sigma=True, uses_lambda=True, bounds_features=True, compared_at="each"),
+    "no_noise": MethodOptions("M1", uses_lambda=True, bounds_features=True, compared_at="each"),
+    "image_noise": MethodOptions(
+        "image + N(0, σ²), clipped", uses_split=False, uses_sigma=True, published={"sigma": (0.8, 2.0)}
+    ),
     "gaussian_posthoc": MethodOptions(
-        "M1 of a network trained for utility alone + N(0, σ²)", uses_sigma=True, bounds_features=True
+        "M1 of a network trained for utility alone + N(0, σ²)",
+        uses_sigma=True,
+        bounds_features=True,
+        compared_at="each",
     ),
     "maxent": MethodOptions(
         "M1, average pool, linear bottleneck",
@@ -70,6 +87,8 @@ METHODS: dict[str, MethodOptions] = {
             "alpha": Setting(0.5, 0.0, 0.999, "weight of the adversary's entropy; the task has 1 − alpha"),
             "dimension": Setting(128, 2, 4096, "width of the bottleneck", whole=True),
         },
+        compared_at="last",
+        published={"dimension": (128.0, 256.0)},
     ),
     "disco": MethodOptions(
         "M1, channel pruning",
@@ -83,6 +102,7 @@ METHODS: dict[str, MethodOptions] = {
         "M1",
         uses_lambda=True,
         settings={"lambda_reconstruction": Setting(1.0, 0.0, 1e4, "weight of the decoder's MS-SSIM")},
+        compared_at="own",
     ),
     "shredder": MethodOptions(
         "M1 of a network trained for utility alone + one of its learned noise tensors",

@@ -16,8 +16,9 @@ from typing import Literal
 import numpy as np
 
 from narl.config.pipeline import Pipeline
-from narl.core.cache import cache_root, locked, replace_whole
+from narl.core.cache import cache_root, locked
 from narl.core.errors import DataError
+from narl.core.files import replace_whole
 from narl.data.beton_check import check_beton
 from narl.data.beton_store import open_beton_store
 from narl.data.ffcv_support import require_ffcv

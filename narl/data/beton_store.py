@@ -6,15 +6,14 @@ Files lie in `<place>/<pipeline name>-<key>/` as in a cache; `betons.json` has t
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import tempfile
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from pathlib import Path
 
-from narl.core.cache import replace_whole
 from narl.core.errors import DataError
+from narl.core.files import replace_whole, whole_file
 from narl.data.local_copy import sha256_of
 from narl.storage.s3 import S3Address, is_url, parse_s3, s3_client, s3_errors
 
@@ -88,12 +87,8 @@ class _FolderStore(BetonStore):
     def _put(self, name: str, path: Path) -> None:
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
-            temporary = self._folder / f".{name}.{os.getpid()}.partial"
-            try:
+            with whole_file(self._folder / name) as temporary:
                 shutil.copyfile(path, temporary)
-                replace_whole(temporary, self._folder / name)
-            finally:
-                temporary.unlink(missing_ok=True)
         except OSError as error:
             raise DataError(f"cannot write to {self._folder}: {error.strerror or error}") from error
 

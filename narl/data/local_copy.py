@@ -14,8 +14,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import astuple, dataclass
 from pathlib import Path
 
-from narl.core.cache import replace_whole
 from narl.core.errors import DataError
+from narl.core.files import write_whole
 
 MANIFEST, FORMAT = "narl-copy.json", "narl-copy-1"
 LONGEST_NAME, LONGEST_PART = 1024, 255  # bytes
@@ -57,9 +57,8 @@ class LocalCopy:
         """Write the manifest, once what it speaks of is on the disk."""
         os.sync()  # of thousands of small files at once; one by one would take longer than to fetch them
         content = {"origin": self.origin, "files": {name: astuple(file) for name, file in self.files.items()}}
-        temporary = self.folder / f"{MANIFEST}.tmp"
-        temporary.write_text(json.dumps({"format": FORMAT, "sha256": _digest(content), **content}))
-        replace_whole(temporary, self.folder / MANIFEST)
+        text = json.dumps({"format": FORMAT, "sha256": _digest(content), **content})
+        write_whole(self.folder / MANIFEST, text)
 
     def faults(self) -> tuple[set[str], set[str]]:
         """(files that are missing or changed, paths that are there and in no manifest)."""

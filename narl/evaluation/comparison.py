@@ -9,13 +9,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from narl import __version__
 from narl.attacks.averaging import name_of
 from narl.config.pipeline import Pipeline
 from narl.config.trial import Attack, TrainConfig, Training
 from narl.core.hashing import stable_hash
-from narl.core.method_options import METHODS, complete_settings
+from narl.core.method_options import METHODS, MethodOptions
 from narl.core.point import Point
 from narl.data.dataset import Dataset
 from narl.evaluation.evaluator import Evaluator, with_seed
@@ -25,8 +26,6 @@ from narl.models.zoo import architecture
 from narl.trial import Progress
 
 UPPER_BOUND = "upper bound"
-# Pixels a side: what is published for CIFAR-10 goes for images up to this size, what is for faces for larger ones.
-LARGEST_SMALL = 64
 
 
 @dataclass(frozen=True)
@@ -51,7 +50,8 @@ class Setting:
 
     Attributes:
         splits: of the methods that the paper shows at several; the others take the first, MaxEnt the last there is.
-        sigma, lambda_: of every method that has them; image noise has a σ of its own.
+        sigma, lambda_: of every method that has them.
+        image_sigma: of noise on images; None: what is published for their size.
         deepobfuscator_client: its (architecture, split).
     """
 
@@ -60,7 +60,7 @@ class Setting:
     splits: tuple[int, ...]
     sigma: float
     lambda_: float
-    image_sigma: float
+    image_sigma: float | None
     deepobfuscator_client: tuple[str, int]
     training: Training
     attack: Attack
@@ -68,52 +68,41 @@ class Setting:
 
 def rows_of(setting: Setting, methods: Sequence[str]) -> list[Row]:
     """The upper bound of §4.2 (whole networks on clean images), then each method in the order of the catalogue."""
-    rows = [_row(setting, UPPER_BOUND, "image_noise", split=0, sigma=0.0)]
+    rows = [_row(setting, UPPER_BOUND, "image_noise", arch=setting.arch, split=0, sigma=0.0)]
     for method in (name for name in METHODS if name in methods):
-        for split in _splits(setting, method):
-            several = method in ("narl", "no_noise", "gaussian_posthoc")
-            rows.append(_row(setting, f"{method} {split}" if several else method, method, split=split))
+        for arch, split in _clients(setting, METHODS[method]):
+            name = f"{method} {split}" if METHODS[method].compared_at == "each" else method
+            rows.append(_row(setting, name, method, arch=arch, split=split))
     return rows
 
 
-def _splits(setting: Setting, method: str) -> tuple[int, ...]:
-    if method in ("narl", "no_noise", "gaussian_posthoc"):
-        return setting.splits
-    if method == "maxent":
-        return (architecture(setting.arch).split_points[-1],)
-    if method == "deepobfuscator":
-        return (setting.deepobfuscator_client[1],)
-    return setting.splits[:1] if METHODS[method].uses_split else (0,)
+def _clients(setting: Setting, options: MethodOptions) -> list[tuple[str, int]]:
+    """(architecture, split point) of each row of a method."""
+    if not options.uses_split:
+        return [(setting.arch, 0)]
+    last = architecture(setting.arch).split_points[-1]
+    return {
+        "each": [(setting.arch, split) for split in setting.splits],
+        "first": [(setting.arch, setting.splits[0])],
+        "last": [(setting.arch, last)],
+        "own": [setting.deepobfuscator_client],
+    }[options.compared_at]
 
 
-def _row(setting: Setting, name: str, method: str, *, split: int, sigma: float | None = None) -> Row:
+def _row(setting: Setting, name: str, method: str, *, arch: str, split: int, sigma: float | None = None) -> Row:
     options = METHODS[method]
-    if sigma is None:
-        sigma = setting.image_sigma if method == "image_noise" else setting.sigma
-    point = {
-        "method": method,
-        "arch": setting.deepobfuscator_client[0] if method == "deepobfuscator" else setting.arch,
-        "split": split,
-        "settings": complete_settings(method, _published_settings(method, setting.pipeline.image.size)),
-    }
+    published = options.published_at(setting.pipeline.image.size)
+    published_sigma = published.pop("sigma", None)
+    point: dict[str, Any] = {"method": method, "arch": arch, "split": split, "settings": published}
     if options.uses_sigma:
-        point["sigma"] = sigma
+        own = setting.sigma if published_sigma is None else setting.image_sigma or published_sigma
+        point["sigma"] = own if sigma is None else sigma
     if options.uses_lambda:
         point["lambda"] = setting.lambda_
     config = TrainConfig(
         pipeline=setting.pipeline, trial=Point(**point), training=setting.training, attack=setting.attack
     )
     return Row(name, config)
-
-
-def published_image_sigma(size: int) -> float:
-    """σ of image noise, for images of `size` pixels a side."""
-    return 0.8 if size <= LARGEST_SMALL else 2.0
-
-
-def _published_settings(method: str, size: int) -> dict[str, float]:
-    """What is published for some sizes and not for others."""
-    return {"dimension": 128.0 if size <= LARGEST_SMALL else 256.0} if method == "maxent" else {}
 
 
 class ComparisonSeeds:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import os
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from narl.core.errors import DataError
+from narl.core.files import write_whole
 from narl.evaluation.report import SeedReport
 
 Pictures = dict[str, np.ndarray]  # uint8 [K, S, S, 3] by the name of a row
@@ -40,8 +40,8 @@ class Seed:
         arrays |= {f"pictures/{name}": images for name, images in self.pictures.items()}
         content = io.BytesIO()
         np.savez_compressed(content, **arrays)
-        _write(path.with_suffix(".npz"), content.getvalue())
-        _write(path, json.dumps(self.report.to_json(), allow_nan=False).encode())
+        write_whole(path.with_suffix(".npz"), content.getvalue())
+        write_whole(path, json.dumps(self.report.to_json(), allow_nan=False).encode())
 
     @classmethod
     def load(cls, path: Path) -> Seed:
@@ -63,9 +63,3 @@ class Seed:
                 f"{path} and its .npz cannot be read as a seed's report ({error}): delete both to measure them anew"
             ) from error
         return cls(report, **kinds)
-
-
-def _write(path: Path, content: bytes) -> None:
-    temporary = path.with_suffix(f"{path.suffix}.{os.getpid()}.tmp")
-    temporary.write_bytes(content)
-    temporary.replace(path)

@@ -6,7 +6,6 @@ A store that was begun and not finished has no manifest, so nobody takes it for 
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
@@ -15,6 +14,7 @@ from pathlib import Path
 from typing import Protocol
 
 from narl.core.errors import ConfigError, NarlError
+from narl.core.files import whole_file
 from narl.storage.s3 import S3Address, check_endpoint, is_url, parse_s3, s3_client, s3_errors
 
 MANIFEST = "manifest.json"
@@ -91,16 +91,9 @@ class FolderStore:
             (self.folder / MANIFEST).unlink(missing_ok=True)
 
     def put(self, name: str, path: Path) -> None:
-        temporary = self.folder / f".{name}.partial"
-        with self._errors():
-            try:
-                with open(path, "rb") as source, open(temporary, "wb") as target:
-                    shutil.copyfileobj(source, target, 2**20)
-                    target.flush()
-                    os.fsync(target.fileno())
-                os.replace(temporary, self.folder / name)
-            finally:
-                temporary.unlink(missing_ok=True)
+        # Under one name, so that what a crash leaves is known for what it is.
+        with self._errors(), whole_file(self.folder / name, name=f".{name}.partial") as temporary:
+            shutil.copyfile(path, temporary)
 
     @contextmanager
     def _errors(self) -> Iterator[None]:

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import itertools
 import math
-import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from narl.core.files import whole_file
 from narl.core.objectives import OBJECTIVES
 from narl.core.pareto import front_of
 from narl.core.point import Point
@@ -369,9 +369,5 @@ def _replace(path: Path | str, write: Callable[[Path], Any]) -> None:
     """Let `write` fill a temporary file and move it to `path`, so that a reader never sees half a figure."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.partial")
-    try:
+    with whole_file(path) as temporary:
         write(temporary)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)

@@ -17,6 +17,7 @@ from narl.config.search_space import SearchSpace
 from narl.config.trial import FoundBy, TrainConfig
 from narl.core.cache import cache_root
 from narl.core.errors import ConfigError, unknown_name
+from narl.core.files import write_whole
 from narl.core.records import TrialRecord
 from narl.storage.places import FolderStorage, Storage, open_storage, without_options
 from narl.storage.s3 import is_url
@@ -105,9 +106,7 @@ class SearchFolder:
     def save_space(self, space: SearchSpace) -> None:
         self.path.mkdir(parents=True, exist_ok=True)
         text = yaml.safe_dump(space.model_dump(mode="json", by_alias=True), sort_keys=False, allow_unicode=True)
-        temporary = self.space_path.with_suffix(".tmp")
-        temporary.write_text(text, encoding="utf-8")
-        temporary.replace(self.space_path)
+        write_whole(self.space_path, text)
 
     @contextmanager
     def lock(self) -> Iterator[None]:

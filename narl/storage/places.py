@@ -7,14 +7,13 @@ from __future__ import annotations
 
 import io
 import re
-import uuid
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Protocol
 
-from narl.core.cache import replace_whole
 from narl.core.errors import ConfigError, NarlError
+from narl.core.files import whole_file
 from narl.storage.s3 import S3Address, is_url, parse_s3, s3_client, s3_errors
 
 # S3 takes up to 5 GB at once. Parts of an upload that was killed stay, and are paid for, till a rule removes them.
@@ -91,12 +90,8 @@ class FolderStorage:
             path.parent.mkdir(parents=True, exist_ok=True)
             _clear_partial(path)
             # A name of its own: a trial may still run on a host that was given up.
-            temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.partial")
-            try:
+            with whole_file(path) as temporary:
                 temporary.write_bytes(content)
-                replace_whole(temporary, path)
-            finally:
-                temporary.unlink(missing_ok=True)
 
     def remove(self, name: str) -> None:
         with self._errors("remove"):
