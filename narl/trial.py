@@ -18,6 +18,7 @@ from narl.attacks.finding import AttackStep
 from narl.attacks.leakage import Leakage, attack
 from narl.attacks.target import Finished, Target
 from narl.checkpoints.store import Checkpoints
+from narl.checkpoints.team import TeamCheckpoints
 from narl.checkpoints.trial_state import TrialState
 from narl.config.trial import TrainConfig
 from narl.core.records import ClientCost, TrialMetrics
@@ -33,6 +34,7 @@ from narl.training.gpu_memory import blame
 from narl.training.loop import train
 from narl.training.memory import keep_freed_memory
 from narl.training.precision import Precision, default_device
+from narl.training.team import ALONE, Team
 
 
 @dataclass(frozen=True)
@@ -132,32 +134,40 @@ def run_trial(
     device: torch.device | None = None,
     report_on: str = "validation",
     checkpoints: Checkpoints | None = None,
-) -> Steps[Progress, None, TrialOutcome]:
+    team: Team = ALONE,
+) -> Steps[Progress, None, TrialOutcome | None]:
     """Train, attack and measure `config` on `dataset`, yielding a `Progress` after each epoch.
 
     With `checkpoints`, a trial that was interrupted goes on where its checkpoint was taken and comes to the same
     numbers, on a CPU to the last bit; the tag `resumed` says how often it did.
 
+    The workers of a team all call this, with the same configuration. They train together and compute features together;
+    rank 0 alone then goes on, and the others return None.
+
     Args:
         dataset: opened with train and validation, and with `report_on`.
         report_on: the split whose accuracies are returned: `validation` while choosing, `test` at the end.
-        checkpoints: this trial's own; removed once it has ended, with an outcome or by a failure that is its own.
+        checkpoints: this trial's own; removed once it has ended, with an outcome or by a failure that is its own. All of
+            a team give one or none; rank 0's is used.
+        team: who trains.
 
     Raises:
         ConfigError: illegal architecture, split point or image size.
         DivergedTraining: a loss blew up.
         DoesNotFit: GPU memory does not hold two images with the networks.
-        WorkerLost: others hold this process's share of its GPU's memory.
+        WorkerLost: others hold this process's share of its GPU's memory, or one of the team is gone.
     """
     device = device or default_device()
     if device.type == "cpu":
         keep_freed_memory()
     halves = halves_of(config.trial, dataset.image_size)
-    state = TrialState(config, report_on, dataset, checkpoints)
+    if checkpoints is not None and team.size > 1:
+        checkpoints = TeamCheckpoints(checkpoints, team, device)
+    state = TrialState(config, report_on, dataset, checkpoints, workers=team.size)
     with state.until_ended(), blame(device):
-        trained = yield from _train(config, halves, dataset, device, state)
-        steps = attack_client(config, trained, dataset, report_on=report_on, finished=state)
-        return (yield from mapped(steps, state.attacked))
+        trained = yield from _train(config, halves, dataset, device, state, team)
+        how = {"report_on": report_on, "finished": state, "team": team}
+        return (yield from mapped(attack_client(config, trained, dataset, **how), state.attacked))
 
 
 def attack_client(
@@ -167,11 +177,13 @@ def attack_client(
     *,
     report_on: str = "validation",
     finished: Finished | None = None,
-) -> Steps[Progress, None, TrialOutcome]:
+    team: Team = ALONE,
+) -> Steps[Progress, None, TrialOutcome | None]:
     """Attack a `trained` client of `config` and measure it; the second half of `run_trial`.
 
     Args:
         finished: readings of this very attack, kept through interruptions.
+        team: who computes features; all but rank 0 return None then.
 
     Raises:
         DivergedTraining: an attacker's loss blew up.
@@ -187,7 +199,10 @@ def attack_client(
         precision=trained.precision,
         seed=derive_seed(point.seed, "attack"),
         report_on=report_on,
+        team=team,
     )
+    if team.rank > 0:
+        return None
     target.finished = finished
     leakage = yield from mapped(attack(target), attack_progress)
     averaging = yield from mapped(average(target, leakage, config.attack.queries), attack_progress)
@@ -215,7 +230,7 @@ def attack_progress(done: AttackStep) -> Progress:
 
 
 def _train(
-    config: TrainConfig, halves: Halves, dataset: Dataset, device: torch.device, state: TrialState
+    config: TrainConfig, halves: Halves, dataset: Dataset, device: torch.device, state: TrialState, team: Team
 ) -> Steps[Progress, None, Trained]:
     point, settings = halves.point, config.training
 
@@ -228,6 +243,7 @@ def _train(
             learning_rate=settings.learning_rate,
             precision_setting=settings.precision,
             device=device,
+            team=team,
         )
         method = METHODS[point.method](parts)
         # Dropout and stochastic depth have no generator of their own.
@@ -243,27 +259,33 @@ def _train(
             seed=derive_seed(point.seed, "order"),
             shuffle=True,
             augment=True,
+            rank=team.rank,
+            workers=team.size,
         )
-        epochs = train(
-            method,
-            loader,
-            epochs=settings.epochs,
-            num_utility_classes=len(dataset.utility_classes),
-            device=device,
-            done=state.epochs_done,
-        )
-        for losses in epochs:
-            task_losses.append(losses.task)
-            detail = f"task loss {losses.task:.3f}"
-            if losses.leak is not None:
-                state.curves.setdefault("train_leak_loss", []).append(losses.leak)
-                detail += f", leakage loss {losses.leak:.3f}"
-            state.epoch_ended(method)
-            yield Progress("train", losses.epoch, detail)
+        with team.training(method.networks, method.client.noise, derive_seed(point.seed, "dropout")):
+            epochs = train(
+                method,
+                loader,
+                epochs=settings.epochs,
+                num_utility_classes=len(dataset.utility_classes),
+                device=device,
+                done=state.epochs_done,
+                team=team,
+            )
+            for losses in epochs:
+                task_losses.append(losses.task)
+                detail = f"task loss {losses.task:.3f}"
+                if losses.leak is not None:
+                    state.curves.setdefault("train_leak_loss", []).append(losses.leak)
+                    detail += f", leakage loss {losses.leak:.3f}"
+                state.epoch_ended(method)
+                yield Progress("train", losses.epoch, detail)
     state.trained(method.client)
     tags = {"resumed": str(state.resumed)} if state.resumed else {}
     if state.batch_parts > 1:
         tags["batch_parts"] = str(state.batch_parts)
+    if team.size > 1:
+        tags["workers"] = str(team.size)
     return Trained(
         method.client,
         method.precision,

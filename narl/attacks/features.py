@@ -19,9 +19,12 @@ from torch import Generator, Tensor, nn
 from narl.config.pipeline import Augment
 from narl.core.cache import cache_root
 from narl.data.dataset import BatchLoader, Dataset
+from narl.data.loaders import Batch
+from narl.data.share import share_of
 from narl.training.classification import to_unit_range
 from narl.training.gpu_memory import is_out_of_memory, release
 from narl.training.halving import Halving
+from narl.training.team import ALONE, Team
 
 # Features up to this many bytes a split are kept in memory; larger ones in a file.
 CACHE_LIMIT_BYTES = 1 << 30
@@ -87,7 +90,8 @@ class StreamedFeatures:
         loader = self._dataset.loader(
             self._split, batch_size=batch_size, seed=self._seed, shuffle=shuffle is not None, augment=self._augment
         )
-        yield from _compute(self._obfuscator, loader, self._device, epoch)
+        for features, batch in _compute(self._obfuscator, loader, self._device, epoch):
+            yield features, batch.index.to(self._device)
 
 
 class Views:
@@ -121,8 +125,12 @@ def features_of(
     version: int = 0,
     cache_limit_bytes: int = CACHE_LIMIT_BYTES,
     batch_size: int = 256,
+    team: Team = ALONE,
 ) -> Features:
     """Features of a split in float32 (what a deployed client computes), computed once if there is room for them.
+
+    The workers of a team all call this. Each computes its share, which rank 0 keeps; the others keep none, and get
+    features that are computed at each pass.
 
     Args:
         obfuscator: put in eval mode here; running batch statistics.
@@ -135,18 +143,21 @@ def features_of(
     count = len(dataset.labels(split)[0])
     channels, height, width = feature_shape
     shape = (count, height, width, channels)
-    clean = _in_memory(shape, device) if 4 * count * channels * height * width <= cache_limit_bytes else None
-    if clean is None:
-        clean = _mapped(shape, cache_root())
+    clean = None
+    if team.rank == 0:
+        if 4 * count * channels * height * width <= cache_limit_bytes:
+            clean = _in_memory(shape, device)
         if clean is None:
-            return StreamedFeatures(obfuscator, dataset, split, device, seed, augment=version > 0)
-    clean = clean.permute(0, 3, 1, 2)
-    start = 0
-    loader = dataset.loader(split, batch_size=batch_size, seed=seed, shuffle=False, augment=version > 0)
-    for features, rows in _compute(obfuscator, loader, device, version):
-        clean[start : start + len(rows)] = features
-        start += len(rows)
-    return CachedFeatures(clean, device)
+            clean = _mapped(shape, cache_root())
+    has_room = torch.tensor([clean is not None], dtype=torch.uint8, device=device)
+    team.follow_([has_room])
+    if has_room:
+        how = {"batch_size": batch_size * team.size, "seed": seed, "augment": version > 0}
+        loader = dataset.loader(split, **how, rank=team.rank, workers=team.size)
+        _compute_together(clean, obfuscator, loader, device, version, team)
+    if clean is None:
+        return StreamedFeatures(obfuscator, dataset, split, device, seed, augment=version > 0)
+    return CachedFeatures(clean.permute(0, 3, 1, 2), device)
 
 
 def training_views(
@@ -239,10 +250,31 @@ def _sums(features: Features, at_once: int) -> tuple[Tensor, Tensor]:
     return total, squares
 
 
-def _compute(obfuscator: nn.Module, loader: BatchLoader, device: torch.device, epoch: int) -> Iterator[FeatureBatch]:
+def _compute_together(
+    clean: Tensor | None, obfuscator: nn.Module, loader: BatchLoader, device: torch.device, epoch: int, team: Team
+) -> None:
+    """Fill `clean` [N, H, W, C] of rank 0 in the loader's order, from the shares of all workers."""
+    start = 0
+    for features, batch in _compute(obfuscator, loader, device, epoch):
+        features, share = features.permute(0, 2, 3, 1), batch.share
+        if team.rank == 0:
+            clean[start : start + share.stop] = features
+        if not share.is_whole and team.rank > 0:
+            team.send(features)
+        elif not share.is_whole:
+            for sender in range(1, team.size):
+                theirs = share_of(share.total, sender, team.size)
+                rows = features.new_empty((theirs.stop - theirs.start, *features.shape[1:]))
+                clean[start + theirs.start : start + theirs.stop] = team.receive_(rows, sender)
+        start += share.total
+
+
+def _compute(
+    obfuscator: nn.Module, loader: BatchLoader, device: torch.device, epoch: int
+) -> Iterator[tuple[Tensor, Batch]]:
     halving = Halving()
     for batch in loader.epoch(epoch):
         # Not a decorator: grad mode would stay switched off in the caller between two yields.
         with torch.no_grad():
             features = halving(lambda images: obfuscator.features(to_unit_range(images, device)), batch.images)
-        yield features, batch.index.to(device)
+        yield features, batch

@@ -25,6 +25,7 @@ from narl.methods.halves import Halves
 from narl.models.split import Obfuscator
 from narl.training.classification import num_outputs
 from narl.training.precision import Precision
+from narl.training.team import ALONE, Team
 
 Labels = Mapping[str, Tensor]  # split -> int64 [N]
 
@@ -82,6 +83,7 @@ class Target:
         dataset: opened with train, validation and `report_on`.
         report_on: the split whose scores are returned, `validation` or `test`.
         seed: of everything that attacks draw; each network's depends on it and on the network's name alone.
+        team: who computes the features together; rank 0 has them then, and attacks.
     """
 
     def __init__(
@@ -94,11 +96,13 @@ class Target:
         precision: Precision,
         seed: int,
         report_on: str = "validation",
+        team: Team = ALONE,
     ) -> None:
         self.client = client.eval().requires_grad_(False)
         self.dataset, self.halves, self.settings, self.precision = dataset, halves, settings, precision
         self.seed, self.report_on = seed, report_on
-        order, how = derive_seed(seed, "order"), {"device": precision.device, "feature_shape": halves.feature_shape}
+        order = derive_seed(seed, "order")
+        how = {"device": precision.device, "feature_shape": halves.feature_shape, "team": team}
         self.features: dict[str, Features] = {
             name: features_of(client, dataset, name, seed=order, **how)
             for name in {"train": None, "validation": None, report_on: None}

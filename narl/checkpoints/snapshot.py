@@ -45,6 +45,7 @@ class Identity(Strict):
         data: digest of the images and labels, see `narl.data.identity`.
         reported_on: the split that is reported.
         device: its type.
+        workers: how many trained together; they add in another order than one, and draw other dropout.
     """
 
     narl: str
@@ -54,6 +55,7 @@ class Identity(Strict):
     reported_on: str
     device: str
     precision: str
+    workers: int = 1
 
     def check(self, other: Identity) -> None:
         """

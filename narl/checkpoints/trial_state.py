@@ -21,6 +21,7 @@ from narl.attacks.target import Reading
 from narl.checkpoints.method_state import restore, settings_of, tensors_of
 from narl.checkpoints.snapshot import Header, Identity, KeptReading, Snapshot, below, this_torch
 from narl.checkpoints.store import Checkpoints
+from narl.checkpoints.team import TeamCheckpoints
 from narl.config.trial import TrainConfig
 from narl.core.errors import TrialLost
 from narl.core.hashing import stable_hash
@@ -47,12 +48,13 @@ class TrialState:
         train_seconds: of a trained client, those before interruptions among them.
         earlier_attack_seconds: spent before an interruption on readings that are kept.
         resumed: how often the trial has gone on from a checkpoint.
+        workers: that train the trial together.
     """
 
     config: TrainConfig
     report_on: str
     dataset: Dataset
-    checkpoints: Checkpoints | None = None
+    checkpoints: Checkpoints | TeamCheckpoints | None = None
     curves: dict[str, list[float]] = field(default_factory=dict)
     epochs_done: int = 0
     batch_parts: int = 1
@@ -60,6 +62,7 @@ class TrialState:
     train_seconds: float = 0.0
     earlier_attack_seconds: float = 0.0
     resumed: int = 0
+    workers: int = 1
 
     def __post_init__(self) -> None:
         self._phase_began = time.monotonic()
@@ -76,7 +79,7 @@ class TrialState:
         method = build()
         if self.checkpoints is None:
             return method
-        self._identity = identity_of(self.config, self.report_on, self.dataset, method)
+        self._identity = identity_of(self.config, self.report_on, self.dataset, method, self.workers)
         snapshot = self.checkpoints.load(self._identity)
         if snapshot is None:
             return method
@@ -190,8 +193,8 @@ class TrialState:
         return time.monotonic() - self._phase_began
 
 
-def identity_of(config: TrainConfig, report_on: str, dataset: Dataset, method: Method) -> Identity:
-    """What a checkpoint of this trial, trained by `method`, says about itself."""
+def identity_of(config: TrainConfig, report_on: str, dataset: Dataset, method: Method, workers: int = 1) -> Identity:
+    """What a checkpoint of this trial, trained by `method` on so many workers, says about itself."""
     return Identity(
         narl=narl.__version__,
         torch=this_torch(),
@@ -200,6 +203,7 @@ def identity_of(config: TrainConfig, report_on: str, dataset: Dataset, method: M
         reported_on=report_on,
         device=method.precision.device.type,
         precision=method.precision.name,
+        workers=workers,
     )
 
 

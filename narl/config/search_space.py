@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Literal
 
@@ -30,24 +31,41 @@ class Resources(Strict):
 
     Attributes:
         cpus_per_trial: of all its processes together.
-        gpus_per_trial: null means one if the cluster has any or can have, else none. Below 1 is a share of one GPU, and
-            of its memory. A trial trains on one GPU at most.
+        gpus_per_trial: null means one a worker if the cluster has any or can have, else none. Below 1 is a share of one
+            GPU, and of its memory. A whole number above 1 is as many workers, each on a GPU of its own.
+        workers_per_trial: processes that train a trial together, each on its share of every batch, on one node or on
+            several; null means one a GPU. They come to what one process would, but for rounding and dropout.
         max_concurrent_trials: at most so many at once. Where nodes come when they are asked for and narl cannot know
             how many (Kubernetes), so many are asked for.
     """
 
     cpus_per_trial: float = Field(1, ge=1e-4)
     gpus_per_trial: float | None = Field(None, ge=0)
+    workers_per_trial: int | None = Field(None, ge=1)
     max_concurrent_trials: int | None = Field(None, ge=1)
 
     @field_validator("gpus_per_trial")
     @classmethod
-    def _one_or_a_share(cls, value):
-        if value is None or value == 0 or 1e-4 <= value <= 1:
+    def _whole_or_a_share(cls, value):
+        if value is None or value == 0 or 1e-4 <= value <= 1 or (math.isfinite(value) and value == int(value)):
             return value
         if value < 1:
             raise ValueError(f"Ray counts GPUs in ten thousandths, got {value:g}")
-        raise ValueError(f"a trial trains on one GPU: allowed are 0 to 1, got {value:g}; several trials use several")
+        raise ValueError(f"a share of one GPU or whole GPUs: allowed are 0 to 1, 2, 3, …, got {value:g}")
+
+    @model_validator(mode="after")
+    def _one_gpu_a_worker(self):
+        gpus, workers = self.gpus_per_trial, self.workers_per_trial
+        if gpus and workers and max(1, gpus) != workers:
+            raise ValueError(
+                f"each worker trains on one GPU: workers_per_trial {workers} goes with gpus_per_trial {workers}, 0 or "
+                f"null, got {gpus:g}"
+            )
+        return self
+
+    @property
+    def num_workers(self) -> int:
+        return self.workers_per_trial or max(1, int(self.gpus_per_trial or 1))
 
 
 class SearchSpace(Strict):

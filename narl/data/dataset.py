@@ -69,9 +69,17 @@ class Dataset:
         return torch.from_numpy(labels[self._labelled.indices[split]]), classes
 
     def loader(
-        self, split: str, *, batch_size: int, seed: int = 0, shuffle: bool = False, augment: bool = False
+        self,
+        split: str,
+        *,
+        batch_size: int,
+        seed: int = 0,
+        shuffle: bool = False,
+        augment: bool = False,
+        rank: int = 0,
+        workers: int = 1,
     ) -> BatchLoader:
-        """Batches of `split`; `augment` applies the pipeline's augmentation.
+        """Batches of `split`, or of each what worker `rank` of `workers` has; `augment` applies the pipeline's.
 
         Raises:
             DataError: the split was not opened, or an image cannot be read.
@@ -82,6 +90,8 @@ class Dataset:
             "seed": seed,
             "shuffle": shuffle,
             "augment": self.pipeline.augment if augment else None,
+            "rank": rank,
+            "workers": workers,
         }
         if self._betons is None:
             return TensorLoader(self._tensor(split), *self.labels(split), **settings)
@@ -102,7 +112,7 @@ class Dataset:
             from narl.data.ffcv_reader import FFCVReader
 
             order, unchanged = torch.from_numpy(index), Augmentation.none(len(self._labelled.indices[split]))
-            return torch.cat(list(FFCVReader(self._betons[split]).batches(order, len(index), unchanged))).numpy()
+            return torch.cat(list(FFCVReader(self._betons[split]).batches([order], unchanged))).numpy()
         if split in self._tensors:
             return self._tensors[split].numpy()[index]
         indices = self._labelled.indices[split][index]

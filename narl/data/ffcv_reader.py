@@ -8,7 +8,7 @@ threads fill fresh memory a little ahead, each with calls of `assemble`.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
@@ -39,25 +39,27 @@ class FFCVReader:
         self._sizes = table["size"][np.searchsorted(table["ptr"], image["data_ptr"])].astype(np.int64)
         self._bytes = np.asarray(np.memmap(path, mode="r"))  # one copy for all the processes that read the file
 
-    def batches(self, order: Tensor, batch_size: int, change: Augmentation) -> Iterator[Tensor]:
-        """The images at the int64 positions `order`, changed: uint8 [B, S, S, 3], the last batch as small as it is.
+    def batches(self, indices: Sequence[Tensor], change: Augmentation) -> Iterator[Tensor]:
+        """The images at each of the int64 positions [B], changed: uint8 [B, S, S, 3].
 
         Their memory is never filled again, and is pinned if this process has started CUDA.
 
         Raises:
             DataError: an image cannot be decoded.
         """
-        per_block = max(1, BLOCK // (batch_size * self._side**2 * 3)) * batch_size
+        largest = max((len(index) for index in indices), default=0)
+        per_block = max(1, BLOCK // max(1, largest * self._side**2 * 3))
         threads = torch.get_num_threads()
         pool = ThreadPoolExecutor(threads)
-        filling: deque[tuple[Tensor, list[Future]]] = deque()
+        filling: deque[tuple[list[int], Tensor, list[Future]]] = deque()
         try:
-            for index in order.split(per_block):
-                filling.append(self._fill(pool, threads, index, change))
+            for first in range(0, len(indices), per_block):
+                block = indices[first : first + per_block]
+                filling.append(([len(index) for index in block], *self._fill(pool, threads, torch.cat(block), change)))
                 if len(filling) > AHEAD:
-                    yield from self._filled(*filling.popleft()).split(batch_size)
+                    yield from self._filled(*filling.popleft())
             while filling:
-                yield from self._filled(*filling.popleft()).split(batch_size)
+                yield from self._filled(*filling.popleft())
         finally:
             pool.shutdown(cancel_futures=True)
 
@@ -83,11 +85,11 @@ class FFCVReader:
         changes += (change.brightness.numpy(), change.contrast.numpy())
         return assemble(self._bytes, self._starts, self._sizes, self._jpeg, positions.numpy(), *changes, images.numpy())
 
-    def _filled(self, block: Tensor, work: list[Future]) -> Tensor:
+    def _filled(self, sizes: list[int], block: Tensor, work: list[Future]) -> Sequence[Tensor]:
         for part in work:
             position = part.result()
             if position >= 0:
                 raise DataError(
                     f"image {position} of {self.path} cannot be decoded; `narl data build --force` writes it again"
                 )
-        return block
+        return block.split(sizes)

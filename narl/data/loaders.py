@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -13,6 +13,7 @@ from torch import Tensor
 from narl.config.pipeline import Augment
 from narl.core.errors import DataError
 from narl.data.augment import Augmentation
+from narl.data.share import Share, share_of
 
 
 class Batch(NamedTuple):
@@ -22,12 +23,14 @@ class Batch(NamedTuple):
         images: uint8 [B, 3, H, W], channels last in memory, 0..255.
         utility, private: int64 [B], positions in the dataset's classes.
         index: int64 [B], positions within the split.
+        share: which images these are of those that all workers have of this batch.
     """
 
     images: Tensor
     utility: Tensor
     private: Tensor
     index: Tensor
+    share: Share
 
 
 class BatchLoader(ABC):
@@ -39,6 +42,7 @@ class BatchLoader(ABC):
         seed: with the number of the epoch decides order and augmentation.
         shuffle: a new permutation every epoch instead of the order of the split.
         augment: what to change at random, or None.
+        rank, workers: of each batch only the share of this worker is read; one worker has all.
 
     Raises:
         DataError: a batch size below 1.
@@ -53,12 +57,15 @@ class BatchLoader(ABC):
         seed: int = 0,
         shuffle: bool = False,
         augment: Augment | None = None,
+        rank: int = 0,
+        workers: int = 1,
     ) -> None:
         if batch_size < 1:
             raise DataError(f"batch size must be at least 1, got {batch_size}")
         self._utility, self._private = utility, private
         self._augment = None if augment == Augment() else augment
         self.batch_size, self.seed, self.shuffle = batch_size, seed, shuffle
+        self._rank, self._workers = rank, workers
 
     def __len__(self) -> int:
         return -(-self.num_samples // self.batch_size)
@@ -75,14 +82,15 @@ class BatchLoader(ABC):
         change = Augmentation.none(self.num_samples)
         if self._augment is not None:
             change = Augmentation.draw(self._augment, self.num_samples, _generator(self.seed, number, stream=1))
-        labels = (part[order].split(self.batch_size) for part in (self._utility, self._private))
-        images = self._images(order, change)
-        for pixels, utility, private, index in zip(images, *labels, order.split(self.batch_size), strict=True):
-            yield Batch(pixels.permute(0, 3, 1, 2), utility, private, index)
+        batches = order.split(self.batch_size)
+        shares = [share_of(len(batch), self._rank, self._workers) for batch in batches]
+        indices = [batch[share.start : share.stop] for batch, share in zip(batches, shares, strict=True)]
+        for pixels, index, share in zip(self._images(indices, change), indices, shares, strict=True):
+            yield Batch(pixels.permute(0, 3, 1, 2), self._utility[index], self._private[index], index, share)
 
     @abstractmethod
-    def _images(self, order: Tensor, change: Augmentation) -> Iterator[Tensor]:
-        """uint8 [B, H, W, 3] for each `batch_size` positions of `order`, changed, in memory that is not used again."""
+    def _images(self, indices: Sequence[Tensor], change: Augmentation) -> Iterator[Tensor]:
+        """uint8 [B, H, W, 3] for each batch of positions, changed, in memory that is not used again."""
 
 
 class TensorLoader(BatchLoader):
@@ -92,8 +100,8 @@ class TensorLoader(BatchLoader):
         super().__init__(*labels, **settings)
         self._stored = images
 
-    def _images(self, order: Tensor, change: Augmentation) -> Iterator[Tensor]:
-        for index in order.split(self.batch_size):
+    def _images(self, indices: Sequence[Tensor], change: Augmentation) -> Iterator[Tensor]:
+        for index in indices:
             yield change(self._stored, index)
 
 
@@ -104,8 +112,8 @@ class FFCVLoader(BatchLoader):
         super().__init__(*labels, **settings)
         self._reader = reader
 
-    def _images(self, order: Tensor, change: Augmentation) -> Iterator[Tensor]:
-        return self._reader.batches(order, self.batch_size, change)
+    def _images(self, indices: Sequence[Tensor], change: Augmentation) -> Iterator[Tensor]:
+        return self._reader.batches(indices, change)
 
 
 def _generator(seed: int, epoch: int, *, stream: int) -> torch.Generator:

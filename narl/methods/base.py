@@ -19,6 +19,7 @@ from narl.methods.halves import Halves
 from narl.models.split import Obfuscator
 from narl.training.accumulation import Accumulation
 from narl.training.precision import Precision, choose_precision
+from narl.training.team import ALONE, Team
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,7 @@ class Ingredients:
     Attributes:
         utility_outputs, private_outputs: logits of the two labels.
         precision_setting: as configured; `precision` is what it comes to for these networks.
+        team: of the workers that train it together.
     """
 
     point: Point
@@ -49,6 +51,7 @@ class Ingredients:
     learning_rate: float
     precision_setting: str
     device: torch.device
+    team: Team = ALONE
 
     @cached_property
     def settings(self) -> dict[str, float]:
@@ -151,6 +154,8 @@ class Method(ABC):
     def step(self, images: Tensor, utility: Tensor, private: Tensor) -> StepLosses:
         """Update every network on one batch, worked through in as many parts as `accumulation` needs.
 
+        Of several workers each has its share, in one part: all are updated by the whole batch.
+
         Args:
             images: [B, 3, H, W] float32 in [0, 1].
             utility, private: [B] int64.
@@ -158,8 +163,15 @@ class Method(ABC):
         Raises:
             DoesNotFit: GPU memory does not hold the smallest parts.
         """
-        losses = self.accumulation(
-            len(images), lambda part: self.accumulate_gradients(images[part], utility[part], private[part])
+        team = self.parts.team
+        if team.size > 1:  # they meet in the middle of a pass, where none may begin anew alone
+            losses = [(len(images), self.accumulate_gradients(images, utility, private))]
+        else:
+            losses = self.accumulation(
+                len(images), lambda part: self.accumulate_gradients(images[part], utility[part], private[part])
+            )
+        team.average_gradients(
+            parameter for one in self.optimisers for group in one.param_groups for parameter in group["params"]
         )
         for optimiser in self.optimisers:
             optimiser.step()

@@ -80,9 +80,11 @@ class Dpfe(Method):
         with self.precision.autocast():
             features = self.client.features(images)
             task_loss = classification_loss(self.task(features), utility)
-        loss = task_loss + CONTRASTIVE_WEIGHT * contrastive_loss(features.flatten(1).float(), private)
+        team = self.parts.team  # pairs and covariance are of all its images
+        codes = team.gathered(features.flatten(1).float())
+        loss = task_loss + CONTRASTIVE_WEIGHT * contrastive_loss(codes, team.gathered(private))
         loss.backward()
-        self.client.noise.watch(features.detach())
+        self.client.noise.watch(codes.detach())
         return StepLosses(task_loss.detach())
 
 

@@ -21,28 +21,32 @@ _ROUNDING = 1e-9
 
 @dataclass(frozen=True)
 class TrialResources:
-    """CPUs and GPUs of one trial.
+    """CPUs and GPUs of one trial, all its workers together.
 
     Attributes:
-        gpus: 0, 1 or a share of one.
+        gpus: 0, 1, a share of one, or one a worker.
+        workers: that train it, each with an equal part, on one node or on several.
     """
 
     cpus: float
     gpus: float
+    workers: int = 1
 
     @property
     def bundle(self) -> dict[str, float]:
-        """The same in Ray's names."""
-        return {name: amount for name, amount in (("CPU", self.cpus), ("GPU", self.gpus)) if amount}
+        """What one worker has, in Ray's names."""
+        parts = {"CPU": self.cpus / self.workers, "GPU": self.gpus / self.workers}
+        return {name: amount for name, amount in parts.items() if amount}
 
     def fit_in(self, nodes: Iterable[Mapping[str, float]]) -> int:
         """How many trials fit into nodes with these resources at once.
 
         A share of a GPU never straddles two: 0.65 leaves room for one trial a GPU, whatever two GPUs add up to.
         """
-        return sum(self._fit_in_one(node) for node in nodes)
+        return sum(map(self.workers_in, nodes)) // self.workers
 
-    def _fit_in_one(self, node: Mapping[str, float]) -> int:
+    def workers_in(self, node: Mapping[str, float]) -> int:
+        """How many workers fit into one node."""
         counts = []
         for name, amount in self.bundle.items():
             have = node.get(name, 0)
@@ -56,7 +60,7 @@ class TrialResources:
 def resolve(
     wanted: Resources, nodes: list[Mapping[str, float]], node_types: list[tuple[Mapping[str, float], int]]
 ) -> TrialResources:
-    """`wanted`, with `gpus_per_trial: null` resolved: one GPU if the cluster has any or can have, else none.
+    """`wanted`, with `gpus_per_trial: null` resolved: one GPU a worker if the cluster has any or can have, else none.
 
     Args:
         nodes: resources of each node that is alive.
@@ -66,14 +70,16 @@ def resolve(
         ConfigError: one trial wants more than the cluster has and can have.
     """
     possible = [*nodes, *(resources for resources, count in node_types for _ in range(min(count, 64)))]
-    gpus = wanted.gpus_per_trial
+    gpus, workers = wanted.gpus_per_trial, wanted.num_workers
     if gpus is None:
-        gpus = 1.0 if any(node.get("GPU", 0) >= 1 for node in possible) else 0.0
-    trial = TrialResources(wanted.cpus_per_trial, gpus)
+        gpus = float(workers) if any(node.get("GPU", 0) >= 1 for node in possible) else 0.0
+    trial = TrialResources(wanted.cpus_per_trial, gpus, workers)
     if not trial.fit_in(possible):
         have = "; ".join(dict.fromkeys(f"{n.get('CPU', 0):g} CPUs and {n.get('GPU', 0):g} GPUs" for n in possible))
+        for_workers = f" for {workers} workers" if workers > 1 else ""
         raise ConfigError(
-            f"a trial wants {trial.cpus:g} CPUs and {trial.gpus:g} GPUs (resources), but the nodes have: {have}"
+            f"a trial wants {trial.cpus:g} CPUs and {trial.gpus:g} GPUs{for_workers} (resources), "
+            f"but the nodes have: {have}"
         )
     return trial
 

@@ -7,7 +7,7 @@ sent SIGTERM, as Kubernetes does before it ends a pod; docs/cluster/aws.md says 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 import ray
 
@@ -29,17 +29,21 @@ class Leaving:
     """Called by a worker: whether its node is about to go.
 
     Args:
+        others: ids of nodes that count as its own: those of workers that train with it.
         draining: ids of such nodes.
     """
 
     def __init__(
-        self, draining: Callable[[], frozenset[str]] = draining_nodes, clock: Callable[[], float] = time.monotonic
+        self,
+        others: Collection[str] = (),
+        draining: Callable[[], frozenset[str]] = draining_nodes,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._draining, self._clock = draining, clock
-        self._own = ray.get_runtime_context().get_node_id()
+        self._nodes = {ray.get_runtime_context().get_node_id(), *others}
         self._asked, self._leaving = -float("inf"), False
 
     def __call__(self) -> bool:
         if self._clock() - self._asked >= ASK_EVERY:
-            self._asked, self._leaving = self._clock(), self._own in self._draining()
+            self._asked, self._leaving = self._clock(), not self._nodes.isdisjoint(self._draining())
         return self._leaving

@@ -107,7 +107,7 @@ class Nodes:
         for node, row in alive.items():
             if node in self._out or node in self._leaving or node in self._fit or node in self._asked:
                 continue
-            if self._probe is None or node == self._own or not self._trial.fit_in([row["Resources"]]):
+            if self._probe is None or node == self._own or not self._trial.workers_in(row["Resources"]):
                 self._fit[node] = row["Resources"]
             else:
                 self._asked[node] = self._ask(node)

@@ -68,7 +68,8 @@ def run_session(
         hand_over=data.hand_over,
         notice=session.notice,
     )
-    searcher = StudySearcher(session, space, nodes, data, gpus=resources.gpus, checkpoints=checkpoints)
+    granted = {"gpus": resources.gpus, "workers": resources.workers}
+    searcher = StudySearcher(session, space, nodes, data, checkpoints=checkpoints, **granted)
     with own_folder("narl-tune-") as storage:
         tune.Tuner(
             tune.with_resources(trainable, lambda config: _placement(resources, config["avoid"])),
@@ -102,10 +103,12 @@ def trial_resources(resources: Resources, *, on_cluster: bool = False) -> TrialR
 
 
 def _placement(trial: TrialResources, avoid: list[str]) -> tune.PlacementGroupFactory:
+    """One bundle a worker, on as few nodes as possible."""
+    bundles = trial.workers * [trial.bundle]
     if not avoid:
-        return tune.PlacementGroupFactory([trial.bundle])
+        return tune.PlacementGroupFactory(bundles)
     elsewhere = {"ray.io/node-id": f"!in({','.join(avoid)})"}
-    return tune.PlacementGroupFactory([trial.bundle], bundle_label_selector=[elsewhere])
+    return tune.PlacementGroupFactory(bundles, bundle_label_selector=trial.workers * [elsewhere])
 
 
 def _trials_to_come(trial: TrialResources, wanted: Resources) -> int:

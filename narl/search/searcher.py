@@ -18,6 +18,7 @@ from ray.tune.search import Searcher
 
 from narl.config.search_space import SearchSpace
 from narl.core.errors import NarlError
+from narl.search.losses import reason_of_loss
 from narl.search.node_data import NodeData
 from narl.search.nodes import Nodes
 from narl.search.session import SearchSession
@@ -154,26 +155,3 @@ class StopOnError(tune.Stopper):
 
     def __getstate__(self) -> dict[str, Any]:
         return {}
-
-
-# What Ray says, and what that means; the first that is found.
-_LOSSES = (
-    ("node has died", "its node died"),
-    ("node has terminated", "its node died"),
-    ("preempt", "its node was preempted"),
-    ("OutOfMemory", "its node ran out of memory, and Ray ended the worker"),
-    ("out of memory", "its node ran out of memory"),
-    ("ModuleNotFoundError", None),
-    ("ImportError", None),
-    ("worker process has exited", "its worker process died"),
-    ("died unexpectedly", "its worker process died"),
-)
-
-
-def reason_of_loss(text: str) -> str:
-    """One line of what Ray says over many."""
-    for words, meaning in _LOSSES:
-        if words in text:
-            return meaning or next(line.strip() for line in text.splitlines() if words in line)
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    return lines[-1][:300] if lines else "its worker did not start, or it died"

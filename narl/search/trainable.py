@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import time
-import traceback
 from collections.abc import Sequence
 from typing import Any
 
@@ -13,17 +11,11 @@ import ray
 from ray import tune
 
 from narl.config.search_space import SearchSpace
-from narl.core.errors import DataError, NodeFault, TrialLost
+from narl.core.errors import DataError, TrialFailure
 from narl.core.point import Point
-from narl.search.draining import Leaving
-from narl.search.gpu_share import claim
 from narl.search.node_data import open_on_node
-
-# Seconds; trials that are shorter write none. The variable is for tests and for long trials on slow stores.
-CHECKPOINT_EVERY = float(os.environ.get("NARL_CHECKPOINT_SECONDS", "30"))
-
-# Of a failed trial's log, the last so many characters are kept.
-LOG_TAIL = 2000
+from narl.search.peers import Peers
+from narl.search.worker import Worker, free_memory, node_address, report_of
 
 
 def trial_payload(
@@ -34,6 +26,7 @@ def trial_payload(
     data: dict[str, Any],
     avoid: Sequence[str] = (),
     gpus: float = 0.0,
+    workers: int = 1,
     checkpoints: str | None = None,
 ) -> dict[str, Any]:
     """What a worker needs to run `config`, as plain JSON types.
@@ -42,16 +35,18 @@ def trial_payload(
         number: of the proposal, in the order in which they were made.
         data: how the node comes by its images (narl/search/node_data.py).
         avoid: ids of nodes that the trial must not run on.
-        gpus: that the trial is granted.
+        gpus: that the trial is granted, all its workers together.
+        workers: that train it.
         checkpoints: where the trial keeps what it has learned, for whoever goes on with it; None for nowhere.
     """
     return {
         "run": space.train_config(config).model_dump(mode="json", by_alias=True),
-        "threads": max(1, int(space.resources.cpus_per_trial)),
+        "threads": max(1, int(space.resources.cpus_per_trial / workers)),
         "number": number,
         "avoid": list(avoid),
         "data": data,
         "gpus": gpus,
+        "workers": workers,
         "checkpoints": checkpoints and {"location": checkpoints, "key": config.content_hash},
     }
 
@@ -62,9 +57,11 @@ class TrialActor(tune.Trainable):
     A trial that fails in Python reports so and ends normally: the process stays warm for the next.
     """
 
+    _peers: Peers | None = None  # kept from trial to trial, as this process is
+
     def setup(self, config: dict[str, Any]) -> None:
         self._steps = None
-        self._telemetry = None
+        self._worker = None
         self._payload = config
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
@@ -79,16 +76,10 @@ class TrialActor(tune.Trainable):
             progress = next(self._steps)
         except StopIteration as stop:
             outcome = stop.value
-        except (TrialLost, MemoryError) as error:
-            # Not the configuration's fault: it is put back.
-            report = {
-                "fault": str(error) or "out of memory",
-                "whole_node": isinstance(error, NodeFault),
-                "node": ray.get_runtime_context().get_node_id(),
-                "log": _tail(error),
-            }
         except Exception as error:
-            report = {"failure": f"{type(error).__name__}: {error}", "log": _tail(error)}
+            report = report_of(error)
+            if not isinstance(error, TrialFailure):  # which all workers find at once
+                self._let_peers_go()
         # Out of the handlers: a traceback would keep the networks in memory.
         if outcome is not None:
             return self._end(outcome)
@@ -97,6 +88,7 @@ class TrialActor(tune.Trainable):
         return {"phase": progress.phase, "epoch": progress.epoch, "detail": progress.detail}
 
     def cleanup(self) -> None:
+        self._let_peers_go()
         self._drop()
 
     def save_checkpoint(self, checkpoint_dir: str) -> None:
@@ -106,37 +98,26 @@ class TrialActor(tune.Trainable):
         """See `save_checkpoint`."""
 
     def _begin(self) -> None:
-        import torch
+        from narl.training.team import ALONE
 
-        from narl.checkpoints.store import Checkpoints
-        from narl.config.load import build
-        from narl.config.trial import TrainConfig
-        from narl.tracking.telemetry import GpuTelemetry
-        from narl.trial import run_trial
-
-        torch.set_num_threads(self._payload["threads"])
-        config = build(TrainConfig, self._payload["run"], "trial")
         self._started_at = time.time()
-        self._telemetry = GpuTelemetry()
-        device = claim(self._payload["gpus"])
-        if device.type == "cuda":
-            self._telemetry.start()
-        try:
-            dataset = open_on_node(self._payload["data"])
-        except DataError as error:  # the driver has opened the same data
-            raise NodeFault(f"it lacks the data: {error}") from error
-        where = self._payload["checkpoints"]
-        checkpoints = Checkpoints(**where, every_seconds=CHECKPOINT_EVERY, urgent=Leaving()) if where else None
-        self._steps = run_trial(config, dataset, device=device, checkpoints=checkpoints)
+        if self._payload["workers"] == 1:
+            self._worker = Worker(self._payload)
+            self._steps = self._worker.steps(ALONE)
+            return
+        self._peers = self._peers or Peers()
+        self._worker = self._peers.open(self._payload)
+        self._steps = self._peers.steps(self._worker)
 
     def _end(self, outcome: Any) -> dict[str, Any]:
-        readings = self._telemetry.stop()
+        nodes = {node_address(): None} | dict.fromkeys(self._peers.nodes.values() if self._peers else ())
+        readings = self._stop()
         if gpus := self._payload["gpus"]:
             readings["gpu_seconds"] = gpus * (time.time() - self._started_at)
         report = {
             "metrics": outcome.metrics.to_json(),
             "curves": outcome.curves,
-            "tags": {**outcome.tags, "node": _node_address()},
+            "tags": {**outcome.tags, "node": ",".join(nodes)},
             "telemetry": readings,
             "started_at": self._started_at,
         }
@@ -146,21 +127,31 @@ class TrialActor(tune.Trainable):
         return {"done": True, "outcome": json.dumps(report)}
 
     def _fail(self, report: dict[str, Any]) -> dict[str, Any]:
-        if self._telemetry is not None:
-            self._telemetry.stop()
+        self._stop()
         self._drop()
         return {"done": True, **report}
 
+    def _stop(self) -> dict[str, float]:
+        """What the accelerators of all workers did, which are free for the next trial then."""
+        from narl.tracking.telemetry import added_up
+
+        readings = [self._worker.stop()] if self._worker is not None else []
+        try:
+            readings += self._peers.end() if self._peers is not None else []
+        except ray.exceptions.RayError:  # too late to matter to this trial
+            self._let_peers_go()
+            return {}
+        return added_up(readings)
+
+    def _let_peers_go(self) -> None:
+        if self._peers is not None:
+            self._peers.kill()
+            self._peers = None
+
     def _drop(self) -> None:
-        """Let go of the trial's networks and of their memory, on the accelerator too."""
-        import torch
-
-        from narl.training.memory import release_freed_memory
-
+        """Let go of the trial's networks and of their memory."""
         self._steps = None
-        release_freed_memory()
-        if torch.cuda.is_available():
-            torch.cuda.empty_cache()
+        free_memory()
 
 
 def lacking(*, version: str, data: dict[str, Any]) -> dict[str, Any]:
@@ -177,13 +168,3 @@ def lacking(*, version: str, data: dict[str, Any]) -> dict[str, Any]:
     except (DataError, OSError) as error:
         return {"lacks": f"it lacks the data: {error}", "data": True}
     return {"lacks": "", "data": False}
-
-
-def _tail(error: BaseException) -> str:
-    return "".join(traceback.format_exception(error))[-LOG_TAIL:]
-
-
-def _node_address() -> str:
-    """This node's address in the cluster; `ray.util.get_node_ip_address` guesses anew, by the route to the internet."""
-    own = ray.get_runtime_context().get_node_id()
-    return next(node["NodeManagerAddress"] for node in ray.nodes() if node["NodeID"] == own)

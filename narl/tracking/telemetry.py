@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import threading
+from collections.abc import Sequence
 from types import ModuleType, TracebackType
 from typing import Any
 
@@ -134,6 +135,15 @@ def compute_processes() -> list[tuple[int, int | None]]:
         return []
     finally:
         pynvml.nvmlShutdown()
+
+
+def added_up(readings: Sequence[dict[str, float]]) -> dict[str, float]:
+    """Those of several processes, each with devices of its own, as one process would have read them."""
+    common = set.intersection(*map(set, readings)) if readings else set()
+    totals = {name: sum(each[name] for each in readings) for name in sorted(common)}
+    if "gpu_utilisation_mean_percent" in totals:
+        totals["gpu_utilisation_mean_percent"] /= len(readings)
+    return totals
 
 
 def _own_devices(nvml: ModuleType) -> list[Any]:

@@ -91,9 +91,39 @@ def test_batches_have_the_promised_form(datasets, name):
 def test_ffcv_equals_tensor(datasets, split, batch_size, seed, epoch, shuffle, augment):
     asked = {"batch_size": batch_size, "seed": seed, "shuffle": shuffle, "augment": augment}
     first, second = (list(datasets[name].loader(split, **asked).epoch(epoch)) for name in ("tensor", "ffcv"))
+    assert_same_batches(first, second)
+
+
+def assert_same_batches(first, second):
     assert len(first) == len(second)
     for one, other in zip(first, second, strict=True):
-        assert all(torch.equal(a, b) for a, b in zip(one, other, strict=True))
+        assert one.share == other.share
+        assert all(torch.equal(a, b) for a, b in zip(one[:4], other[:4], strict=True))
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    name=st.sampled_from(["tensor", "ffcv"] if HAS_FFCV else ["tensor"]),
+    batch_size=st.integers(1, 200),
+    epoch=st.integers(0, 500),
+    workers=st.integers(1, 9),
+)
+def test_the_shares_of_all_workers_are_the_batches_of_one(datasets, name, batch_size, epoch, workers):
+    """Of 167 images the last batch is most often uneven, and sometimes smaller than the number of workers."""
+    asked = {"batch_size": batch_size, "seed": 3, "shuffle": True, "augment": True}
+    loader = datasets[name].loader
+    whole = loader("train", **asked).epoch(epoch)
+    each = [loader("train", **asked, rank=rank, workers=workers).epoch(epoch) for rank in range(workers)]
+    for batch, *shares in zip(whole, *each, strict=True):
+        assert sum(part.share.counts for part in shares) == pytest.approx(len(batch.index))
+        sizes = {len(part.index) for part in shares}
+        assert min(sizes) > 0 and max(sizes) - min(sizes) <= 1
+        if len(batch.index) < workers:
+            assert all(torch.equal(part.images, batch.images) and part.share.is_whole for part in shares)
+        else:
+            for field in ("images", "utility", "private", "index"):
+                assert torch.equal(torch.cat([getattr(part, field) for part in shares]), getattr(batch, field))
+            assert [part.share.start for part in shares[1:]] == [part.share.stop for part in shares[:-1]]
 
 
 def whole_epoch(loader, number):

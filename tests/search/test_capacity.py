@@ -32,6 +32,22 @@ def test_trials_that_fit(cpus, gpus, nodes, count):
     assert TrialResources(cpus, gpus).fit_in(nodes) == count
 
 
+@pytest.mark.parametrize(
+    ("cpus", "gpus", "workers", "nodes", "count"),
+    [
+        (2, 2, 2, [GPU_NODE], 1),
+        (2, 4, 4, [GPU_NODE], 0),
+        (2, 4, 4, [GPU_NODE, GPU_NODE], 1),  # across nodes
+        (2, 3, 3, [GPU_NODE, GPU_NODE, GPU_NODE], 2),
+        (8, 2, 2, [GPU_NODE, GPU_NODE], 2),
+        (10, 2, 2, [GPU_NODE, HEAD, GPU_NODE], 1),  # 5 CPUs a worker, and each needs a GPU beside them
+        (6, 0, 2, [HEAD, HEAD, HEAD], 1),
+    ],
+)
+def test_workers_of_one_trial_may_lie_on_several_nodes(cpus, gpus, workers, nodes, count):
+    assert TrialResources(cpus, gpus, workers).fit_in(nodes) == count
+
+
 @given(st.floats(0.01, 1), st.integers(0, 8))
 def test_shares_of_a_gpu_never_add_up_to_more_than_it(share, gpus):
     count = TrialResources(0.001, share).fit_in([{"CPU": 1000.0, "GPU": float(gpus)}])
@@ -46,7 +62,35 @@ def test_a_gpu_that_is_to_come_counts():
         resolve(Resources(cpus_per_trial=9), [HEAD], [(GPU_NODE, 1)])
 
 
-@pytest.mark.parametrize("gpus", [1.5, 2, 1e-5, -1, float("inf")])
+@pytest.mark.parametrize(
+    ("asked", "cluster", "gpus", "workers"),
+    [
+        ({}, [HEAD], 0, 1),
+        ({"gpus_per_trial": 0.5}, [GPU_NODE], 0.5, 1),
+        ({"gpus_per_trial": 2}, [GPU_NODE], 2, 2),
+        ({"workers_per_trial": 2}, [GPU_NODE], 2, 2),
+        ({"workers_per_trial": 2}, [HEAD], 0, 2),
+        ({"workers_per_trial": 2, "gpus_per_trial": 0}, [GPU_NODE], 0, 2),
+        ({"workers_per_trial": 1, "gpus_per_trial": 0.25}, [GPU_NODE], 0.25, 1),
+    ],
+)
+def test_each_worker_has_a_gpu_where_there_are_any(asked, cluster, gpus, workers):
+    trial = resolve(build(Resources, asked, "space"), cluster, [])
+    assert (trial.gpus, trial.workers) == (gpus, workers)
+
+
+def test_a_trial_of_more_workers_than_fit_is_refused():
+    with pytest.raises(ConfigError, match="a trial wants 1 CPUs and 3 GPUs for 3 workers .* have: 8 CPUs and 2 GPUs"):
+        resolve(Resources(gpus_per_trial=3), [GPU_NODE], [])
+
+
+@pytest.mark.parametrize("gpus", [1, 0.5, 3])
+def test_workers_without_a_gpu_each_are_refused(gpus):
+    with pytest.raises(ConfigError, match="each worker trains on one GPU"):
+        build(Resources, {"gpus_per_trial": gpus, "workers_per_trial": 2}, "space")
+
+
+@pytest.mark.parametrize("gpus", [1.5, 1e-5, -1, float("inf")])
 def test_amounts_that_no_trial_can_use_are_refused(gpus):
     with pytest.raises(ConfigError, match="gpus_per_trial"):
         build(Resources, {"gpus_per_trial": gpus}, "space")

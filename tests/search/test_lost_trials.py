@@ -12,7 +12,7 @@ from optuna.trial import TrialState
 from toy import affordable, measure, toy_space
 
 from narl.search.ledger import Ledger, num_counted
-from narl.search.searcher import reason_of_loss
+from narl.search.losses import reason_of_loss
 from narl.search.session import MAX_PUT_BACK, SearchSession
 from narl.search.study import SearchStudy
 

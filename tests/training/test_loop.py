@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from narl.core.errors import DivergedTraining
+from narl.data.share import share_of
 from narl.training.loop import train
 
 
@@ -38,7 +39,7 @@ class Batches:
         for size in self._sizes:
             labels = torch.zeros(size, dtype=torch.int64)
             images = torch.full((size, 3, 2, 2), 255, dtype=torch.uint8)
-            yield SimpleNamespace(images=images, utility=labels, private=labels)
+            yield SimpleNamespace(images=images, utility=labels, private=labels, share=share_of(size))
 
 
 def run(method, sizes, epochs=1):

@@ -38,7 +38,7 @@ class CovarianceNoise(WhitenedNoise):
 
     @torch.no_grad()
     def watch(self, z: Tensor) -> None:
-        """Take a batch [B, d, 1, 1], B > 1, into the running covariance."""
+        """Take a batch [B, d, 1, 1] or [B, d], B > 1, into the running covariance."""
         self.batches += 1
         # A plain mean over the first batches, so that where it started is soon forgotten.
         weight = max(MOMENTUM, 1.0 / int(self.batches))

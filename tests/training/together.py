@@ -1,0 +1,139 @@
+"""What a team of workers does in tests, and what came of it; run in processes of their own."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from examples import DIGITS
+from torch import Tensor
+
+from narl.checkpoints.store import Checkpoints
+from narl.config.load import build
+from narl.config.methods import METHODS as OPTIONS
+from narl.config.trial import TrainConfig
+from narl.core.errors import WorkerLost
+from narl.core.records import TrialConfig
+from narl.core.steps import drained
+from narl.data.dataset import open_dataset
+from narl.data.share import share_of
+from narl.methods.base import Ingredients, Method
+from narl.methods.catalogue import METHODS, halves_of
+from narl.training.team import Team
+from narl.trial import run_trial
+
+CPU = torch.device("cpu")
+SIZE, EPOCHS = 64, 1
+# The last has fewer images than three workers.
+BATCHES = (7, 4, 2)
+
+
+def method_of(name: str, team: Team, arch: str = "resnet18") -> Method:
+    """In float64, so that only what is wrong differs."""
+    options = OPTIONS[name]
+    point = TrialConfig(
+        method=name,
+        arch=arch,
+        split=2 if options.uses_split else 0,
+        sigma=0.5 if options.uses_sigma else 0.0,
+        lambda_=0.1 if options.uses_lambda else 0.0,
+        seed=5,
+        settings=tuple((key, setting.default) for key, setting in options.settings.items()),
+    )
+    parts = Ingredients(
+        point=point,
+        halves=halves_of(point, SIZE),
+        utility_outputs=1,
+        private_outputs=5,
+        learning_rate=1e-3,
+        precision_setting="float32",
+        device=CPU,
+        team=team,
+    )
+    method = METHODS[name](parts)
+    for network in method.networks:
+        network.double()
+    return method
+
+
+def train_method(team: Team, name: str, arch: str = "resnet18") -> dict[str, Tensor]:
+    """Every epoch's losses, and all that they left: weights, statistics, and the moments of gradients."""
+    method, draw = method_of(name, team, arch), torch.Generator().manual_seed(0)
+    found = {}
+    with team.training(method.networks, method.client.noise, seed=1):
+        for epoch in range(method.num_epochs(EPOCHS)):
+            method.begin_epoch(epoch, EPOCHS)
+            team.begin_epoch(epoch)
+            sums = torch.zeros(2, dtype=torch.float64)
+            for total in BATCHES:
+                images = torch.rand(total, 3, SIZE, SIZE, generator=draw, dtype=torch.float64)
+                images = images.contiguous(memory_format=torch.channels_last)
+                utility, private = (torch.randint(classes, (total,), generator=draw) for classes in (2, 5))
+                team.share = share = share_of(total, team.rank, team.size)
+                own = slice(share.start, share.stop)
+                losses = method.step(images[own], utility[own], private[own])
+                sums += share.counts * torch.stack(
+                    [losses.task, torch.zeros(()) if losses.leak is None else losses.leak]
+                )
+            found[f"losses.{epoch}"] = team.sum_(sums)
+    for i, network in enumerate(method.networks):
+        assert not any("Synchronised" in type(module).__name__ for module in network.modules())
+        found |= {f"networks.{i}.{key}": tensor for key, tensor in network.state_dict().items()}
+    for i, optimiser in enumerate(method.optimisers):
+        for parameter, state in optimiser.state_dict()["state"].items():
+            found |= {f"optimisers.{i}.{parameter}.{key}": tensor for key, tensor in state.items()}
+    return {key: tensor.detach().clone() for key, tensor in found.items()}
+
+
+def run_whole(team: Team, loader: str, place: str | None = None, epochs: int | None = None) -> dict[str, Any] | None:
+    """A trial of two uneven batches an epoch, from images to leakage; rank 0's numbers.
+
+    Args:
+        place: of checkpoints.
+        epochs: of training, after which it is interrupted.
+    """
+    config = build(
+        TrainConfig,
+        {
+            "pipeline": DIGITS
+            | {
+                "image": {"size": 64},
+                "splits": {"train_limit": 50, "validation_limit": 31},
+                "augment": {"flip": True},
+                "loader": loader,
+            },
+            "trial": {"method": "narl", "arch": "resnet18", "split": 2, "sigma": 0.1, "lambda": 0.01, "seed": 3},
+            "training": {"epochs": 2, "batch_size": 34, "precision": "float32", "learning_rate": 1e-4},
+            "attack": {"max_epochs": 1, "min_epochs": 1, "views": 2, "adversaries": ["mlp"]},
+        },
+        "test",
+    )
+    checkpoints = None if place is None else Checkpoints(place, "trial", every_seconds=0)
+    steps = run_trial(config, open_dataset(config.pipeline), device=CPU, checkpoints=checkpoints, team=team)
+    if epochs is not None:
+        for _ in range(epochs):
+            next(steps)
+            checkpoints.wait()
+        steps.close()
+        return None
+    outcome = drained(steps, lambda progress: None)
+    if outcome is None:
+        return None
+    versions = [outcome.target.features["validation"], *outcome.target.views._versions]
+    return {
+        "features": torch.cat([batch for version in versions for batch, _ in version.batches(64)]),
+        "state": outcome.obfuscator.state_dict(),
+        "curves": outcome.curves,
+        "leakage": outcome.metrics.adversaries,
+        "tags": outcome.tags,
+    }
+
+
+def lose_a_worker(team: Team) -> str | None:
+    """Rank 1 leaves; what the other hears of it."""
+    if team.rank == 1:
+        return None
+    try:
+        team.sum_(torch.ones(1))
+    except WorkerLost as error:
+        return str(error)
