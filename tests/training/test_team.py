@@ -43,14 +43,14 @@ def test_losses_gradients_weights_and_statistics_are_those_of_one_process(worker
 
 @pytest.mark.parametrize("loader", ["tensor", pytest.param("ffcv", marks=needs_ffcv)])
 def test_a_trial_of_several_workers_is_that_of_one_with_either_loader(workers, loader):
-    """In float32, where rounding is amplified from step to step; features come from all workers' shares."""
+    """Order, augmentation, losses and statistics; features of all views come from all workers' shares."""
     expected = run_whole(ALONE, loader)
     found, *nothing = workers.together(3, run_whole, loader)
     assert nothing == [None, None] and found["tags"]["workers"] == "3"
     assert found["features"].shape == expected["features"].shape == (31 + 2 * 50, *expected["features"].shape[1:])
     assert (found["features"] - expected["features"]).norm() < 1e-3 * expected["features"].norm()
     for name in ("train_task_loss", "train_leak_loss"):
-        assert found["curves"][name] == pytest.approx(expected["curves"][name], rel=1e-3)
+        assert found["curves"][name] == pytest.approx(expected["curves"][name], rel=1e-4)
 
 
 def test_all_workers_go_on_from_the_first_ones_checkpoint(workers, tmp_path):
