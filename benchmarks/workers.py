@@ -76,11 +76,11 @@ def main() -> None:
 
     from narl.config.load import build
     from narl.config.search_space import SearchSpace
-    from narl.core.records import TrialConfig
+    from narl.core.point import Point
     from narl.search.node_data import NodeData
     from narl.search.trainable import trial_payload
 
-    config = TrialConfig(arch="resnet18", split=3, sigma=1.0, lambda_=0.01, seed=0)
+    config = Point.from_json({"arch": "resnet18", "split": 3, "sigma": 1.0, "lambda": 0.01})
     seconds: dict[str, list[float]] = {}
     with ray_runtime(None):
         for _ in range(args.repeats):

@@ -11,7 +11,7 @@ from teams import Workers
 from together import lose_a_worker, run_whole, train_method
 from torch import nn
 
-from narl.config.methods import METHODS
+from narl.core.method_options import METHODS
 from narl.data.share import Share
 from narl.training.batch_norm import synchronised
 from narl.training.team import ALONE, Team, open_store

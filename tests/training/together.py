@@ -10,10 +10,10 @@ from torch import Tensor
 
 from narl.checkpoints.store import Checkpoints
 from narl.config.load import build
-from narl.config.methods import METHODS as OPTIONS
 from narl.config.trial import TrainConfig
 from narl.core.errors import WorkerLost
-from narl.core.records import TrialConfig
+from narl.core.method_options import METHODS as OPTIONS
+from narl.core.point import Point
 from narl.core.steps import drained
 from narl.data.dataset import open_dataset
 from narl.data.share import share_of
@@ -32,16 +32,9 @@ LITTLE = 1e-6
 
 def method_of(name: str, team: Team, arch: str = "resnet18") -> Method:
     """In float64, so that only what is wrong differs."""
-    options = OPTIONS[name]
-    point = TrialConfig(
-        method=name,
-        arch=arch,
-        split=2 if options.uses_split else 0,
-        sigma=0.5 if options.uses_sigma else 0.0,
-        lambda_=0.1 if options.uses_lambda else 0.0,
-        seed=5,
-        settings=tuple((key, setting.default) for key, setting in options.settings.items()),
-    )
+    used = {"split": 2, "sigma": 0.5, "lambda": 0.1}
+    given = {key: value for key, value in used.items() if getattr(OPTIONS[name], f"uses_{key}")}
+    point = Point.from_json({"method": name, "arch": arch, "seed": 5, **given})
     parts = Ingredients(
         point=point,
         halves=halves_of(point, SIZE),
