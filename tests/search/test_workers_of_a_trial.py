@@ -21,6 +21,8 @@ ONE_TRIAL = {
     "architectures": {"resnet18": {"split_points": [2]}},
     "sigma": [0.5],
     "lambda": [0.01],
+    # Adam makes steps of the rate's size out of rounding, where a gradient is about 0.
+    "training": {"epochs": 2, "batch_size": 64, "learning_rate": 1e-6, "precision": "float32"},
 }
 
 
@@ -52,10 +54,12 @@ def test_two_workers_on_one_node_or_on_two_record_what_one_does(tmp_path):
     for found in (record_of(two), record_of(apart)):
         assert found.tags["workers"] == "2" and found.config == expected.config
         for name in ("train_task_loss", "train_leak_loss"):
-            assert found.curves[name] == pytest.approx(expected.curves[name], rel=0.02)
-        assert found.metrics.feature_rms == pytest.approx(expected.metrics.feature_rms, rel=0.02)
+            assert found.curves[name] == pytest.approx(expected.curves[name], rel=1e-3)
+        assert found.metrics.feature_rms == pytest.approx(expected.metrics.feature_rms, rel=1e-3)
         assert found.metrics.utility == pytest.approx(expected.metrics.utility, abs=10)  # of 100 images
         assert found.metrics.cost == expected.metrics.cost
+    # Where they run does not matter, to the last bit.
+    assert record_of(apart).curves == record_of(two).curves
     assert set(record_of(apart).tags["node"].split(",")) == {node.ip for node in nodes}
 
 
