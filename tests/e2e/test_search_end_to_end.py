@@ -174,14 +174,14 @@ def test_exported_halves_work_together(trained):
     done = narl(folder, "export", "--from", "trained", "--to", "out/mobile")
     assert (done.returncode, done.stderr) == (0, "")
     verify_bundle(folder / "out" / "mobile")
-    client, server, content = load_bundle(folder / "out" / "mobile")
+    client, server, described = load_bundle(folder / "out" / "mobile")
     images = torch.rand(3, 3, 32, 32, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
         z = client(images, torch.Generator().manual_seed(1))
         logits = server(z)
     assert tuple(z.shape[1:]) == tuple(feature_shape(config.trial.arch, config.trial.split, 32))
     assert logits.shape == (3, 1) and logits.isfinite().all()
-    assert content["utility_classes"] == ["even", "odd"]
+    assert described.utility_classes == ("even", "odd")
 
 
 @pytest.mark.slow

@@ -30,7 +30,8 @@ def several(record):
 
 def test_front_table(several, record, capsys):
     rows = {row["method"]: row for row in front_table(several, ("delta", "client_gflops"))}
-    assert rows["disco"]["settings"] == "pruning_ratio=0.99 rho=0.5" and rows["narl"]["settings"] == ""
+    assert rows["disco"]["settings"] == "pruning_ratio=0.99 rho=0.5 temperature=0.03333"
+    assert rows["narl"]["settings"] == ""
     assert "settings" not in front_table([record(0)], OBJECTIVES)[0]
     _print_table(list(rows.values()), "t")
     shown = capsys.readouterr().out

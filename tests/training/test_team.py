@@ -38,7 +38,7 @@ def test_losses_gradients_weights_and_statistics_are_those_of_one_process(worker
         assert found.keys() == expected.keys()
         for name, tensor in expected.items():
             how = TOLERANCES.get(method, TOLERANCE)
-            torch.testing.assert_close(found[name], tensor, **how, msg=lambda text: f"{name}: {text}")
+            torch.testing.assert_close(found[name], tensor, **how, msg=lambda text, name=name: f"{name}: {text}")
 
 
 @pytest.mark.parametrize("loader", ["tensor", pytest.param("ffcv", marks=needs_ffcv)])
@@ -77,7 +77,7 @@ def test_a_worker_that_leaves_ends_the_others_with_the_reason(workers):
 
 def test_the_meeting_place_is_open_at_its_own_address_alone():
     store = open_store("127.0.0.1")
-    with pytest.raises(OSError):
+    with pytest.raises(ConnectionRefusedError):
         socket.create_connection(("127.0.0.2", store.port), timeout=5)
     socket.create_connection(("127.0.0.1", store.port), timeout=5).close()
 
