@@ -19,6 +19,7 @@ from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
 from narl.core.errors import WorkerLost
 from narl.core.steps import drained
+from narl.search.interface import reach_gloo_at
 from narl.search.losses import reason_of_loss
 from narl.search.worker import FaultElsewhere, Worker, free_memory, node_address, report_of
 
@@ -73,6 +74,7 @@ class Peers:
         from narl.training.team import joined, open_store
 
         address, size = node_address(), 1 + len(self._actors)
+        reach_gloo_at(address)
         store = open_store(address)
         running = [actor.run.remote(rank, size, address, store.port) for rank, actor in enumerate(self._actors, 1)]
         over = threading.Event()
@@ -121,6 +123,7 @@ class Peer:
         from narl.training.team import find_store, joined
 
         self._team = ExitStack()
+        reach_gloo_at(node_address())
         try:
             with ExitStack() as stack:
                 team = stack.enter_context(joined(rank, size, find_store(address, port), self._worker.device))

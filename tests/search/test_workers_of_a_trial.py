@@ -11,6 +11,7 @@ from processes import alive, descendants
 from ray_nodes import RayNodes, is_trial
 from tiny_search import finish, narl, start, write_space
 
+from narl.search.interface import interface_of
 from narl.search.ledger import read_ledger
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(1200)]
@@ -106,3 +107,8 @@ def test_the_other_workers_end_with_the_first_however_it_ends(tmp_path):
     finally:
         driver.terminate()
         driver.communicate(timeout=60)
+
+
+def test_the_interface_of_an_address():
+    assert interface_of("127.0.0.1") == "lo"
+    assert interface_of("203.0.113.1") is None  # kept for documentation

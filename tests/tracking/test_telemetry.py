@@ -9,7 +9,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from narl.tracking.telemetry import GpuTelemetry
+from narl.tracking.telemetry import GpuTelemetry, added_up
 
 MIB = 2**20
 
@@ -171,3 +171,10 @@ def test_stop_does_not_wait_for_the_interval(play):
     begin = time.monotonic()
     GpuTelemetry(interval=60).start().stop()
     assert time.monotonic() - begin < 5
+
+
+def test_workers_with_a_device_each_add_up_to_one_process_with_all():
+    one = {"gpu_energy_joules": 10.0, "gpu_utilisation_mean_percent": 80.0, "gpu_memory_peak_mib": 100.0}
+    other = {"gpu_energy_joules": 30.0, "gpu_utilisation_mean_percent": 40.0}  # what one does not offer is left out
+    assert added_up([one, other]) == {"gpu_energy_joules": 40.0, "gpu_utilisation_mean_percent": 60.0}
+    assert added_up([one]) == one and added_up([]) == {}
