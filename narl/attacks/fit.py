@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import Generator, Tensor, nn
 
+from narl.attacks.early_stopping import EarlyStopping
 from narl.attacks.features import Features
 from narl.attacks.scores import Scores, count_hits
 from narl.config.trial import Attack
@@ -64,9 +65,8 @@ def fit(
 ) -> Steps[float, None, Fit]:
     """Train `network` to read the label from z = M1(x) + η; yields validation accuracy (percent) after each epoch.
 
-    Convergence: `settings.patience` epochs without a better validation accuracy, at `settings.min_epochs` or later, by
-    a network that has beaten the constant guess at least once: one that still guesses may only be slow to start.
-    The weights kept are those of the best epoch.
+    It stops early (narl.attacks.early_stopping) once it has beaten the constant guess; the weights are those of the
+    best epoch.
 
     Raises:
         DivergedTraining: the loss is not finite.
@@ -76,8 +76,8 @@ def fit(
     network = precision.place(network)
     optimiser = torch.optim.Adam(network.parameters(), lr=settings.learning_rate, fused=True)
     accumulation = Accumulation([network], [optimiser], generator)
-    best, best_state, curve, since, converged = -1.0, None, [], 0, False
-    for epoch in range(settings.max_epochs):
+    progress = EarlyStopping(network, settings, beyond=validation.largest_share)
+    while not progress.over:
         train_epoch(
             network,
             optimiser,
@@ -88,21 +88,14 @@ def fit(
             batch_size=settings.batch_size,
             precision=precision,
             generator=generator,
-            epoch=epoch,
+            epoch=len(progress.scores),
             what="attack",
         )
         scores = evaluate(network, validation, noise=noise, precision=precision, generator=generator, draws=1)
-        accuracy = scores.accuracy
-        curve.append(accuracy)
-        since += 1
-        if accuracy > best:
-            best, best_state, since = accuracy, kept(network, best_state), 0
-        yield accuracy
-        converged = since >= settings.patience and len(curve) >= settings.min_epochs and best > validation.largest_share
-        if converged:
-            break
-    network.load_state_dict(best_state)
-    return Fit(network, curve, converged=converged, batch_parts=accumulation.parts)
+        progress.saw(scores.accuracy)
+        yield scores.accuracy
+    progress.restore_best()
+    return Fit(network, progress.scores, converged=progress.converged, batch_parts=accumulation.parts)
 
 
 def evaluate(
@@ -125,15 +118,6 @@ def evaluate(
                     answers[rows] = predictions(halving(network, noise(clean, generator)))
             predicted.append(answers)
     return count_hits(predicted, target.labels)
-
-
-def kept(network: nn.Module, state: dict[str, Tensor] | None) -> dict[str, Tensor]:
-    """A copy of the network's weights and statistics, in the tensors of the copy before if there is one."""
-    if state is None:
-        return {name: tensor.clone() for name, tensor in network.state_dict().items()}
-    for name, tensor in network.state_dict().items():
-        state[name].copy_(tensor)
-    return state
 
 
 def train_epoch(

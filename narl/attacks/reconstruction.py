@@ -11,7 +11,6 @@ who it is.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Generator as Steps
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -23,8 +22,9 @@ from torch import Generator, Tensor, nn
 from torch.nn import functional as F
 
 from narl.attacks.averaging import name_of
+from narl.attacks.early_stopping import EarlyStopping
 from narl.attacks.finding import AttackStep, Case, Finding, Numbers, Part, Samples, flattened
-from narl.attacks.fit import kept, train_epoch
+from narl.attacks.fit import train_epoch
 from narl.attacks.image_metrics import ImageComparison, ImageMetrics, image_intervals, mean_of, psnr
 from narl.attacks.pictures import RebuildStep, as_bytes, chosen
 from narl.attacks.reader import reader_of
@@ -170,8 +170,8 @@ def _fit(
     settings, generator = target.settings, Generator(target.precision.device).manual_seed(seed)
     optimiser = torch.optim.Adam(decoder.parameters(), lr=settings.learning_rate, fused=True)
     accumulation = Accumulation([decoder], [optimiser], generator)
-    best, best_state, curve, since, converged = math.inf, None, [], 0, False
-    while len(curve) < settings.max_epochs and not converged:
+    progress = EarlyStopping(decoder, settings)
+    while not progress.over:
         train_epoch(
             decoder,
             optimiser,
@@ -182,17 +182,14 @@ def _fit(
             batch_size=settings.batch_size,
             precision=target.precision,
             generator=generator,
-            epoch=len(curve),
+            epoch=len(progress.scores),
             what="decoder",
         )
-        curve.append(_mse(decoder, target, noise, generator))
-        since += 1
-        if curve[-1] < best:
-            best, best_state, since = curve[-1], kept(decoder, best_state), 0
-        yield curve[-1]
-        converged = since >= settings.patience and len(curve) >= settings.min_epochs
-    decoder.load_state_dict(best_state)
-    return curve, converged
+        mse = _mse(decoder, target, noise, generator)
+        progress.saw(-mse)
+        yield mse
+    progress.restore_best()
+    return [-score for score in progress.scores], progress.converged
 
 
 def _rebuilt(
