@@ -13,6 +13,8 @@ _LOSSES = (
     ("ImportError", None),
     ("worker process has exited", "its worker process died"),
     ("died unexpectedly", "its worker process died"),
+    # Its connection is closed, and whether its process or its node died is not known yet.
+    ("is unavailable", "its worker cannot be reached"),
 )
 
 

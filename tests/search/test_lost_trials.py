@@ -177,6 +177,7 @@ def test_whatever_happens_each_trial_ends_up_in_ledger_and_study_once(tmp_path_f
         ("Failure # 1\nThe actor died because its node has died. Node Id: ab", "its node died"),
         ("The actor died unexpectedly before finishing this task.\n\tclass_name: X", "its worker process died"),
         ("  File x\nModuleNotFoundError: No module named 'narl'\n more", "ModuleNotFoundError: No module named 'narl'"),
+        ("The actor ab is unavailable: RpcError: Connection reset by peer", "its worker cannot be reached"),
         ("", "its worker did not start, or it died"),
     ],
 )

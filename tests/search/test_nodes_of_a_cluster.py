@@ -69,7 +69,7 @@ def test_a_node_that_joins_is_used_and_one_that_dies_costs_nothing(cluster, tmp_
         _until(lambda: read_ledger(ledger), driver)
         second = cluster.add(1)
         _until(lambda: second.ip in {r.tags["node"] for r in read_ledger(ledger)}, driver)
-        first.kill()
+        first.cut_power()
         _until(lambda: [r for r in read_ledger(ledger) if "times_lost" in r.tags], driver)
     finally:
         below |= descendants(driver.pid)
