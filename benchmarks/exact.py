@@ -109,10 +109,10 @@ def digits():
 def large():
     import torch
 
-    from narl.attacks.averaging import QUERIES
     from narl.attacks.exact.attacker import Images, bayes_attack
     from narl.attacks.exact.bound import bayes_bounds
     from narl.attacks.exact.levels import at_queries
+    from narl.attacks.queries import QUERIES
     from narl.core.steps import drained
     from narl.models.noise.gaussian import GaussianNoise
 
@@ -144,9 +144,9 @@ def large():
 def long():
     import torch
 
-    from narl.attacks.averaging import QUERIES
     from narl.attacks.exact.bound import bayes_bounds
     from narl.attacks.exact.levels import at_queries
+    from narl.attacks.queries import QUERIES
     from narl.core.steps import drained
     from narl.models.noise.gaussian import GaussianNoise
 

@@ -9,11 +9,14 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Generator as Steps
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 
 from narl.attacks.averaging import Averaging, average
+from narl.attacks.exact.of_target import Exact
 from narl.attacks.finding import AttackStep
 from narl.attacks.leakage import Leakage, attack
 from narl.attacks.target import Finished, Target
@@ -109,7 +112,8 @@ class TrialOutcome:
     @property
     def metrics(self) -> TrialMetrics:
         leakage, sigma, std = self.leakage, self.obfuscator.noise.sigma, self.leakage.feature_std
-        by_queries = self.averaging.leakage
+        by_queries, queries = self.averaging.leakage, self.target.settings.queries
+        certified = {} if leakage.exact is None else _certified(leakage.exact, queries)
         return TrialMetrics(
             utility=leakage.utility,
             leakage=leakage.leakage,
@@ -123,7 +127,8 @@ class TrialOutcome:
             adversaries=leakage.adversaries,
             train_seconds=self.trained.seconds,
             attack_seconds=self.attack_seconds,
-            leakage_at_queries={str(n): by_queries[n] for n in self.target.settings.queries},
+            leakage_at_queries={str(n): by_queries[n] for n in queries},
+            **certified,
         )
 
 
@@ -135,6 +140,7 @@ def run_trial(
     report_on: str = "validation",
     checkpoints: Checkpoints | None = None,
     team: Team = ALONE,
+    exact_queries: Sequence[float] = (),
 ) -> Steps[Progress, None, TrialOutcome | None]:
     """Train, attack and measure `config` on `dataset`, yielding a `Progress` after each epoch.
 
@@ -150,6 +156,7 @@ def run_trial(
         checkpoints: this trial's own; removed once it has ended, with an outcome or by a failure that is its own. All of
             a team give one or none; rank 0's is used.
         team: who trains.
+        exact_queries: see `attack_client`.
 
     Raises:
         ConfigError: illegal architecture, split point or image size.
@@ -166,7 +173,7 @@ def run_trial(
     state = TrialState(config, report_on, dataset, checkpoints, workers=team.size)
     with state.until_ended(), blame(device):
         trained = yield from _train(config, halves, dataset, device, state, team)
-        how = {"report_on": report_on, "finished": state, "team": team}
+        how = {"report_on": report_on, "finished": state, "team": team, "exact_queries": exact_queries}
         return (yield from mapped(attack_client(config, trained, dataset, **how), state.attacked))
 
 
@@ -178,12 +185,14 @@ def attack_client(
     report_on: str = "validation",
     finished: Finished | None = None,
     team: Team = ALONE,
+    exact_queries: Sequence[float] = (),
 ) -> Steps[Progress, None, TrialOutcome | None]:
     """Attack a `trained` client of `config` and measure it; the second half of `run_trial`.
 
     Args:
         finished: readings of this very attack, kept through interruptions.
         team: who computes features; all but rank 0 return None then.
+        exact_queries: numbers of answers that exact attackers read besides one and `attack.queries`.
 
     Raises:
         DivergedTraining: an attacker's loss blew up.
@@ -204,7 +213,8 @@ def attack_client(
     if team.rank > 0:
         return None
     target.finished = finished
-    leakage = yield from mapped(attack(target), attack_progress)
+    queries = (*config.attack.queries, *exact_queries)
+    leakage = yield from mapped(attack(target, queries, config.audit), attack_progress)
     averaging = yield from mapped(average(target, leakage, config.attack.queries), attack_progress)
     target.finished = None  # further attacks use the same names under other settings
     return TrialOutcome(
@@ -222,6 +232,19 @@ def attack_client(
             "reported_on": report_on,
         },
     )
+
+
+def _certified(exact: Exact, queries: Sequence[int]) -> dict[str, Any]:
+    """The metrics that hold for every reader."""
+    bounds = {n: bound.percent for n, bound in exact.bounds.labels["private"].items()}
+    galleries = exact.bounds.identification
+    named = {n: by_size[max(size for size in by_size if size <= 100)].percent for n, by_size in galleries.items()}
+    return {
+        "leakage_bound": bounds[1],
+        "identification": named.get(1),
+        "leakage_bound_at_queries": {str(n): bounds[n] for n in queries},
+        "identification_at_queries": {str(n): named[n] for n in queries if n in named},
+    }
 
 
 def attack_progress(done: AttackStep) -> Progress:

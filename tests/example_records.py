@@ -19,9 +19,11 @@ def make_record(
     gflops: float = 1.0,
     memory: float = 10.0,
     floor: float = 20.0,
+    bound: float | None = None,
+    identification: float | None = None,
     error: str | None = None,
 ) -> TrialRecord:
-    """A record with consistent numbers; failed if `error` is given."""
+    """A record with consistent numbers, by default without those that hold for every reader; failed if `error` is given."""
     config = Point(arch=arch, split=split, sigma=sigma, lambda_=lambda_, seed=seed)
     if error is not None:
         return TrialRecord(trial_id, config, "failed", error=error, started_at=1.0, finished_at=2.0)
@@ -39,6 +41,8 @@ def make_record(
         adversaries={"rest": leakage - 1, "mlp": leakage},
         train_seconds=1.0,
         attack_seconds=2.0,
+        leakage_bound=bound,
+        identification=identification,
     )
     curves = {"train_task_loss": [0.7, 0.4], "attack_utility": [60.0, utility]}
     return TrialRecord(trial_id, config, "complete", metrics, started_at=1.0, finished_at=4.0, curves=curves)

@@ -19,7 +19,9 @@ from narl.evaluation.report import Summary
 from narl.trial import run_trial
 
 
-def config(arch="shufflenet_v2_x1_0", split=4, sigma=1.0, lambda_=0.01, seed=0, size=32, **training) -> TrainConfig:
+def config(
+    arch="shufflenet_v2_x1_0", split=4, sigma=1.0, lambda_=0.01, seed=0, size=32, attack=None, **training
+) -> TrainConfig:
     content = {
         "pipeline": DIGITS
         | {
@@ -29,7 +31,7 @@ def config(arch="shufflenet_v2_x1_0", split=4, sigma=1.0, lambda_=0.01, seed=0, 
         },
         "trial": {"arch": arch, "split": split, "sigma": sigma, "lambda": lambda_, "seed": seed},
         "training": {"epochs": 2, "batch_size": 32} | training,
-        "attack": {"max_epochs": 3, "min_epochs": 1, "patience": 3, "batch_size": 32},
+        "attack": {"max_epochs": 3, "min_epochs": 1, "patience": 3, "batch_size": 32} | (attack or {}),
     }
     return build(TrainConfig, content, "test")
 
@@ -47,8 +49,10 @@ def outcome():
 
 def test_metrics_obey_their_definitions(outcome):
     m = outcome[0].metrics
-    assert m.strongest_adversary == max(m.adversaries.values()) and set(m.adversaries) == {"rest", "mlp"}
-    assert m.leakage == max(m.strongest_adversary, m.label_floor)
+    assert m.strongest_adversary == max(m.adversaries.values()) and set(m.adversaries) == {"bayes", "rest", "mlp"}
+    assert m.leakage == min(max(m.strongest_adversary, m.label_floor), m.leakage_bound)
+    assert m.delta_certified == m.utility - m.leakage_bound <= m.delta
+    assert 0 < m.identification <= 100
     assert m.delta == m.utility - m.leakage and m.delta_paper == m.utility - m.adversaries["rest"]
     assert m.snr_db == pytest.approx(20 * math.log10(outcome[0].leakage.feature_std / 1.0))
     assert outcome[0].leakage.feature_std <= m.feature_rms
@@ -58,7 +62,10 @@ def test_metrics_obey_their_definitions(outcome):
 def test_every_epoch_of_every_network_is_reported(outcome):
     result, progress = outcome
     assert [p.epoch for p in progress if p.phase == "train"] == [0, 1]
-    assert [p.epoch for p in progress if p.phase == "attack"] == [0, 1, 2] * 3
+    attacks = [p for p in progress if p.phase == "attack"]
+    exact = [p for p in attacks if p.detail.startswith("bayes")]
+    assert exact and attacks[: len(exact)] == exact  # what is not trained comes first
+    assert [p.epoch for p in attacks[len(exact) :]] == [0, 1, 2] * 3
     assert {name: len(curve) for name, curve in result.curves.items()} == {
         "train_task_loss": 2,
         "train_leak_loss": 2,
@@ -78,7 +85,10 @@ def test_metrics_and_tags_are_those_of_the_readings_that_count(outcome):
     again = replace(first, leakage=replace(first.leakage, readings=readings))
     assert set(again.tags["unconverged"].split(",")) == {"utility", "rest"}
     right = replace(longer.scores, hits=torch.ones_like(longer.scores.hits))
-    better = replace(first, leakage=replace(first.leakage, readings={"mlp": replace(longer, scores=right)}))
+    all_read = {"mlp": replace(longer, scores=right)}
+    bounded = replace(first, leakage=replace(first.leakage, readings=all_read))
+    assert bounded.metrics.leakage == first.metrics.leakage_bound  # above it is luck
+    better = replace(first, leakage=replace(first.leakage, readings=all_read, exact=None))
     assert better.metrics.leakage == 100 and better.metrics.delta == better.metrics.utility - 100
 
 
@@ -97,6 +107,38 @@ def test_the_attack_leaves_the_obfuscator_as_it_was(outcome):
     x = torch.rand(4, 3, 32, 32)
     z = obfuscator(x, torch.Generator().manual_seed(0)) - obfuscator.features(x)
     assert z.std() == pytest.approx(1.0, rel=0.1)  # the noise is alive in eval mode
+
+
+def test_exact_attackers_alone_read_any_number_of_answers():
+    only = config(sigma=20.0, attack={"adversaries": ["bayes"], "queries": [16]})
+    result, progress = run(only, device=torch.device("cpu"))
+    m = result.metrics
+    assert m.adversaries == {"bayes": m.strongest_adversary}
+    assert {p.detail.split()[0] for p in progress if p.phase == "attack"} == {"bayes", "utility"}
+    assert m.leakage_bound <= m.leakage_bound_at_queries["16"] and m.leakage <= m.leakage_at_queries["16"]
+    assert m.value("delta_certified_at_queries(16)") == m.utility - m.leakage_bound_at_queries["16"]
+    assert m.value("identification") <= m.value("identification_at_queries(16)")
+
+
+def test_below_a_bound_nobody_reaches_the_floor():
+    """In so much noise not even what the utility label gives away can be read."""
+    result, _ = run(config(sigma=1e4, attack={"adversaries": ["bayes"]}), device=torch.device("cpu"))
+    m = result.metrics
+    assert m.leakage <= m.leakage_bound < m.label_floor
+    assert not [doubt for doubt in result.leakage.doubts() if "floor" in doubt]
+
+
+def test_without_noise_nothing_is_certified():
+    result, _ = run(config(sigma=0.0, attack={"adversaries": ["bayes"]}), device=torch.device("cpu"))
+    assert result.metrics.leakage_bound == result.metrics.identification == 100
+
+
+def test_networks_alone_are_not_bounded():
+    result, _ = run(config(attack={"adversaries": ["rest"]}), device=torch.device("cpu"))
+    m = result.metrics
+    assert m.leakage_bound is None and m.delta_certified is None and "leakage_bound" not in m.scalars()
+    with pytest.raises(ConfigError, match="must list bayes"):
+        m.value("delta_certified")
 
 
 def test_the_ablations_run():

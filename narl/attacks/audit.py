@@ -11,11 +11,11 @@ import numpy as np
 from torch import Tensor
 
 from narl.attacks.finding import Case, Finding, Numbers, Part, Samples, mean_of_numbers, plain
+from narl.attacks.label_columns import column_labels
 from narl.attacks.label_floor import label_floor
 from narl.attacks.second_attempts import read_persistently
 from narl.attacks.target import AttackEpoch, Reading, Target, strongest
 from narl.config.trial import TrainConfig
-from narl.core.errors import DataError
 from narl.data.dataset import Dataset
 
 
@@ -95,7 +95,7 @@ class Audits(Finding):
 
 
 def audit(target: Target, column: str) -> Steps[AttackEpoch, None, Audit]:
-    """Read `column` with every configured adversary, suspects twice (see `narl.attacks.second_attempts`).
+    """Read `column` with every configured network, suspects twice (see `narl.attacks.second_attempts`).
 
     Raises:
         DataError: no such column, or one that no network can learn.
@@ -104,21 +104,7 @@ def audit(target: Target, column: str) -> Steps[AttackEpoch, None, Audit]:
     labels, classes = column_labels(target.dataset, column)
     reported = target.report_on
     floor = label_floor(target.labels("utility")[reported].numpy(), labels[reported].numpy())
+    if not target.settings.networks:
+        target = target.with_adversary("rest")
     readings = yield from read_persistently(target, labels, len(classes), floor=floor, prefix=f"{column}, ")
     return Audit(classes, strongest(readings), floor)
-
-
-def column_labels(dataset: Dataset, column: str) -> tuple[dict[str, Tensor], tuple[str, ...]]:
-    """Labels of every opened split, int64 [N], and the classes.
-
-    Raises:
-        DataError: no such column, a single class, or hardly two images a class (a name or an index, say).
-    """
-    by_split = {split: dataset.column(split, column) for split in dataset.splits}
-    labels, classes = {split: labels for split, (labels, _) in by_split.items()}, next(iter(by_split.values()))[1]
-    images = len(labels["train"])
-    if not 2 <= len(classes) <= images // 2:
-        raise DataError(
-            f"column {column!r} cannot be audited: it has {len(classes)} classes in {images} training images"
-        )
-    return labels, classes

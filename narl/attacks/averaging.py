@@ -11,18 +11,19 @@ import itertools
 import math
 from collections.abc import Generator as Steps
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from torch import Tensor
 
+from narl.attacks.exact.results import Bound
 from narl.attacks.finding import Case, Finding, Numbers, Part, Samples
-from narl.attacks.leakage import Leakage
+from narl.attacks.leakage import Leakage, bayes_reading
+from narl.attacks.queries import QUERIES, name_of
 from narl.attacks.second_attempts import read_persistently
 from narl.attacks.target import AttackEpoch, Reading, Target, strongest
 
-QUERIES = (1, 4, 16, 64, 256, math.inf)
 # The query budget: leakage may rise by so many points over that of one query.
 TOLERANCE_POINTS = 5.0
 _KINDS = ("leakage_at_queries", "delta_at_queries")
@@ -36,6 +37,7 @@ class Averaging(Finding):
         readings: by n, the strongest adversary's.
         label_floor: percent; leakage is never below it.
         utility: percent, of one answer.
+        bounds: by n, what nobody exceeds; of some n, or none.
     """
 
     name = "averaging"
@@ -43,6 +45,7 @@ class Averaging(Finding):
     readings: dict[float, Reading]
     label_floor: float
     utility: float
+    bounds: dict[float, Bound] = field(default_factory=dict)
 
     @classmethod
     def find(cls, case: Case) -> Steps[AttackEpoch, None, Averaging]:
@@ -51,8 +54,9 @@ class Averaging(Finding):
     @property
     def leakage(self) -> dict[float, float]:
         """Percent by n. An attacker with more answers can throw some away, so it never falls with n."""
-        strongest_up_to = self.strongest_up_to.items()
-        return {queries: max(self.label_floor, reading.scores.accuracy) for queries, reading in strongest_up_to}
+        read = {n: max(self.label_floor, each.scores.accuracy) for n, each in self.strongest_up_to.items()}
+        possible = (min(percent, self.bounds[n].percent if n in self.bounds else 100.0) for n, percent in read.items())
+        return dict(zip(read, itertools.accumulate(possible, max), strict=True))
 
     @property
     def strongest_up_to(self) -> dict[float, Reading]:
@@ -91,7 +95,8 @@ class Averaging(Finding):
         return {self.name: entry}
 
     def per_image(self) -> dict[str, Tensor]:
-        return {f"at_queries/{name_of(n)}": reading.scores.percents for n, reading in self.readings.items()}
+        read = {f"at_queries/{name_of(n)}": reading.scores.percents for n, reading in self.readings.items()}
+        return read | {f"bound/{name_of(n)}": bound.per_image for n, bound in self.bounds.items()}
 
     def doubts(self) -> Iterator[str]:
         for answers in self.unconverged:
@@ -110,10 +115,12 @@ class Averaging(Finding):
         entries: dict[str, Any] = {
             kind: {n: float(np.mean([numbers[kind][n] for numbers in own])) for n in own[0][kind]} for kind in _KINDS
         }
-        leakage, interval95 = samples.leakage, {kind: {} for kind in _KINDS}
+        strongest, leakage = np.maximum(samples.strongest, samples.floor), samples.leakage
+        interval95: dict[str, Any] = {kind: {} for kind in _KINDS}
         for n in own[0]["leakage_at_queries"]:
-            leakage = np.maximum(leakage, samples.means(f"at_queries/{n}"))
-            interval95["leakage_at_queries"][n] = samples.interval(leakage, samples.floor, 100.0)
+            strongest = np.maximum(strongest, samples.means(f"at_queries/{n}"))
+            leakage = np.maximum(leakage, np.minimum(strongest, samples.bound(n)))
+            interval95["leakage_at_queries"][n] = samples.interval(leakage, 0.0, 100.0)
             interval95["delta_at_queries"][n] = samples.interval(samples.utility - leakage, -math.inf, math.inf)
         return Part({**entries, "query_budget": [numbers["query_budget"] for numbers in own]}, interval95)
 
@@ -138,7 +145,7 @@ def average(
     Raises:
         DivergedTraining: an adversary's loss is not finite.
     """
-    readings = {1: leakage.strongest}
+    readings, exact = {1: leakage.strongest}, leakage.exact
     labels, classes = target.labels("private"), len(target.dataset.private_classes)
     for n in queries:
         if n in readings:
@@ -151,10 +158,6 @@ def average(
             each = yield from read_persistently(target, labels, classes, floor=leakage.label_floor, **how)
         else:
             each = yield from target.read_with_adversaries(labels, classes, **how)
-        readings[n] = strongest(each)
-    return Averaging(readings, leakage.label_floor, leakage.utility)
-
-
-def name_of(queries: float) -> str:
-    """`16`, or `∞`."""
-    return "∞" if math.isinf(queries) else f"{queries:g}"
+        readings[n] = strongest({**bayes_reading(exact, n), **each})
+    bounds = {} if exact is None else {n: b for n, b in exact.bounds.labels["private"].items() if n in readings}
+    return Averaging(readings, leakage.label_floor, leakage.utility, bounds)

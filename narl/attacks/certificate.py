@@ -13,13 +13,11 @@ from typing import Any
 
 from torch import Tensor
 
-from narl.attacks.averaging import name_of
 from narl.attacks.exact.levels import ExactStep
-from narl.attacks.exact.of_target import Exact, exact_leakage
+from narl.attacks.exact.of_target import GALLERIES, Exact, exact_leakage
 from narl.attacks.finding import Case, Finding, Numbers, Part, Samples, mean_of_numbers
+from narl.attacks.queries import name_of
 
-# Identification: which of so many images was it?
-GALLERIES = (2, 10, 100, 1000)
 CONFIDENCE = 0.95
 # The Bayes attacker may read so many points more than every network before that is a reason for doubt.
 TOLERANCE_POINTS = 1.0
@@ -41,8 +39,9 @@ class Certificate(Finding):
 
     @classmethod
     def find(cls, case: Case) -> Steps[ExactStep, None, Certificate]:
-        queries = sorted({1.0, *case.queries})
-        exact = yield from exact_leakage(case.target, queries, columns=case.config.audit, galleries=GALLERIES)
+        queries, exact = sorted({1.0, *case.queries}), case.leakage.exact
+        if exact is None:
+            exact = yield from exact_leakage(case.target, queries, columns=case.config.audit, galleries=GALLERIES)
         return cls(exact, case.leakage.utility, case.leakage.leakage)
 
     def numbers(self) -> dict[str, Any]:

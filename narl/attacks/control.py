@@ -65,14 +65,14 @@ class Control(Finding):
 
 
 def random_label_control(target: Target) -> Steps[AttackEpoch, None, Control]:
-    """The first configured adversary's attack on random labels, drawn from the private labels of the training images.
+    """The first configured network's attack on random labels, drawn from the private labels of the training images.
 
     Raises:
         DivergedTraining: the adversary's loss is not finite.
     """
     every = target.labels("private")
     labels = {split: _drawn(target.images(split), every["train"], target.seed) for split in every}
-    one = target.with_adversary(target.settings.adversaries[0])
+    one = target.with_adversary((target.settings.networks or ("rest",))[0])
     one.views = target.features["train"]
     one.features = {**target.features, "validation": target.features["train"]}
     readings = yield from one.read_with_adversaries(

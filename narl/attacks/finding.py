@@ -65,12 +65,18 @@ class Samples(Protocol):
 
     Attributes:
         floor: the label floor, percent.
-        utility, leakage: [R, S], percent; leakage of the strongest adversary of each resample, never below the floor.
+        utility, leakage: [R, S], percent; leakage of the strongest adversary of each resample, not below the floor, not
+            above the bound.
+        strongest: [R, S], percent that the strongest adversary of each resample reads.
     """
 
     floor: float
     utility: np.ndarray
     leakage: np.ndarray
+    strongest: np.ndarray
+
+    def bound(self, queries: str) -> np.ndarray | float:
+        """[R, S]: what nobody exceeds in so many answers, percent; 100 where nothing says so."""
 
     def names(self, prefix: str) -> Sequence[str]:
         """The names in `per_image` that begin so."""

@@ -20,11 +20,11 @@ from typing import Any
 import torch
 from torch import Generator, Tensor
 
-from narl.attacks.averaging import name_of
 from narl.attacks.features import features_at
 from narl.attacks.finding import Case, Finding, Numbers, Part, Samples, flattened
 from narl.attacks.image_metrics import ImageComparison, ImageMetrics, image_intervals, mean_of, psnr
 from narl.attacks.pictures import KEPT, RebuildStep, as_bytes, chosen
+from narl.attacks.queries import name_of
 from narl.attacks.target import Target
 from narl.core.seeds import derive_seed
 

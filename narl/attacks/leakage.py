@@ -9,11 +9,13 @@ validation split chooses as well as reports during a search; a final result repo
 from __future__ import annotations
 
 from collections.abc import Generator as Steps
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from torch import Tensor, nn
 
+from narl.attacks.exact.levels import ExactStep
+from narl.attacks.exact.of_target import GALLERIES, Exact, exact_leakage
 from narl.attacks.features import scales_of
 from narl.attacks.label_floor import label_floor
 from narl.attacks.target import AttackEpoch, Reading, Target, strongest
@@ -27,10 +29,11 @@ class Leakage:
 
     Attributes:
         utility_reading: what the fresh M2 reads.
-        readings: what each adversary reads, by name.
+        readings: what each adversary reads, by name; the Bayes attacker's is `bayes`.
         label_floor: see narl.attacks.label_floor, of the reported split.
         feature_rms: root mean square of M1(x) on the reported split.
         feature_std: the same about the mean over images, value by value: what differs between images.
+        exact: both ends of what can be read; None where the Bayes attacker is not among the adversaries.
     """
 
     utility_reading: Reading
@@ -38,6 +41,7 @@ class Leakage:
     label_floor: float
     feature_rms: float
     feature_std: float
+    exact: Exact | None = None
 
     @property
     def utility(self) -> float:
@@ -46,7 +50,9 @@ class Leakage:
     @property
     def utility_network(self) -> nn.Module:
         """The fresh M2, with the weights that were measured."""
-        return self.utility_reading.network
+        network = self.utility_reading.network
+        assert network is not None
+        return network
 
     @property
     def num_samples(self) -> int:
@@ -70,7 +76,8 @@ class Leakage:
     def paper_adversary_name(self) -> str:
         """The one whose accuracy the paper reports, `rest`; the strongest if that does not attack."""
         rest = (name for name in self.readings if name in ("rest", "rest_0"))
-        return next(rest, max(self.adversaries, key=self.adversaries.__getitem__))
+        trained = {name: read for name, read in self.adversaries.items() if name != "bayes"} or self.adversaries
+        return next(rest, max(trained, key=trained.__getitem__))
 
     @property
     def paper_adversary(self) -> float:
@@ -79,13 +86,18 @@ class Leakage:
 
     @property
     def leakage(self) -> float:
-        """The strongest adversary's accuracy, never below the floor."""
-        return max(self.strongest_adversary, self.label_floor)
+        """The strongest adversary's accuracy; not below the floor, unless nobody who has z alone can reach that."""
+        return min(max(self.strongest_adversary, self.label_floor), self.bound)
+
+    @property
+    def bound(self) -> float:
+        """What nobody who has z alone exceeds on these images; 100 where nothing says so."""
+        return 100.0 if self.exact is None else self.exact.bounds.labels["private"][1.0].percent
 
     @property
     def curves(self) -> dict[str, list[float]]:
         """Validation accuracy of each network by epoch."""
-        return {f"attack_{name}": reading.curve for name, reading in self._all.items()}
+        return {f"attack_{name}": reading.curve for name, reading in self._all.items() if reading.curve}
 
     @property
     def unconverged(self) -> tuple[str, ...]:
@@ -96,6 +108,8 @@ class Leakage:
         """[N] each, by name: whether each image's label was read, percent; and `private`, the labels."""
         values = {"utility": self.utility_reading.scores.percents}
         values |= {f"adversary/{name}": reading.scores.percents for name, reading in self.readings.items()}
+        if self.exact is not None:
+            values["bound/1"] = self.exact.bounds.labels["private"][1.0].per_image
         return {**values, "private": self.strongest.scores.labels}
 
     def doubts(self) -> Iterator[str]:
@@ -103,7 +117,7 @@ class Leakage:
         for name, reading in self.readings.items():
             if not reading.converged:
                 yield f"{name} was still improving, or still guessing, when its epochs ran out"
-        if self.strongest_adversary < self.label_floor:
+        if self.strongest_adversary < self.label_floor <= self.bound:
             read, floor = self.strongest_adversary, self.label_floor
             yield f"no adversary reaches the label floor ({read:.2f} % < {floor:.2f} %): the floor is reported"
 
@@ -112,13 +126,23 @@ class Leakage:
         return {"utility": self.utility_reading, **self.readings}
 
 
-def attack(target: Target) -> Steps[AttackEpoch, None, Leakage]:
-    """Train every fresh network on the frozen client, yielding after each epoch of each.
+def attack(
+    target: Target, queries: Sequence[float] = (), columns: Sequence[str] = ()
+) -> Steps[AttackEpoch | ExactStep, None, Leakage]:
+    """Read what can be read in closed form, then train every fresh network; yields after each block and epoch.
+
+    Args:
+        queries: numbers of answers, besides one, that exact attackers read.
+        columns: label columns, besides private and utility, that they read.
 
     Raises:
         DivergedTraining: an attacker's loss is not finite.
     """
     dataset = target.dataset
+    exact = None
+    if target.settings.is_exact:
+        levels = sorted({1.0, *queries})
+        exact = yield from exact_leakage(target, levels, columns=columns, galleries=GALLERIES)
     outputs = num_outputs(len(dataset.utility_classes))
     network = target.halves.rest(num_outputs=outputs, seed=derive_seed(target.seed, "utility"))
     utility = yield from target.read("utility", network, target.labels("utility"))
@@ -127,8 +151,16 @@ def attack(target: Target) -> Steps[AttackEpoch, None, Leakage]:
     utility_labels, private_labels = dataset.labels(target.report_on)
     return Leakage(
         utility_reading=utility,
-        readings=readings,
+        readings={**bayes_reading(exact, 1), **readings},
         label_floor=label_floor(utility_labels.numpy(), private_labels.numpy()),
         feature_rms=feature_rms,
         feature_std=feature_std,
+        exact=exact,
     )
+
+
+def bayes_reading(exact: Exact | None, queries: float) -> dict[str, Reading]:
+    """What the Bayes attacker reads of the private label in so many answers, as `bayes`; empty if it does not attack."""
+    if exact is None or queries not in exact.readings["private"]:
+        return {}
+    return {"bayes": Reading(exact.readings["private"][queries].scores, None, [], True)}

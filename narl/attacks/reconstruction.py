@@ -21,12 +21,12 @@ import torch
 from torch import Generator, Tensor, nn
 from torch.nn import functional as F
 
-from narl.attacks.averaging import name_of
 from narl.attacks.early_stopping import EarlyStopping
 from narl.attacks.finding import AttackStep, Case, Finding, Numbers, Part, Samples, flattened
 from narl.attacks.fit import train_epoch
 from narl.attacks.image_metrics import ImageComparison, ImageMetrics, image_intervals, mean_of, psnr
 from narl.attacks.pictures import RebuildStep, as_bytes, chosen
+from narl.attacks.queries import name_of
 from narl.attacks.reader import reader_of
 from narl.attacks.scores import Scores, count_hits
 from narl.attacks.target import Reading, Target

@@ -40,6 +40,8 @@ def read_persistently(
         first = yield from target.read_with_adversaries(labels, num_classes, noise=noise, prefix=prefix)
     longer = {"max_epochs": 2 * target.settings.max_epochs, "patience": 2 * target.settings.patience}
     readings = dict(first)
+    if not first:
+        return readings
     best = strongest(first)
     for name, reading in first.items():
         if reading is not best and reading.converged and reading.scores.accuracy > floor:

@@ -46,16 +46,16 @@ class AttackEpoch:
 
 @dataclass(frozen=True)
 class Reading:
-    """What one network reads of the reported split.
+    """What one adversary reads of the reported split.
 
     Attributes:
-        network: with the weights of its best epoch on the validation split.
+        network: with the weights of its best epoch on the validation split; None of an attacker that is no network.
         curve: its validation accuracy (percent) after each epoch.
         converged, batch_parts: see `narl.attacks.fit.Fit`.
     """
 
     scores: Scores
-    network: nn.Module
+    network: nn.Module | None
     curve: list[float]
     converged: bool
     batch_parts: int = 1
@@ -134,10 +134,10 @@ class Target:
 
     @property
     def adversaries(self) -> dict[str, str]:
-        """The kind of every adversary that attacks, by name: each kind once a seed."""
+        """The kind of every network that attacks, by name: each kind once a seed."""
         if self.settings.seeds == 1:
-            return {kind: kind for kind in self.settings.adversaries}
-        return {f"{kind}_{i}": kind for i in range(self.settings.seeds) for kind in self.settings.adversaries}
+            return {kind: kind for kind in self.settings.networks}
+        return {f"{kind}_{i}": kind for i in range(self.settings.seeds) for kind in self.settings.networks}
 
     def read(
         self, name: str, network: nn.Module, labels: Labels, *, noise: nn.Module | None = None

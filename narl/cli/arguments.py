@@ -119,6 +119,15 @@ def add_budgets(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--budget-activation-mib", type=positive_number, metavar="N", help="most peak activations, MiB")
     group.add_argument("--min-utility", type=percentage, metavar="PCT", help="least utility accuracy, percent")
     group.add_argument("--max-leakage", type=percentage, metavar="PCT", help="most leakage accuracy, percent")
+    group.add_argument(
+        "--max-identification",
+        type=percentage,
+        metavar="PCT",
+        help="most answers of which anybody can tell which of 100 images they are of, percent",
+    )
+    group.add_argument(
+        "--certified", action="store_true", help="best is the Δ that holds against every reader, utility − bound"
+    )
 
 
 def best_within_budgets(args: argparse.Namespace, records: list[TrialRecord]) -> TrialRecord:
@@ -131,7 +140,7 @@ def best_within_budgets(args: argparse.Namespace, records: list[TrialRecord]) ->
 
     given = {name: bound for name, bound in bounds(args).items() if bound is not None}
     at_least = {"utility": given.pop("utility")} if "utility" in given else {}
-    return best_within(records, at_most=given, at_least=at_least)
+    return best_within(records, at_most=given, at_least=at_least, best="delta_certified" if args.certified else "delta")
 
 
 def bounds(args: argparse.Namespace) -> dict[str, float | None]:
@@ -142,5 +151,6 @@ def bounds(args: argparse.Namespace) -> dict[str, float | None]:
         "uplink_kib": args.budget_uplink_kib,
         "peak_activation_mib": args.budget_activation_mib,
         "leakage": args.max_leakage,
+        "identification": args.max_identification,
         "utility": args.min_utility,
     }

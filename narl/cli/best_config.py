@@ -48,6 +48,11 @@ def answer(args: argparse.Namespace, folder) -> int:
         print(f"# Search {folder.name!r}, trial {record.trial_id}, measured on validation images:")
         floor = f"label floor {m.label_floor:.2f} %"
         print(f"# Δ {m.delta:.2f} = utility {m.utility:.2f} % − leakage {m.leakage:.2f} % ({floor})")
+        if m.leakage_bound is not None:
+            print(
+                f"# Nobody who has z alone reads more than {m.leakage_bound:.2f} % of these images: "
+                f"Δ is at least {m.delta_certified:.2f}"
+            )
         if record.leakage_is_lower_bound:
             who = record.tags["unconverged"]
             print(f"# Leakage is at least that, Δ at most: {who} had not converged (attack.max_epochs).")

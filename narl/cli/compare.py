@@ -45,7 +45,7 @@ def register(subparsers) -> None:
     parser.add_argument("--epochs", type=positive_int, default=10, help="of every method (default: 10)")
     parser.add_argument("--attack-epochs", type=positive_int, default=30, help="at most, of every attacker")
     parser.add_argument("--batch-size", type=positive_int, default=128)
-    parser.add_argument("--adversaries", default="rest,mlp,conv", help="default: rest,mlp,conv")
+    parser.add_argument("--adversaries", default="bayes,rest,mlp,conv", help="default: bayes,rest,mlp,conv")
     parser.add_argument(
         "--attacks",
         default="leakage,averaging",
@@ -64,9 +64,9 @@ def run(args: argparse.Namespace) -> int:
     import json
 
     from narl import __version__
-    from narl.attacks.averaging import QUERIES
     from narl.attacks.catalogue import ATTACKS
     from narl.attacks.image_metrics import provide_lpips_weights
+    from narl.attacks.queries import QUERIES
     from narl.cli.progress import seed_progress
     from narl.core.cache import cache_root
     from narl.core.method_options import METHODS

@@ -36,7 +36,9 @@ def register(subparsers) -> None:
     parser.add_argument(
         "--queries", type=query_counts, metavar="N,N,…", help="answers averaged (default: 1,4,16,64,256,inf)"
     )
-    parser.add_argument("--adversaries", default="rest,mlp,conv", help="kinds (default: all three, rest,mlp,conv)")
+    parser.add_argument(
+        "--adversaries", default="bayes,rest,mlp,conv", help="kinds (default: all, bayes,rest,mlp,conv)"
+    )
     add_lpips(parser)
     parser.add_argument("--seeds", type=positive_int, default=3, help="how many seeds (default: 3)")
     parser.add_argument("--out", type=Path, help="folder to write (default: evaluations/…)")
@@ -65,8 +67,8 @@ def run(args: argparse.Namespace) -> int:
 
     refuse_occupied(out)
 
-    from narl.attacks.averaging import QUERIES
     from narl.attacks.image_metrics import provide_lpips_weights
+    from narl.attacks.queries import QUERIES
     from narl.cli.progress import seed_progress
     from narl.core.hashing import stable_hash
     from narl.data.dataset import open_dataset

@@ -100,6 +100,7 @@ _HEADS = {
     "delta": "Δ\npp",
     "utility": "utility\n%",
     "leakage": "leakage\n%",
+    "leakage_bound": "bound\n%",
     "client_gflops": "client\nGFLOPs",
     "client_memory_mib": "memory\nMiB",
     "uplink_kib": "uplink\nKiB",
@@ -121,6 +122,10 @@ def _print_table(rows: list[dict[str, Any]], title: str) -> None:
         f"no Δ above {100 - floor:g} is possible. ≥ and ≤: an adversary had not converged when its epochs ran out."
     )
     keys = list(_HEADS)
+    if "leakage_bound" not in rows[0]:
+        keys.remove("leakage_bound")  # recorded before version 0.3, or without the Bayes attacker
+    else:
+        caption += " Bound: nobody who has z alone exceeds it on these images."
     averaged = [key for key in rows[0] if key.startswith("delta_at_")]
     after = keys.index("leakage") + 1
     keys[after:after] = averaged
@@ -151,6 +156,8 @@ def _cell(key: str, row: dict[str, Any]) -> str:
         client = f"{row['arch']}/{row['split']}" if row["split"] else row["arch"]
         above = [] if row["method"] == "narl" else [row["method"]]
         return "\n".join([*above, client, *row.get("settings", "").split()])
+    if key == "leakage_bound":
+        return "–" if row[key] is None else f"{row[key]:.2f}"
     if key in ("utility", "leakage") or key.startswith("delta"):
         return f"{bound_sign(key) if row['delta_is_upper_bound'] else ''}{row[key]:.2f}"
     return f"{row[key]:.2g}" if key in ("sigma", "lambda") else f"{row[key]:.3g}"

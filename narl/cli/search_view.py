@@ -122,7 +122,7 @@ class SearchView:
             "MiB": lambda r: f"{r.metrics.cost.client_memory_mib:.2f}",
             "best Δ": lambda r: f"{r.bound_sign('delta')}{r.metrics.delta:.2f}",
             "util.": lambda r: f"{r.metrics.utility:.2f}",
-            "leak.": lambda r: f"{r.bound_sign('leakage')}{r.metrics.leakage:.2f}",
+            "leak.": lambda r: r.leakage_bracket,
             "σ": lambda r: f"{r.config.sigma:.2f}",
             "λ": lambda r: f"{r.config.lambda_:.2g}",
         }
@@ -208,6 +208,6 @@ def _line(record: TrialRecord, count: int, total: int) -> str:
     m = record.metrics
     return (
         f"{head}Δ {record.bound_sign('delta')}{m.delta:.2f} = {m.utility:.2f} − "
-        f"{record.bound_sign('leakage')}{m.leakage:.2f} "
+        f"{record.leakage_bracket} "
         f"({m.cost.client_gflops:.4f} GFLOPs, {m.cost.client_memory_mib:.2f} MiB, {record.finished_at - record.started_at:.0f} s)"
     )

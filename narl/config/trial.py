@@ -13,7 +13,7 @@ from narl.core.point import Point
 from narl.core.strict import Strict
 
 Precision = Literal["auto", "float32", "bfloat16"]
-AdversaryName = Literal["rest", "mlp", "conv"]
+AdversaryName = Literal["bayes", "rest", "mlp", "conv"]
 
 
 class Training(Strict):
@@ -38,8 +38,9 @@ class Attack(Strict):
         min_epochs: no network is taken for converged sooner. Batch normalisation's running statistics lag behind
             at first, and a network in eval mode then guesses for some epochs, however well it learns.
         patience: a network has converged when its validation accuracy has not improved for so many epochs.
-        adversaries: which fresh adversaries attack; leakage is the strongest one's accuracy. `rest` is the
-            remainder of the client's architecture (the paper's), `mlp` a wider head on pooled features, `conv` a
+        adversaries: which adversaries attack; leakage is the strongest one's accuracy. `bayes` is not trained: it
+            knows the noise, and bounds what anyone can read as well (docs/certificate.md). Fresh networks: `rest` is
+            the remainder of the client's architecture (the paper's), `mlp` a wider head on pooled features, `conv` a
             residual network on the whole map.
         seeds: fresh initialisations of each adversary.
         views: of each training image: as it is, and `views` - 1 times changed as in training. Has no effect without
@@ -52,10 +53,20 @@ class Attack(Strict):
     patience: int = Field(4, ge=1)
     batch_size: int = Field(128, ge=2)
     learning_rate: float = Field(1e-3, gt=0)
-    adversaries: tuple[AdversaryName, ...] = ("rest", "mlp")
+    adversaries: tuple[AdversaryName, ...] = ("bayes", "rest", "mlp")
     seeds: int = Field(1, ge=1)
     views: int = Field(4, ge=1)
     queries: tuple[Annotated[int, Field(ge=1)], ...] = ()
+
+    @property
+    def is_exact(self) -> bool:
+        """Whether the Bayes attacker and its bound are among the adversaries."""
+        return "bayes" in self.adversaries
+
+    @property
+    def networks(self) -> tuple[AdversaryName, ...]:
+        """The adversaries that are trained."""
+        return tuple(name for name in self.adversaries if name != "bayes")
 
     @model_serializer(mode="wrap")
     def _without_what_is_not_there(self, handler):

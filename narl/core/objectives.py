@@ -33,6 +33,11 @@ class Objective:
     label: str
     queries: int | None = None
 
+    @property
+    def plain(self) -> str:
+        """The name without the number of answers."""
+        return self.name.partition("_at_queries")[0]
+
 
 OBJECTIVES = {
     o.name: o
@@ -41,6 +46,9 @@ OBJECTIVES = {
         Objective("delta_paper", "maximize", "pp", "Δ as in the paper"),
         Objective("utility", "maximize", "%", "utility accuracy"),
         Objective("leakage", "minimize", "%", "leakage accuracy"),
+        Objective("delta_certified", "maximize", "pp", "certified Δ (utility − bound)"),
+        Objective("leakage_bound", "minimize", "%", "leakage that nobody exceeds"),
+        Objective("identification", "minimize", "%", "identification among 100 images"),
         Objective("client_gflops", "minimize", "GFLOPs", "client compute"),
         Objective("client_memory_mib", "minimize", "MiB", "client memory"),
         Objective("uplink_kib", "minimize", "KiB", "uplink per image"),
@@ -49,8 +57,10 @@ OBJECTIVES = {
 }
 
 
+# Those that hold for every reader.
+CERTIFIED = ("delta_certified", "leakage_bound", "identification")
 # Those that averaging answers changes, as in `delta_at_queries(16)`.
-_AT_QUERIES = re.compile(r"(delta|leakage)_at_queries\(([1-9]\d*)\)")
+_AT_QUERIES = re.compile(r"(delta|leakage|delta_certified|leakage_bound|identification)_at_queries\(([1-9]\d*)\)")
 
 
 def objective(name: str) -> Objective:
@@ -87,4 +97,6 @@ def to_minimise(metrics: TrialMetrics, names: Sequence[str]) -> tuple[float, ...
 
 def bound_sign(metric: str) -> str:
     """What adversaries that had not converged make of a metric: a lower bound (`≥`), an upper one (`≤`), neither."""
+    if metric.startswith(CERTIFIED):
+        return ""  # no adversary is trained for it
     return {"delta": "≤", "leakage": "≥"}.get(re.split(r"[_(]", metric)[0], "")

@@ -99,14 +99,17 @@ def best_within(
     *,
     at_most: Mapping[str, float],
     at_least: Mapping[str, float] | None = None,
+    best: str = "delta",
 ) -> TrialRecord:
-    """The record of highest Δ within every bound; ties by memory, then GFLOPs, then trial id.
+    """The record of highest `best` within every bound; ties by memory, then GFLOPs, then trial id.
 
     Args:
+        best: `delta`, or `delta_certified`.
         at_most: upper bounds by objective name, e.g. `{"client_gflops": 2.0}`.
         at_least: lower bounds by objective name, e.g. `{"utility": 90.0}`.
 
     Raises:
+        ConfigError: an unknown objective, or one that was not measured.
         NothingFeasible: nothing fits; the message names the nearest by cost.
     """
     at_least = at_least or {}
@@ -137,5 +140,10 @@ def best_within(
         )
     return min(
         feasible,
-        key=lambda r: (-r.measured.delta, r.measured.cost.client_memory_mib, r.measured.cost.client_gflops, r.trial_id),
+        key=lambda r: (
+            -r.measured.value(best),
+            r.measured.cost.client_memory_mib,
+            r.measured.cost.client_gflops,
+            r.trial_id,
+        ),
     )

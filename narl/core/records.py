@@ -11,8 +11,11 @@ from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Literal
 
 from narl.core.errors import ConfigError
-from narl.core.objectives import COST_NAMES, bound_sign, objective
+from narl.core.objectives import CERTIFIED, COST_NAMES, bound_sign, objective
 from narl.core.point import Point
+
+# Of each Δ, what is subtracted from utility.
+_SUBTRACTED = {"delta": "leakage", "delta_certified": "leakage_bound"}
 
 
 @dataclass(frozen=True)
@@ -38,7 +41,7 @@ class TrialMetrics:
 
     Attributes:
         utility: accuracy of the fresh utility network.
-        leakage: accuracy of the strongest adversary, never below `label_floor`.
+        leakage: accuracy of the strongest adversary, not below `label_floor` unless the bound is.
         strongest_adversary: accuracy of the strongest adversary, unclamped.
         label_floor: what the utility label alone gives away about the private label.
         delta: `utility - leakage`.
@@ -51,6 +54,12 @@ class TrialMetrics:
         adversaries: accuracy of each adversary by name.
         train_seconds, attack_seconds: wall time.
         leakage_at_queries: `leakage` if the attacker averages n answers to each image, by n in decimal digits.
+        leakage_bound: what nobody who has z alone exceeds on these images; 100 where the client adds no noise.
+        identification: percent of answers of which nobody can tell more often whose they are, of 100 images (of the
+            most that were measured, if there are fewer).
+        leakage_bound_at_queries, identification_at_queries: the same of n answers, by n.
+
+    The last four are None and empty where the Bayes attacker was not among the adversaries, as before version 0.3.
     """
 
     utility: float
@@ -66,6 +75,15 @@ class TrialMetrics:
     train_seconds: float
     attack_seconds: float
     leakage_at_queries: dict[str, float] = field(default_factory=dict)
+    leakage_bound: float | None = None
+    identification: float | None = None
+    leakage_bound_at_queries: dict[str, float] = field(default_factory=dict)
+    identification_at_queries: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def delta_certified(self) -> float | None:
+        """`utility - leakage_bound`: Δ is no less, whoever attacks."""
+        return None if self.leakage_bound is None else self.utility - self.leakage_bound
 
     def value(self, name: str) -> float:
         """Return the objective of that name (narl/core/objectives.py), in its unit.
@@ -74,25 +92,34 @@ class TrialMetrics:
             ConfigError: no such objective, or one that was not measured.
         """
         asked = objective(name)
-        if asked.queries is not None:
-            leakage = self.leakage_at_queries.get(str(asked.queries))
-            if leakage is None:
-                raise ConfigError(f"{name} was not measured: the search's attack.queries must list that number")
-            return leakage if name.startswith("leakage") else self.utility - leakage
-        return getattr(self.cost if name in COST_NAMES else self, name)
+        if name in COST_NAMES:
+            return getattr(self.cost, name)
+        if asked.queries is None:
+            value = getattr(self, name)
+            if value is None:
+                raise ConfigError(f"{name} was not measured: the search's attack.adversaries must list bayes")
+            return value
+        share = _SUBTRACTED.get(asked.plain, asked.plain)
+        value = getattr(self, f"{share}_at_queries").get(str(asked.queries))
+        if value is None:
+            exact = " and attack.adversaries bayes" if asked.plain in CERTIFIED else ""
+            raise ConfigError(f"{name} was not measured: the search's attack.queries must list that number{exact}")
+        return self.utility - value if asked.plain in _SUBTRACTED else value
 
     def scalars(self) -> dict[str, float]:
         """Every finite number of the record under one flat name each."""
-        flat = {
-            f.name: getattr(self, f.name)
-            for f in fields(self)
-            if f.name not in ("cost", "adversaries", "leakage_at_queries") and getattr(self, f.name) is not None
-        }
+        flat = {f.name: getattr(self, f.name) for f in fields(self) if isinstance(getattr(self, f.name), float | int)}
+        if self.delta_certified is not None:
+            flat["delta_certified"] = self.delta_certified
         flat.update(asdict(self.cost))
         flat.update({f"adversary_{name}": value for name, value in self.adversaries.items()})
         # Without the parentheses, which MLflow refuses in a name.
-        flat.update({f"leakage_at_{n}_queries": value for n, value in self.leakage_at_queries.items()})
-        flat.update({f"delta_at_{n}_queries": self.utility - value for n, value in self.leakage_at_queries.items()})
+        for share in ("leakage", "leakage_bound", "identification"):
+            by_queries = getattr(self, f"{share}_at_queries")
+            flat.update({f"{share}_at_{n}_queries": value for n, value in by_queries.items()})
+        for delta, share in _SUBTRACTED.items():
+            by_queries = getattr(self, f"{share}_at_queries")
+            flat.update({f"{delta}_at_{n}_queries": self.utility - value for n, value in by_queries.items()})
         return flat
 
     def to_json(self) -> dict[str, Any]:
@@ -157,6 +184,16 @@ class TrialRecord:
     def bound_sign(self, metric: str) -> str:
         """What to write before a metric's value where adversaries had not converged: `≤`, `≥`, or nothing."""
         return bound_sign(metric) if self.leakage_is_lower_bound else ""
+
+    @property
+    def leakage_bracket(self) -> str:
+        """What was read and what nobody exceeds, in percent: `24.00–24.60`; without a bound `24.00` or `≥24.00`."""
+        m = self.measured
+        read = f"{m.leakage:.2f}"
+        if m.leakage_bound is None:
+            return f"{self.bound_sign('leakage')}{read}"
+        bound = f"{m.leakage_bound:.2f}"
+        return read if read == bound else f"{read}–{bound}"
 
     def to_json(self) -> dict[str, Any]:
         row = {f.name: getattr(self, f.name) for f in fields(self)}

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from narl import __version__
-from narl.attacks.averaging import name_of
+from narl.attacks.queries import name_of
 from narl.config.pipeline import Pipeline
 from narl.config.trial import Attack, TrainConfig, Training
 from narl.core.hashing import stable_hash

@@ -15,9 +15,10 @@ from typing import Protocol
 
 import numpy as np
 
-from narl.attacks.averaging import QUERIES, Averaging
+from narl.attacks.averaging import Averaging
 from narl.attacks.catalogue import ATTACKS, FINDINGS
 from narl.attacks.finding import Case, Finding
+from narl.attacks.queries import QUERIES
 from narl.attacks.second_attempts import read_persistently
 from narl.attacks.target import Reading
 from narl.config.trial import TrainConfig
@@ -77,15 +78,19 @@ class Evaluator:
             ConfigError, DataError: the configuration is illegal for these images.
             DivergedTraining: a loss blew up.
         """
-        # Averaged below, once every adversary has had its second attempt.
+        # Networks attack the mean of answers below, once every adversary has had its second attempt.
         config = config.model_copy(update={"attack": config.attack.model_copy(update={"queries": ()})})
         for kind in FINDINGS:
             kind.check(config, self.dataset)
         if client is None:
-            outcome = yield from run_trial(config, self.dataset, report_on=self.report_on)
+            outcome = yield from run_trial(config, self.dataset, report_on=self.report_on, exact_queries=self.queries)
         else:
             outcome = yield from attack_client(
-                config, self._trained(config, client), self.dataset, report_on=self.report_on
+                config,
+                self._trained(config, client),
+                self.dataset,
+                report_on=self.report_on,
+                exact_queries=self.queries,
             )
         started = time.monotonic()
         if self._second_attempts:
@@ -159,7 +164,9 @@ def seed_of(outcome: TrialOutcome, findings: Iterable[Finding]) -> Seed:
     """What to keep of a client that was attacked, made once everything is known."""
     leakage, metrics = outcome.leakage, outcome.metrics
     each = [reading.scores for reading in leakage.readings.values()]
-    measured = {name: value for name, value in asdict(metrics).items() if name != "leakage_at_queries"}
+    # By number of answers, and of whose image it was, the attacks' own entries tell.
+    told = asdict(metrics)
+    measured = {name: told[name] for name in told if name in SeedReport.model_fields}
     doubts, entries, per_image, pictures = list(leakage.doubts()), {}, leakage.per_image(), {}
     for finding in findings:
         doubts += finding.doubts()
@@ -192,7 +199,8 @@ def _attempted_again(outcome: TrialOutcome) -> Steps[Progress, None, TrialOutcom
         target.labels("private"),
         len(target.dataset.private_classes),
         floor=leakage.label_floor,
-        first=leakage.readings,
+        first={name: leakage.readings[name] for name in target.adversaries},
     )
-    readings = yield from mapped(steps, attack_progress)
+    networks = yield from mapped(steps, attack_progress)
+    readings = {**leakage.readings, **networks}
     return replace(outcome, leakage=replace(leakage, readings=readings))

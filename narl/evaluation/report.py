@@ -64,7 +64,8 @@ class SeedReport(_Report):
 
     Attributes:
         utility: of the fresh utility network.
-        leakage: of the strongest adversary, never below `label_floor`.
+        leakage: of the strongest adversary, not below `label_floor` unless the bound is.
+        leakage_bound: what nobody exceeds on these images; None where the Bayes attacker did not attack.
         delta: `utility - leakage`.
         delta_paper: utility minus what `paper_adversary` reads, unclamped.
         strongest_adversary: unclamped.
@@ -105,6 +106,7 @@ class SeedReport(_Report):
     attack_seconds: float
     cost: ClientCost
     tags: dict[str, str]
+    leakage_bound: float | None = None
 
     @classmethod
     def _current(cls, row: Mapping[str, Any]) -> Mapping[str, Any]:

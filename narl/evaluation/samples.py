@@ -30,7 +30,7 @@ class SeedSamples:
         self.utility = self.means("utility")
         self.adversaries = {name: self.means(f"adversary/{name}") for name in seeds[0].report.adversaries}
         self.strongest = np.maximum.reduce(list(self.adversaries.values()))
-        self.leakage = np.maximum(self.strongest, self.floor)
+        self.leakage = np.minimum(np.maximum(self.strongest, self.floor), self.bound("1"))
 
     @cached_property
     def by_class(self) -> np.ndarray:
@@ -41,6 +41,10 @@ class SeedSamples:
 
     def names(self, prefix: str) -> list[str]:
         return [name for name in self._seeds[0] if name.startswith(prefix)]
+
+    def bound(self, queries: str) -> np.ndarray | float:
+        name = f"bound/{queries}"
+        return self.means(name) if name in self._seeds[0] else 100.0
 
     def means(self, name: str) -> np.ndarray:
         values = [seed[name] for seed in self._seeds]

@@ -72,13 +72,13 @@ def _intervals(samples: SeedSamples, first: SeedReport) -> dict[str, Interval]:
     anything, percent = (-math.inf, math.inf), (0.0, 100.0)
     ranges = {
         "utility": (samples.utility, percent),
-        "leakage": (samples.leakage, (floor, 100.0)),
+        "leakage": (samples.leakage, percent),
         "delta": (samples.utility - samples.leakage, anything),
         "delta_paper": (samples.utility - paper, anything),
         "strongest_adversary": (samples.strongest, percent),
         "balanced_leakage": (np.nanmean(samples.by_class, axis=3).max(axis=0), percent),
         "worst_class_leakage": (np.nanmax(samples.by_class, axis=(0, 3)), percent),
-        "advantage": (samples.leakage - floor, (0.0, 100.0 - floor)),
+        "advantage": (samples.leakage - floor, (-floor, 100.0 - floor)),
     }
     return {name: samples.interval(values, *possible) for name, (values, possible) in ranges.items()}
 

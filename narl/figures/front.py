@@ -59,6 +59,7 @@ def front_table(records: Sequence[TrialRecord], objectives: Sequence[str]) -> li
                 "delta": round(m.delta, 2),
                 "utility": round(m.utility, 2),
                 "leakage": round(m.leakage, 2),
+                "leakage_bound": None if m.leakage_bound is None else round(m.leakage_bound, 2),
                 "delta_is_upper_bound": record.leakage_is_lower_bound,
                 "label_floor": round(m.label_floor, 2),
                 **{f"delta_at_queries({n})": round(m.utility - value, 2) for n, value in m.leakage_at_queries.items()},
@@ -68,9 +69,10 @@ def front_table(records: Sequence[TrialRecord], objectives: Sequence[str]) -> li
                 "peak_activation_mib": m.cost.peak_activation_mib,
             }
         )
-    if not any(row["settings"] for row in rows):
-        for row in rows:
-            del row["settings"]
+    for key in ("settings", "leakage_bound"):
+        if all(row[key] in ("", None) for row in rows):
+            for row in rows:
+                del row[key]
     return rows
 
 
@@ -258,7 +260,7 @@ def _hover(record: TrialRecord, on_front: bool) -> str:
             f"<b>trial {record.trial_id}: {client}</b>{' (front)' if on_front else ''}",
             ", ".join(f"{name} {value:.4g}" for name, value in numbers.items()),
             f"Δ {record.bound_sign('delta')}{m.delta:.2f} pp = utility {m.utility:.2f} % − leakage "
-            f"{record.bound_sign('leakage')}{m.leakage:.2f} %",
+            f"{record.leakage_bracket} %",
             f"label floor {m.label_floor:.2f} %",
             f"{m.cost.client_gflops:.4g} GFLOPs, {m.cost.client_memory_mib:.4g} MiB",
             f"uplink {m.cost.uplink_kib:.4g} KiB, peak activations {m.cost.peak_activation_mib:.4g} MiB",

@@ -9,7 +9,8 @@ import torch
 from rebuilding import digits, target
 from torch import nn
 
-from narl.attacks.audit import audit, column_labels
+from narl.attacks.audit import audit
+from narl.attacks.label_columns import column_labels
 from narl.config.trial import Attack
 from narl.core.errors import DataError
 from narl.core.steps import drained

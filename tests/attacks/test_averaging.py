@@ -7,7 +7,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from narl.attacks.averaging import Averaging, name_of
+from narl.attacks.averaging import Averaging
+from narl.attacks.exact.results import Bound
+from narl.attacks.queries import name_of
 from narl.attacks.scores import Scores, count_hits
 from narl.attacks.target import Reading
 from narl.models.noise.clipped import ClippedGaussianNoise
@@ -25,6 +27,13 @@ def test_leakage_never_falls_with_answers_nor_below_the_floor():
         {1: reading(18), 4: reading(30), 16: reading(28), math.inf: reading(90)}, label_floor=20.0, utility=95.0
     )
     assert averaging.leakage == pytest.approx({1: 20.0, 4: 30.0, 16: 30.0, math.inf: 90.0})
+
+
+def test_leakage_is_cut_at_what_nobody_exceeds_even_below_the_floor():
+    bounds = {n: Bound(torch.full((1000,), percent), 0, 0.0) for n, percent in {1: 15.0, 4: 25.0, 16: 90.0}.items()}
+    read = {1: reading(18), 4: reading(30), 16: reading(40)}
+    averaging = Averaging(read, label_floor=20.0, utility=95.0, bounds=bounds)
+    assert averaging.leakage == pytest.approx({1: 15.0, 4: 25.0, 16: 40.0})
 
 
 def test_who_was_still_improving_is_named_where_its_number_is_reported():

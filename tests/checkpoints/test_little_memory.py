@@ -21,9 +21,13 @@ GIB = 2**30
 
 
 class LittleMemory:
-    """Memory runs out when more images than `holds` are trained on at once, with all else already done."""
+    """Memory runs out when more images than `holds` are trained on at once, with all else already done.
 
-    def __init__(self, monkeypatch, holds: int) -> None:
+    Args:
+        in_training: False: it runs out where features are computed, and nowhere else.
+    """
+
+    def __init__(self, monkeypatch, holds: int, *, in_training: bool = True) -> None:
         self.holds, self.times = holds, 0
         accumulation, halving = Accumulation.__call__, Halving.__call__
 
@@ -47,7 +51,8 @@ class LittleMemory:
 
             return halving(own, pass_over, images)
 
-        monkeypatch.setattr(Accumulation, "__call__", limited)
+        if in_training:
+            monkeypatch.setattr(Accumulation, "__call__", limited)
         monkeypatch.setattr(Halving, "__call__", limited_pass)
 
 
@@ -67,8 +72,9 @@ def again(tmp_path):
 
 @functools.cache
 def in_halves(method: str):
-    """The trial of whoever asks for two parts from the start."""
+    """The trial of whoever asks for two parts from the start; features of fewer images may be rounded otherwise."""
     with pytest.MonkeyPatch.context() as patch:
+        LittleMemory(patch, holds=16, in_training=False)
         patch.setattr(Accumulation.__init__, "__defaults__", (2,))
         return finish(tiny(method))[0]
 

@@ -85,6 +85,36 @@ def test_the_best_within_every_bound(search, capsys, options, trial):
     assert best(capsys, *options) == trial
 
 
+# Of the first the attackers read less, of the second nobody can read more.
+CERTIFIED = [
+    make_record(0, utility=90, leakage=25, bound=60, identification=5),
+    make_record(1, utility=90, leakage=30, bound=31, identification=40, sigma=2),
+]
+
+
+@pytest.mark.parametrize(
+    ("options", "trial"),
+    [([], 0), (["--certified"], 1), (["--certified", "--max-identification", "10"], 0)],
+)
+def test_what_holds_for_every_reader_can_be_asked_for(search, capsys, options, trial):
+    search(CERTIFIED)
+    assert best(capsys, *options) == trial
+
+
+def test_the_answer_tells_what_nobody_exceeds(search, capsys):
+    search(CERTIFIED)
+    main(["best-config", "--certified"])
+    assert "Nobody who has z alone reads more than 31.00 %" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("options", [["--certified"], ["--max-identification", "10"]])
+def test_a_search_without_exact_attackers_certifies_nothing(search, capsys, options):
+    search(RECORDS)
+    assert main(["best-config", *options]) == 2
+    shown = capsys.readouterr()
+    assert "was not measured: the search's attack.adversaries must list bayes" in shown.err and not shown.out
+
+
 def test_ties_go_to_memory_then_gflops_then_trial(search, capsys):
     tied = {"utility": 90, "leakage": 30}
     records = [

@@ -53,7 +53,8 @@ def test_status_and_metrics_must_agree(record):
 
 
 def test_every_objective_is_a_metric_and_signs_follow_directions(record):
-    metrics = record(0).metrics
+    metrics = record(0, bound=40.0, identification=5.0).metrics
+    assert metrics.value("delta_certified") == metrics.utility - 40
     for name in OBJECTIVES:
         (value,) = to_minimise(metrics, [name])
         sign = -1 if objective(name).direction == "maximize" else 1
@@ -61,7 +62,13 @@ def test_every_objective_is_a_metric_and_signs_follow_directions(record):
 
 
 @pytest.mark.parametrize(
-    ("name", "words"), [("nonsense", "unknown objective"), ("delta_at_queries(9)", r"not measured.*attack\.queries")]
+    ("name", "words"),
+    [
+        ("nonsense", "unknown objective"),
+        ("delta_at_queries(9)", r"not measured.*attack\.queries"),
+        ("delta_certified", r"not measured.*attack\.adversaries must list bayes"),
+        ("leakage_bound_at_queries(9)", r"not measured.*attack\.queries.*bayes"),
+    ],
 )
 def test_an_objective_that_does_not_exist_or_was_not_measured_is_refused(record, name, words):
     with pytest.raises(ConfigError, match=words):

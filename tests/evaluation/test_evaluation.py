@@ -179,6 +179,15 @@ def test_a_leakage_just_below_the_floor_may_lie_above_it():
     assert low == 20.0 and 21 < high < 23
 
 
+def test_a_bound_below_the_floor_is_the_most_that_is_read_in_every_resample():
+    seed = seed_of(np.full(1000, 90.0), rest=np.full(1000, 25.0))
+    seed.per_image["bound/1"] = np.full(1000, 15.0, dtype=np.float32)
+    summary = summarise({0: seed}, report_on="test")
+    assert summary.interval95["leakage"] == pytest.approx((15.0, 15.0))
+    assert summary.interval95["delta"] == pytest.approx((75.0, 75.0))
+    assert summary.interval95["advantage"] == pytest.approx((-5.0, -5.0))
+
+
 def test_the_strongest_adversary_is_chosen_in_each_resample():
     alone = seed_of(percent(0.5), rest=percent(0.4))
     both = seed_of(percent(0.5), rest=percent(0.4), mlp=percent(0.4)[::-1])

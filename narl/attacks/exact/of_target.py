@@ -14,16 +14,18 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from narl.attacks.audit import column_labels
-from narl.attacks.averaging import QUERIES
 from narl.attacks.exact.attacker import Images, bayes_attack
 from narl.attacks.exact.bound import ANSWERS, bayes_bounds
 from narl.attacks.exact.levels import ExactStep, at_queries, at_sigmas
 from narl.attacks.exact.results import BayesBounds, BayesReading
 from narl.attacks.features import Features, Views
+from narl.attacks.label_columns import column_labels
+from narl.attacks.queries import QUERIES
 from narl.attacks.target import Target
 from narl.models.noise.base import Noise
 
+# Identification: which of so many images was it?
+GALLERIES = (2, 10, 100, 1000)
 # Values of the known images' features, at most: 0.5 GB in float32 and, where distances need it, 1 GB in float64.
 KNOWN_VALUES = 1 << 27
 # A σ profile's grid: so many per decade, so far below and above the σ of training.
