@@ -134,7 +134,8 @@ def compute_processes() -> list[tuple[int, int | None]]:
     except Exception:  # not offered
         return []
     finally:
-        pynvml.nvmlShutdown()
+        with contextlib.suppress(Exception):
+            pynvml.nvmlShutdown()
 
 
 def added_up(readings: Sequence[dict[str, float]]) -> dict[str, float]:

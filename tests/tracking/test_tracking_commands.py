@@ -6,9 +6,11 @@ import csv
 import io
 import json
 import socket
+from pathlib import Path
 
 import pytest
 import yaml
+from example_records import make_record
 from examples import DIGITS
 
 from narl.cli.main import main
@@ -50,6 +52,18 @@ def test_table_names_front_floor_and_validation(recorded, capsys):
     words = " ".join(shown.split())
     assert "validation" in words and "gives away 20 %" in words and "above 80" in words
     assert "…" not in shown
+
+
+def test_a_front_with_bounds_shows_them_beside_leakage(recorded, capsys):
+    ledger = Ledger(SearchFolder(Path("narl-runs") / "digits").ledger_path)
+    best = make_record(99, gflops=0.001, memory=0.001, utility=99.0, leakage=24.0, bound=24.62)
+    ledger.append(best)
+    assert best.leakage_bracket == "24.00–24.62"
+    assert main(["pareto"]) == 0
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "24.62" in shown and "nobody who has z alone exceeds it" in shown
+    main(["pareto", "--format", "json"])
+    assert 24.62 in [row["leakage_bound"] for row in json.loads(capsys.readouterr().out)]
 
 
 def test_json_and_csv_hold_the_same_front(recorded, capsys):
