@@ -1,3 +1,3 @@
 """Search the design space of noisy adversarial image obfuscators."""
 
-__version__ = "0.2.0"
+__version__ = "0.3.0.dev0"
