@@ -58,7 +58,9 @@ def print_report(summary: Summary) -> None:
     from narl.cli.evaluation_tables import as_range, plain_table
     from narl.evaluation.intervals import wilson_interval
 
-    table = plain_table("seed", "Δ", "utility %", "95 %", "leakage %", "95 %", "floor %")
+    bounded = any(report.leakage_bound is not None for report in summary.by_seed.values())
+    heads = ("bound %",) if bounded else ()
+    table = plain_table("seed", "Δ", "utility %", "95 %", "leakage %", "95 %", *heads)
     for seed, report in summary.by_seed.items():
         table.add_row(
             str(seed),
@@ -67,7 +69,7 @@ def print_report(summary: Summary) -> None:
             as_range(wilson_interval(report.utility, report.num_samples)),
             f"{report.leakage:.2f}",
             as_range(wilson_interval(report.leakage, report.num_samples)),
-            f"{report.label_floor:.2f}",
+            *([_percent(report.leakage_bound)] if bounded else []),
         )
     console = Console()
     console.print(table)
@@ -81,7 +83,14 @@ def print_report(summary: Summary) -> None:
             highlight=False,
             markup=False,
         )
-    console.print(f"test split, {summary.num_samples} images, strongest of the adversaries", highlight=False)
+    floor = f"label floor {summary.label_floor:.2f} %"
+    console.print(f"test split, {summary.num_samples} images, strongest of the adversaries, {floor}", highlight=False)
+    if bounded:
+        console.print("bound: nobody who has z alone exceeds it on these images", highlight=False)
     for seed, report in summary.by_seed.items():
         for doubt in report.doubts:
             console.print(f"doubt, seed {seed}: {doubt}", highlight=False, markup=False)
+
+
+def _percent(value: float | None) -> str:
+    return "–" if value is None else f"{value:.2f}"
