@@ -61,8 +61,9 @@ def test_the_ledger_holds_every_trial_and_why_two_of_them_failed(records):
             cost = client_cost(arch=record.config.arch, split=record.config.split, size=32, uplink_dtype="float32")
             assert record.status == "complete"
             assert record.metrics.cost == cost
-            assert record.metrics.label_floor <= record.metrics.leakage <= 100
-            assert record.metrics.delta == record.metrics.utility - record.metrics.leakage
+            m = record.metrics
+            assert m.leakage == min(max(m.strongest_adversary, m.label_floor), m.leakage_bound)
+            assert m.delta == m.utility - m.leakage
             assert len(record.curves["train_task_loss"]) == 1
             assert record.tags["reported_on"] == "validation"
             assert record.started_at < record.finished_at
