@@ -40,6 +40,7 @@ class RayNode:
             _send(pid, signal.SIGSTOP)
 
     def kill(self) -> None:
+        """Each of its processes; what they were connected to hears of it at once."""
         below = descendants(self.process.pid)
         for pid in (self.process.pid, *alive(below)):
             _send(pid, signal.SIGKILL)

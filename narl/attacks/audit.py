@@ -104,7 +104,7 @@ def audit(target: Target, column: str) -> Steps[AttackEpoch, None, Audit]:
     labels, classes = column_labels(target.dataset, column)
     reported = target.report_on
     floor = label_floor(target.labels("utility")[reported].numpy(), labels[reported].numpy())
-    if not target.settings.networks:
-        target = target.with_adversary("rest")
-    readings = yield from read_persistently(target, labels, len(classes), floor=floor, prefix=f"{column}, ")
+    readings = yield from read_persistently(
+        target.with_networks(), labels, len(classes), floor=floor, prefix=f"{column}, "
+    )
     return Audit(classes, strongest(readings), floor)

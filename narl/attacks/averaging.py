@@ -35,7 +35,7 @@ class Averaging(Finding):
 
     Attributes:
         readings: by n, the strongest adversary's.
-        label_floor: percent; leakage is never below it.
+        label_floor: percent; leakage is not below it, unless the bound is.
         utility: percent, of one answer.
         bounds: by n, what nobody exceeds; of some n, or none.
     """
@@ -95,8 +95,7 @@ class Averaging(Finding):
         return {self.name: entry}
 
     def per_image(self) -> dict[str, Tensor]:
-        read = {f"at_queries/{name_of(n)}": reading.scores.percents for n, reading in self.readings.items()}
-        return read | {f"bound/{name_of(n)}": bound.per_image for n, bound in self.bounds.items()}
+        return {f"at_queries/{name_of(n)}": reading.scores.percents for n, reading in self.readings.items()}
 
     def doubts(self) -> Iterator[str]:
         for answers in self.unconverged:
@@ -145,7 +144,7 @@ def average(
     Raises:
         DivergedTraining: an adversary's loss is not finite.
     """
-    readings, exact = {1: leakage.strongest}, leakage.exact
+    readings = {1: leakage.strongest}
     labels, classes = target.labels("private"), len(target.dataset.private_classes)
     for n in queries:
         if n in readings:
@@ -158,6 +157,5 @@ def average(
             each = yield from read_persistently(target, labels, classes, floor=leakage.label_floor, **how)
         else:
             each = yield from target.read_with_adversaries(labels, classes, **how)
-        readings[n] = strongest({**bayes_reading(exact, n), **each})
-    bounds = {} if exact is None else {n: b for n, b in exact.bounds.labels["private"].items() if n in readings}
-    return Averaging(readings, leakage.label_floor, leakage.utility, bounds)
+        readings[n] = strongest({**bayes_reading(leakage.exact, n), **each})
+    return Averaging(readings, leakage.label_floor, leakage.utility, leakage.bounds)

@@ -39,9 +39,11 @@ class Certificate(Finding):
 
     @classmethod
     def find(cls, case: Case) -> Steps[ExactStep, None, Certificate]:
-        queries, exact = sorted({1.0, *case.queries}), case.leakage.exact
+        exact = case.leakage.exact
         if exact is None:
-            exact = yield from exact_leakage(case.target, queries, columns=case.config.audit, galleries=GALLERIES)
+            exact = yield from exact_leakage(
+                case.target, (1, *case.queries), columns=case.config.audit, galleries=GALLERIES
+            )
         return cls(exact, case.leakage.utility, case.leakage.leakage)
 
     def numbers(self) -> dict[str, Any]:

@@ -72,7 +72,7 @@ def random_label_control(target: Target) -> Steps[AttackEpoch, None, Control]:
     """
     every = target.labels("private")
     labels = {split: _drawn(target.images(split), every["train"], target.seed) for split in every}
-    one = target.with_adversary((target.settings.networks or ("rest",))[0])
+    one = target.with_adversary(target.with_networks().settings.networks[0])
     one.views = target.features["train"]
     one.features = {**target.features, "validation": target.features["train"]}
     readings = yield from one.read_with_adversaries(

@@ -16,8 +16,10 @@ from torch import Tensor, nn
 
 from narl.attacks.exact.levels import ExactStep
 from narl.attacks.exact.of_target import GALLERIES, Exact, exact_leakage
+from narl.attacks.exact.results import Bound
 from narl.attacks.features import scales_of
 from narl.attacks.label_floor import label_floor
+from narl.attacks.queries import name_of
 from narl.attacks.target import AttackEpoch, Reading, Target, strongest
 from narl.core.seeds import derive_seed
 from narl.training.classification import num_outputs
@@ -90,9 +92,14 @@ class Leakage:
         return min(max(self.strongest_adversary, self.label_floor), self.bound)
 
     @property
+    def bounds(self) -> dict[float, Bound]:
+        """By number of answers, what nobody who has them alone exceeds on these images; empty where nothing says so."""
+        return {} if self.exact is None else self.exact.bounds.labels["private"]
+
+    @property
     def bound(self) -> float:
-        """What nobody who has z alone exceeds on these images; 100 where nothing says so."""
-        return 100.0 if self.exact is None else self.exact.bounds.labels["private"][1.0].percent
+        """That of one answer, percent; 100 where nothing says so."""
+        return self.bounds[1].percent if self.bounds else 100.0
 
     @property
     def curves(self) -> dict[str, list[float]]:
@@ -108,8 +115,7 @@ class Leakage:
         """[N] each, by name: whether each image's label was read, percent; and `private`, the labels."""
         values = {"utility": self.utility_reading.scores.percents}
         values |= {f"adversary/{name}": reading.scores.percents for name, reading in self.readings.items()}
-        if self.exact is not None:
-            values["bound/1"] = self.exact.bounds.labels["private"][1.0].per_image
+        values |= {f"bound/{name_of(n)}": bound.per_image for n, bound in self.bounds.items()}
         return {**values, "private": self.strongest.scores.labels}
 
     def doubts(self) -> Iterator[str]:
@@ -141,8 +147,7 @@ def attack(
     dataset = target.dataset
     exact = None
     if target.settings.is_exact:
-        levels = sorted({1.0, *queries})
-        exact = yield from exact_leakage(target, levels, columns=columns, galleries=GALLERIES)
+        exact = yield from exact_leakage(target, (1, *queries), columns=columns, galleries=GALLERIES)
     outputs = num_outputs(len(dataset.utility_classes))
     network = target.halves.rest(num_outputs=outputs, seed=derive_seed(target.seed, "utility"))
     utility = yield from target.read("utility", network, target.labels("utility"))

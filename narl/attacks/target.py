@@ -122,6 +122,10 @@ class Target:
         """The same target for a single adversary, other settings changed as given."""
         return self.with_settings(self.settings.model_copy(update={**changes, "adversaries": (kind,), "seeds": 1}))
 
+    def with_networks(self) -> Target:
+        """Itself if networks attack, else the same with the paper's: for what no formula attacks."""
+        return self if self.settings.networks else self.with_adversary("rest")
+
     def labels(self, label: Label) -> dict[str, Tensor]:
         """The utility or the private label of each split."""
         return {name: self.dataset.labels(name)[label == "private"] for name in self.features}

@@ -58,10 +58,11 @@ def print_report(summary: Summary) -> None:
     from narl.cli.evaluation_tables import as_range, plain_table
     from narl.evaluation.intervals import wilson_interval
 
-    bounded = any(report.leakage_bound is not None for report in summary.by_seed.values())
+    bounded = all(report.leakage_bound is not None for report in summary.by_seed.values())
     heads = ("bound %",) if bounded else ()
     table = plain_table("seed", "Δ", "utility %", "95 %", "leakage %", "95 %", *heads)
     for seed, report in summary.by_seed.items():
+        bound = (f"{report.leakage_bound:.2f}",) if bounded else ()
         table.add_row(
             str(seed),
             f"{report.delta:.2f}",
@@ -69,7 +70,7 @@ def print_report(summary: Summary) -> None:
             as_range(wilson_interval(report.utility, report.num_samples)),
             f"{report.leakage:.2f}",
             as_range(wilson_interval(report.leakage, report.num_samples)),
-            *([_percent(report.leakage_bound)] if bounded else []),
+            *bound,
         )
     console = Console()
     console.print(table)
@@ -90,7 +91,3 @@ def print_report(summary: Summary) -> None:
     for seed, report in summary.by_seed.items():
         for doubt in report.doubts:
             console.print(f"doubt, seed {seed}: {doubt}", highlight=False, markup=False)
-
-
-def _percent(value: float | None) -> str:
-    return "–" if value is None else f"{value:.2f}"

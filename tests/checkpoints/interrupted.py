@@ -77,12 +77,9 @@ def numbers(outcome: TrialOutcome) -> tuple[dict, dict, list[Tensor]]:
     """All that two runs of a trial have in common: metrics, curves, weights and answers."""
     metrics = {name: value for name, value in outcome.metrics.to_json().items() if name not in SECONDS}
     readings = [outcome.leakage.utility_reading, *outcome.leakage.readings.values()]
-    trained = [reading.network for reading in readings if reading.network is not None]
     tensors = [*outcome.obfuscator.state_dict().values()]
     for reading in readings:
-        tensors += [reading.scores.hits, reading.scores.labels]
-    for network in trained:
-        tensors += network.state_dict().values()
+        tensors += [reading.scores.hits, reading.scores.labels, *reading.network.state_dict().values()]
     return metrics, outcome.curves, tensors
 
 

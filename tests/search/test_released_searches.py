@@ -26,12 +26,10 @@ def test_every_record_is_read_whole(released):
     lines = (RELEASED / "golden" / "ledger.jsonl").read_text().splitlines()
     assert len(released) == len(lines) == 4
     for record, line in zip(released, map(json.loads, lines), strict=True):
-        now, then = record.to_json(), line
-        assert {name: now[name] for name in then if name not in ("metrics", "config")} == {
-            name: then[name] for name in then if name not in ("metrics", "config")
-        }
-        assert {name: now["metrics"][name] for name in then["metrics"]} == then["metrics"]
-        assert {name: now["config"][name] for name in then["config"]} == then["config"]
+        now = record.to_json()
+        for then, same in ((line, now), (line["metrics"], now["metrics"]), (line["config"], now["config"])):
+            for name in then.keys() - {"metrics", "config"}:
+                assert same[name] == then[name]
 
 
 def test_what_it_lacks_is_lacking(released):

@@ -20,7 +20,7 @@ needs_ffcv = pytest.mark.skipif(importlib.util.find_spec("ffcv") is None, reason
 
 # Everything is computed in float64 but DPFE's contrastive loss. Adam enlarges rounding where a gradient is about 0: of
 # Shredder's 163,840 values one differed by 5e-9.
-TOLERANCES = {"dpfe": {"rtol": 1e-4, "atol": 1e-5}, "shredder": {"rtol": 1e-6, "atol": 1e-7}}
+TOLERANCES = {"dpfe": {"rtol": 1e-4, "atol": 1e-5}, "shredder": {"rtol": 1e-7, "atol": 1e-8}}
 TOLERANCE = {"rtol": 1e-8, "atol": 1e-9}
 
 
