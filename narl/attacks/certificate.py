@@ -28,14 +28,14 @@ class Certificate(Finding):
     """Lower and upper end of what can be read, by label and number of answers.
 
     Attributes:
-        by_networks: percent that the strongest network read of the private label in one answer, never below the floor.
+        by_adversaries: the leakage of one answer, percent: of networks alone where `bayes` is not among the adversaries.
     """
 
     name = "certificate"
 
     exact: Exact
     utility: float
-    by_networks: float
+    by_adversaries: float
 
     @classmethod
     def find(cls, case: Case) -> Steps[ExactStep, None, Certificate]:
@@ -53,8 +53,7 @@ class Certificate(Finding):
         labels = {
             label: {
                 name_of(n): {
-                    # More than the bound is luck of the draws.
-                    "attacker": min(self.exact.readings[label][n].scores.accuracy, bound.percent),
+                    "attacker": self._reads(label, n),
                     "bound": bound.percent,
                     "at_most95": bound.certified(CONFIDENCE),
                 }
@@ -87,9 +86,13 @@ class Certificate(Finding):
         }
         return Part({cls.name: {**entry, "interval95": intervals}})
 
+    def _reads(self, label: str, queries: float) -> float:
+        """Percent that the Bayes attacker reads; more than the bound is luck of the draws."""
+        return min(self.exact.bracket(label, queries))
+
     def doubts(self) -> Iterator[str]:
-        reads = self.exact.readings["private"][1.0].scores.accuracy
-        if reads > self.by_networks + TOLERANCE_POINTS:
+        reads = self._reads("private", 1.0)
+        if reads > self.by_adversaries + TOLERANCE_POINTS:
             yield (
                 f"the Bayes attacker reads {reads:.1f} %, more than every network: "
                 f"Δ is at most {self.utility - reads:.1f}"
