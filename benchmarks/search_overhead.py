@@ -16,6 +16,7 @@ an AMD EPYC, 2026-11-23).
 from __future__ import annotations
 
 import json
+import resource
 import tempfile
 import time
 from pathlib import Path
@@ -26,6 +27,7 @@ from benchmarks.measure import Comparison, alternate, arguments, report
 from benchmarks.stock_ray import stock_ray
 
 if TYPE_CHECKING:
+    from narl.core.records import TrialRecord
     from narl.search.space import AffordableSpace
 
 SIDES = ("narl", "stock", "stock-reuse")
@@ -65,6 +67,7 @@ def main() -> None:
         notes={
             "seconds a trial with reuse_actors=True (peer)": [round(value, 4) for value in reuse],
             "seconds of narl's whole search": [round(result["seconds"], 1) for result in results["narl"]],
+            "MiB of narl's driver, by finished trials": [result["driver_mib"] for result in results["narl"]],
         },
     )
     report("search_overhead", [comparison], args)
@@ -74,14 +77,34 @@ def run_side(side: str, trials: int) -> dict[str, Any]:
     with tempfile.TemporaryDirectory(prefix="narl-bench-", ignore_cleanup_errors=True) as name:
         folder = Path(name)
         uri = f"sqlite:///{folder / 'mlflow.db'}"
-        seconds = narl_side(folder, uri, trials) if side == "narl" else stock_side(folder, uri, trials, side)
-        return {"side": side, "trials": trials, "seconds": seconds, "checked": simulated.check_runs(uri)}
+        memory = DriverMemory()
+        seconds = narl_side(folder, uri, trials, memory) if side == "narl" else stock_side(folder, uri, trials, side)
+        checked = simulated.check_runs(uri)
+        return {"side": side, "trials": trials, "seconds": seconds, "checked": checked, "driver_mib": memory.mib}
 
 
 # --- narl ---
 
 
-def narl_side(folder: Path, uri: str, trials: int) -> float:
+class DriverMemory:
+    """Resident memory of this process, in MiB, by the number of trials that have finished."""
+
+    def __init__(self) -> None:
+        self.mib: dict[int, int] = {}
+        self._finished = 0
+
+    def finished(self, record: TrialRecord) -> None:
+        self._finished += 1
+        if self._finished % 100 == 0:
+            pages = int(Path("/proc/self/statm").read_text().split()[1])
+            self.mib[self._finished] = round(pages * resource.getpagesize() / 2**20)
+
+    def _ignore(self, *args: Any, **more: Any) -> None: ...
+
+    resumed = started = progressed = noticed = _ignore
+
+
+def narl_side(folder: Path, uri: str, trials: int, memory: DriverMemory) -> float:
     """Seconds until all is recorded, mirror included."""
     from narl.search.ledger import Ledger
     from narl.search.run import NotifyMirror
@@ -101,7 +124,7 @@ def narl_side(folder: Path, uri: str, trials: int) -> float:
         mirror = BackgroundMirror(
             MLflowMirror(space.name, space.objectives, search_params(space), tracking_uri=uri), lambda: ledger.records
         )
-        session = SearchSession(study, ledger, trials=trials, observers=(NotifyMirror(mirror),))
+        session = SearchSession(study, ledger, trials=trials, observers=(NotifyMirror(mirror), memory))
         run_session(session, space, trial_resources(space.resources), no_op_actor(affordable_space))
         mirror.close(timeout=600)
         seconds = time.perf_counter() - begin

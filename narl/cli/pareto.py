@@ -22,6 +22,7 @@ def register(subparsers) -> None:
     parser.add_argument("--objectives", metavar="A,B,…", help="whose front (default: the search's own objectives)")
     parser.add_argument("--figure", type=Path, metavar="FILE", help="also draw it: .png, or .html (interactive)")
     parser.add_argument("--heatmap", type=Path, metavar="FILE.png", help="draw every trial of a grid over σ and λ")
+    parser.add_argument("--concurrency", metavar="FILE.png", type=Path, help="draw how many trials ran when, and where")
     parser.add_argument("--format", choices=("table", "json", "csv"), default="table")
     parser.set_defaults(run=run)
 
@@ -34,8 +35,9 @@ def run(args: argparse.Namespace) -> int:
 
     if args.figure is not None and args.figure.suffix not in (".png", ".html"):
         raise ConfigError(f"a figure is a .png or a .html file, got {str(args.figure)!r}")
-    if args.heatmap is not None and args.heatmap.suffix != ".png":
-        raise ConfigError(f"a heatmap is a .png file, got {str(args.heatmap)!r}")
+    for option in ("heatmap", "concurrency"):
+        if (path := getattr(args, option)) is not None and path.suffix != ".png":
+            raise ConfigError(f"--{option} takes a .png file, got {str(path)!r}")
     folder = find_search(args.runs, args.name)
     if args.objectives is None:
         objectives = folder.load_space().objectives
@@ -51,6 +53,8 @@ def run(args: argparse.Namespace) -> int:
         _draw(args.figure, records, objectives, folder.name)
     if args.heatmap is not None:
         _draw_heatmap(args.heatmap, records, folder.name)
+    if args.concurrency is not None:
+        _draw_concurrency(args.concurrency, records, folder.name)
     if args.format == "json":
         print(json.dumps(rows, indent=2))
     elif args.format == "csv":
@@ -79,6 +83,13 @@ def _draw_heatmap(path: Path, records: list, title: str) -> None:
 
     with _writing(path):
         heatmap_png(records, title, path)
+
+
+def _draw_concurrency(path: Path, records: list, title: str) -> None:
+    from narl.figures.concurrency import concurrency_png
+
+    with _writing(path):
+        concurrency_png(records, title, path)
 
 
 @contextmanager

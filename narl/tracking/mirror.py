@@ -24,6 +24,7 @@ from narl.config.search_space import SearchSpace
 from narl.core.errors import NarlError, without_credentials
 from narl.core.hashing import stable_hash
 from narl.core.records import TrialRecord
+from narl.figures.concurrency import concurrency_png
 from narl.figures.front import front_figure, front_png, front_table, write_html
 from narl.storage.databases import with_driver
 from narl.tracking.parent_run import Progress, finish_order
@@ -85,7 +86,7 @@ class MLflowMirror:
         return self._guarded(self._sync, records)
 
     def finish(self, records: Sequence[TrialRecord]) -> int:
-        """`sync`, draw the front a last time and end the parent run."""
+        """`sync`, draw the front a last time, and how many trials ran when, and end the parent run."""
         return self._guarded(self._finish, records)
 
     def _guarded(self, action: Callable[[Sequence[TrialRecord]], int], records: Sequence[TrialRecord]) -> int:
@@ -107,6 +108,7 @@ class MLflowMirror:
         count = self._send_missing(records)
         if any(r.metrics is not None for r in records):
             self._draw(records)
+            self._draw_concurrency(records)
         self._client.set_terminated(self._parent.info.run_id, "FINISHED")
         return count
 
@@ -241,6 +243,12 @@ class MLflowMirror:
                 self._client.log_artifact(run_id, str(file))
         # The tag is what makes MLflow's page show the file as a table.
         self._client.set_tag(run_id, "mlflow.loggedArtifacts", json.dumps([{"path": "front.json", "type": "table"}]))
+
+    def _draw_concurrency(self, records: Sequence[TrialRecord]) -> None:
+        with tempfile.TemporaryDirectory(prefix="narl-concurrency-") as folder:
+            file = Path(folder) / "concurrency.png"
+            concurrency_png(records, self.name, file)
+            self._client.log_artifact(self._parent.info.run_id, str(file))
 
 
 def search_params(space: SearchSpace) -> dict[str, str]:

@@ -18,6 +18,7 @@ from ray_nodes import RayNodes
 from tiny_search import finish, start, write_space
 
 import narl
+from narl.figures.concurrency import concurrency, concurrency_png
 from narl.search.ledger import Ledger, read_ledger
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(1200)]
@@ -81,6 +82,37 @@ def test_a_node_that_joins_is_used_and_one_that_dies_costs_nothing(cluster, tmp_
         assert not alive(below)
     assert "was lost and runs again: its node died" in out
     assert all(r.metrics for r in read_ledger(ledger))
+
+
+@pytest.mark.slow
+def test_as_many_trials_run_as_a_growing_cluster_has_cpus(cluster, tmp_path):
+    """With `NARL_CONCURRENCY=FILE.png` the picture of it is kept; with -s it says how soon a node was used."""
+    cluster.add(1)
+    joined: dict[str, float] = {}
+    space, ledger = write_space(tmp_path, trials=1000), tmp_path / "narl-runs" / "tiny" / "ledger.jsonl"
+    driver = start(tmp_path, "search", str(space), "--ray-address", cluster.address, HOME=str(cluster.home))
+
+    def some_trials_at_once(count: int) -> bool:
+        """Several of them: one could be chance."""
+        most = sum(concurrency(records)[1].values()) if (records := read_ledger(ledger)) else np.zeros(1)
+        assert most.max() <= count
+        return (most == count).sum() >= 5
+
+    try:
+        _until(lambda: some_trials_at_once(1), driver)
+        for cpus, total in ((1, 2), (2, 4)):
+            joined[cluster.add(cpus).ip] = time.time()
+            _until(lambda: some_trials_at_once(total), driver)  # noqa: B023 (called before the next)
+    finally:
+        driver.terminate()
+        driver.communicate(timeout=60)
+    records = read_ledger(ledger)
+    assert len({r.tags["node"] for r in records}) == 3
+    for ip, moment in joined.items():
+        first = min(r.started_at for r in records if r.tags["node"] == ip)
+        print(f"{ip}: its first trial began {first - moment:.1f} s after it had joined")
+    if picture := os.environ.get("NARL_CONCURRENCY"):
+        concurrency_png(records, "a cluster that grows", picture)
 
 
 def test_images_that_only_the_driver_has_are_handed_over_once_a_node(cluster, tmp_path):

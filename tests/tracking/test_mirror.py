@@ -149,6 +149,12 @@ def test_front_on_the_parent_follows_the_front(uri, search):
         assert list(table["trial"]) == [r.trial_id for r in front_of(records[:count], OBJECTIVES)]
 
 
+def test_how_many_trials_ran_when_is_shown_once_the_search_has_ended(uri, search):
+    mirror_to(uri).finish(search(8))
+    (parent,), _ = parents_and_children(uri)
+    assert "concurrency.png" in {a.path for a in MlflowClient(uri).list_artifacts(parent.info.run_id)}
+
+
 def test_parent_metrics_have_one_step_a_trial_however_they_are_sent(uri, search):
     records = search(15)
     mirror = mirror_to(uri)

@@ -88,12 +88,18 @@ def test_figure(recorded, tmp_path, name, capsys):
     json.loads(capsys.readouterr().out)  # the note on the figure is not in the output
 
 
+def test_concurrency(recorded, tmp_path):
+    assert main(["pareto", "--concurrency", str(tmp_path / "busy.png")]) == 0
+    assert (tmp_path / "busy.png").stat().st_size > 10_000
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [
         (["--objectives", "delta,gflop"], 2, "unknown objective 'gflop'"),
         (["--name", "digit"], 2, "did you mean 'digits'"),
         (["--figure", "front.pdf"], 2, ".png or a .html"),
+        (["--concurrency", "busy.svg"], 2, "--concurrency takes a .png file"),
         (["--runs", "nowhere"], 2, "no search in nowhere"),
     ],
 )
