@@ -42,6 +42,16 @@ def test_what_is_mounted_is_there_and_enough(config):
     assert "~/narl" not in config["file_mounts"]  # would lie beside Ray's copy of search.py
 
 
+def test_spot_machines_run_what_listens_for_their_notice():
+    config = yaml.safe_load((CLUSTER / "cluster.yaml").read_text())
+    (command,) = [line for line in config["worker_start_ray_commands"] if not line.startswith("ray ")]
+    assert subprocess.run(["sh", "-n", "-c", command]).returncode == 0
+    words = shlex.split(command)
+    script = words[words.index("python") + 1]
+    assert (CLUSTER / config["file_mounts"][script]).exists()
+    assert command.endswith("&")  # or `ray up` waits for it
+
+
 def test_the_token_reaches_every_node_and_is_asked_for(config):
     assert config["file_mounts"]["~/.ray/auth_token"] == "~/.ray/auth_token"
     texts = [*config["setup_commands"], (CLUSTER / "onprem" / "env.sh").read_text()]
@@ -89,7 +99,8 @@ def shown() -> list[str]:
         text = (CLUSTER / name).read_text()
         lines += re.findall(r"^# {3}((?:ray|narl) .*)$", text, re.MULTILINE)
         config = yaml.safe_load(text)
-        lines += config["head_start_ray_commands"] + config["worker_start_ray_commands"]
+        commands = config["head_start_ray_commands"] + config["worker_start_ray_commands"]
+        lines += [command for command in commands if command.startswith("ray ")]
     for page in (*sorted(PAGES.glob("*.md")), CHECKOUT / "README.md"):
         lines += re.findall(r"^ {4}((?:ray|narl) .*)$", page.read_text(), re.MULTILINE)
     return lines
