@@ -49,9 +49,13 @@ def number_classes(names: Sequence[str]) -> tuple[tuple[str, ...], np.ndarray]:
     return classes, np.array([number[name] for name in names], dtype=np.int64)
 
 
-def natural_order(name: str) -> list[object]:
-    """A sort key under which numbers within names compare by value."""
-    return [int(part) if i % 2 else part for i, part in enumerate(re.split(r"(\d+)", name))]
+def natural_order(name: str) -> tuple[list[object], str]:
+    """A sort key under which numbers within names compare by value, and which no two names share."""
+    parts: list[object] = re.split(r"([0-9]+)", name)
+    for i in range(1, len(parts), 2):  # not `int`, which refuses numbers of thousands of digits
+        digits = str(parts[i]).lstrip("0")
+        parts[i] = (len(digits), digits)
+    return parts, name
 
 
 def _check_map(spec: LabelSpec, value_of: Mapping[str, str], present: Sequence[str]) -> None:

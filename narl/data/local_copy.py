@@ -143,8 +143,8 @@ def check_names(names: Iterable[str], where: str) -> None:
     Raises:
         DataError: beginning with `where`: the first name that does not, that is too long or that is a folder as well.
     """
-    names = set(names)
-    for name in sorted(names):
+    names = dict.fromkeys(sorted(names))
+    for name in names:
         fault = _fault_of_name(name)
         if fault:
             shown = name if len(name) <= 80 else f"{name[:77]}..."

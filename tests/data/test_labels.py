@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from narl.config.pipeline import LabelSpec
 from narl.core.errors import DataError
-from narl.data.labels import encode_labels
+from narl.data.labels import encode_labels, natural_order, number_classes
 
 NAMES = ("dog", "cat", "ship") * 3
 
@@ -23,6 +29,34 @@ def test_numbers_sort_by_value():
     assert encode_labels(LabelSpec(name="n"), {"class": names})[0] == ("2", "9", "10")
     names = ("a10", "a9", "b1") * 3
     assert encode_labels(LabelSpec(name="n"), {"class": names})[0] == ("a9", "a10", "b1")
+
+    names = ("9" * 5000, "1" + "0" * 5000) * 3
+    assert encode_labels(LabelSpec(name="n"), {"class": names})[0] == names[:2]
+
+
+alike = st.lists(st.text("01a٣é", max_size=4), min_size=1, max_size=8, unique=True)
+
+
+@given(alike, st.randoms(use_true_random=False))
+def test_the_order_of_classes_is_total(names, random):
+    shuffled = random.sample(names, len(names))
+    assert number_classes(shuffled)[0] == number_classes(names)[0]
+    assert len({repr(natural_order(name)) for name in names}) == len(names)
+
+
+def test_classes_of_equal_value_have_one_order_in_every_process():
+    code = "from narl.data.labels import number_classes; print(number_classes(['2', '1', '01', '001'])[0])"
+    orders = {
+        subprocess.run(
+            [sys.executable, "-c", code],
+            env=os.environ | {"PYTHONHASHSEED": seed},
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        for seed in "123"
+    }
+    assert orders == {"('001', '01', '1', '2')\n"}
 
 
 def test_a_map_keeps_its_order():

@@ -76,7 +76,7 @@ def test_seeds_differ():
     assert not np.array_equal(first, second)
 
 
-@settings(max_examples=5)
+@settings(max_examples=5, deadline=None)
 @given(st.integers(0, 99))
 def test_digits_keep_both_labels_in_proportion(seed):
     labelled = label(digits_pipeline(splits={"seed": seed, "validation": 0.25, "test": 0.2}))
