@@ -67,8 +67,6 @@ class First:
 
 
 def main() -> None:
-    from narl.search.runner import ray_runtime  # which says how Ray is to start, so before it
-
     args = arguments(__doc__, repeats=5).parse_args()
 
     import ray
@@ -78,6 +76,7 @@ def main() -> None:
     from narl.config.search_space import SearchSpace
     from narl.core.point import Point
     from narl.search.node_data import NodeData
+    from narl.search.runner import ray_runtime
     from narl.search.trainable import trial_payload
 
     config = Point.from_json({"arch": "resnet18", "split": 3, "sigma": 1.0, "lambda": 0.01})

@@ -8,21 +8,9 @@ import socket
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
-# Tune's own CSV, JSON and TensorBoard loggers cost more than a trial's proposal; the ledger replaces them.
-os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
-os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
-# narl/search/nodes.py decides how many trials may wait for a node; Tune would let one wait, and clusters grow by one.
-os.environ.setdefault("TUNE_MAX_PENDING_TRIALS_PG", "1000")
-# Tune would swallow Ctrl-C and return as if all were done.
-os.environ.setdefault("TUNE_DISABLE_SIGINT_HANDLER", "1")
-# A head that finds a token asks every driver for it, and Ray's drivers show theirs only if told to.
-if os.environ.keys() & {"RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"} or os.path.exists(
-    os.path.expanduser("~/.ray/auth_token")
-):
-    os.environ.setdefault("RAY_AUTH_MODE", "token")
-
 import ray
 from ray import tune
+from ray._raylet import Config
 
 from narl import __version__
 from narl.config.search_space import Resources, SearchSpace
@@ -35,6 +23,16 @@ from narl.search.own_folder import own_folder
 from narl.search.searcher import LostTrials, NewestFirst, StopOnError, StudySearcher
 from narl.search.session import SearchSession
 from narl.search.trainable import TrialActor, lacking
+
+SETTINGS = {
+    # Tune's own CSV, JSON and TensorBoard loggers cost more than a trial's proposal; the ledger replaces them.
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
+    "RAY_AIR_NEW_OUTPUT": "0",
+    # narl/search/nodes.py decides how many trials may wait for a node; Tune lets one wait, and clusters grow by one.
+    "TUNE_MAX_PENDING_TRIALS_PG": "1000",
+    # Tune would swallow Ctrl-C and return as if all were done.
+    "TUNE_DISABLE_SIGINT_HANDLER": "1",
+}
 
 
 def run_session(
@@ -131,13 +129,15 @@ def _in_one_line(error: Exception) -> NarlError:
 def ray_runtime(address: str | None) -> Iterator[None]:
     """A Ray runtime: the cluster at `address` (`auto`: the one this machine belongs to), or one of our own.
 
-    Our own has its own folder and dies with us; a cluster is left running.
+    Our own has its own folder and dies with us; a cluster is left running. Ray's settings are in the environment
+    meanwhile, for those that the user has not set.
 
     Raises:
         ConfigError: no cluster answers at `address`.
     """
     quiet = {"log_to_driver": False, "logging_level": logging.ERROR}
     with ExitStack() as after:
+        after.enter_context(_settings_of_ray())
         mask = os.umask(0o077)  # Ray writes its access token for everybody to read
         after.callback(os.umask, mask)
         if address is None:
@@ -156,6 +156,24 @@ def ray_runtime(address: str | None) -> Iterator[None]:
             logging.getLogger(name).setLevel(logging.CRITICAL)
         os.umask(mask)
         yield
+
+
+@contextmanager
+def _settings_of_ray() -> Iterator[None]:
+    """Put into the environment what Ray reads there and the user has not set."""
+    tokens = os.environ.keys() & {"RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"} or os.path.exists(
+        os.path.expanduser("~/.ray/auth_token")
+    )
+    # A head that finds a token asks every driver for it, and Ray's drivers show theirs only if told to.
+    wanted = SETTINGS | ({"RAY_AUTH_MODE": "token"} if tokens else {})
+    missing = {name: value for name, value in wanted.items() if name not in os.environ}
+    os.environ.update(missing)
+    Config.initialize("")  # Ray has read the environment once, when it was imported
+    try:
+        yield
+    finally:
+        for name in missing:
+            os.environ.pop(name, None)
 
 
 def _refuse_unreachable(address: str) -> None:
