@@ -15,7 +15,7 @@ from torch import nn
 from torch.func import functional_call, stack_module_state
 from torch.nn import functional as F
 
-from benchmarks.attacks import ARCH, BATCH, opened
+from benchmarks.attack_task import ARCH, BATCH, opened
 from narl.attacks.adversaries import build_adversary
 from narl.attacks.features import features_of
 from narl.attacks.fit import LabelledFeatures, fit

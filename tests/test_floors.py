@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import graphlib
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).parents[1] / "narl"
+BENCHMARKS = PACKAGE.parent / "benchmarks"
 
 # Lowest first. A module may import from its own entry and from those above it in this list.
 FLOORS = [
@@ -58,6 +60,15 @@ def test_imports_point_down(path):
             continue
         there = parts[1]
         assert there == here or FLOOR_OF[there] < FLOOR_OF[here], f"{here} imports {name}"
+
+
+def test_benchmarks_import_in_no_circle():
+    modules = {path.stem: path for path in BENCHMARKS.glob("*.py")}
+    graph = {
+        name: {parts[1] for parts in (full.split(".") for full in imports(path)) if parts[0] == "benchmarks"}
+        for name, path in modules.items()
+    }
+    graphlib.TopologicalSorter(graph).prepare()  # raises CycleError
 
 
 def test_records_and_configuration_need_no_heavy_library():
