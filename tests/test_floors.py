@@ -62,6 +62,19 @@ def test_imports_point_down(path):
         assert there == here or FLOOR_OF[there] < FLOOR_OF[here], f"{here} imports {name}"
 
 
+@pytest.mark.parametrize("path", MODULES, ids=lambda p: str(p.relative_to(PACKAGE)))
+def test_only_core_files_renames(path):
+    if path == PACKAGE / "core" / "files.py":
+        return
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
+            call, arguments = ast.unparse(node.func), len(node.args)
+            renames = node.func.attr in ("rename", "renames") or call in ("os.replace", "shutil.move")
+            # Path.replace takes one path; str.replace takes two strings, and the others take keywords.
+            renames |= node.func.attr == "replace" and arguments == 1 and not node.keywords
+            assert not renames, f"{path}, line {node.lineno}: {call} belongs into narl/core/files.py"
+
+
 def test_benchmarks_import_in_no_circle():
     modules = {path.stem: path for path in BENCHMARKS.glob("*.py")}
     graph = {

@@ -1,8 +1,12 @@
-"""Files that are whole or absent: what a crash or a reader in between ever sees of them."""
+"""Files and folders that are whole or absent: what a crash or a reader in between ever sees of them.
+
+One rule: content is on the disk before its name is, and the name before anything that speaks of it is written.
+"""
 
 from __future__ import annotations
 
 import os
+import shutil
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -24,17 +28,49 @@ def whole_file(path: Path, *, name: str | None = None) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
+@contextmanager
+def whole_folder(folder: Path) -> Iterator[Path]:
+    """Yield a new folder beside `folder` to fill; without an error it becomes `folder`, on the disk; else it goes.
+
+    Args:
+        folder: absent or empty. What an earlier writer left half-filled is removed, so let one write at a time.
+    """
+    folder = folder.absolute()
+    temporary = folder.with_name(f".{folder.name}.partial")
+    shutil.rmtree(temporary, ignore_errors=True)
+    temporary.mkdir(parents=True)
+    try:
+        yield temporary
+        for path in temporary.rglob("*"):
+            _sync(path)
+        replace_whole(temporary, folder)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
 def write_whole(path: Path, content: bytes | str) -> None:
     """Make `content` (text in UTF-8) the content of `path`."""
     with whole_file(path) as temporary:
         temporary.write_bytes(content.encode() if isinstance(content, str) else content)
 
 
-def replace_whole(temporary: Path, path: Path) -> None:
-    """Rename once the content is on the disk, and put the new name on the disk too."""
-    _sync(temporary)
+def replace_whole(temporary: Path, path: Path, *, synced: bool = True) -> None:
+    """Rename once the content is on the disk, and put the new name on the disk too.
+
+    Args:
+        synced: False for one of thousands of small files, which would take too long one by one: call `sync_all`
+            before you write what speaks of them.
+    """
+    if synced:
+        _sync(temporary)
     os.replace(temporary, path)
-    _sync(path.parent)
+    if synced:
+        _sync(path.parent)
+
+
+def sync_all() -> None:
+    """Put on the disk whatever this machine has written so far."""
+    os.sync()
 
 
 def _sync(path: Path) -> None:

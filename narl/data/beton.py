@@ -18,7 +18,7 @@ import numpy as np
 from narl.config.pipeline import Pipeline
 from narl.core.cache import cache_root, locked
 from narl.core.errors import DataError
-from narl.core.files import replace_whole
+from narl.core.files import whole_file
 from narl.data.beton_check import check_beton
 from narl.data.beton_store import open_beton_store
 from narl.data.ffcv_support import require_ffcv
@@ -121,25 +121,19 @@ def _build(folder: Path, pipeline: Pipeline, labelled: Labelled, splits: tuple[s
         for split in splits:
             path = folder / f"{split}.beton"
             sidecar = path.with_suffix(".json")
-            temporary = path.with_suffix(".beton.tmp")
             sidecar.unlink(missing_ok=True)  # from here until the new one is written, the file counts as absent
-            try:
+            with whole_file(path, name=f"{path.name}.tmp") as temporary:
                 _write_images(temporary, pipeline, labelled, split, advance)
-                size = temporary.stat().st_size
-                replace_whole(temporary, path)
-            finally:
-                temporary.unlink(missing_ok=True)
             content = {
                 "key": labelled.key,
                 "split": split,
                 "images": len(labelled.indices[split]),
-                "bytes": size,
+                "bytes": path.stat().st_size,
                 "utility_classes": labelled.utility_classes,
                 "private_classes": labelled.private_classes,
             }
-            temporary = path.with_suffix(".json.tmp")
-            temporary.write_text(json.dumps(content, indent=1))
-            replace_whole(temporary, sidecar)
+            with whole_file(sidecar, name=f"{sidecar.name}.tmp") as temporary:
+                temporary.write_text(json.dumps(content, indent=1))
 
 
 def _write_images(path: Path, pipeline: Pipeline, labelled: Labelled, split: str, advance) -> None:

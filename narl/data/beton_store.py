@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from narl.core.errors import DataError
-from narl.core.files import replace_whole, whole_file
+from narl.core.files import whole_file
 from narl.data.local_copy import sha256_of
 from narl.storage.s3 import S3Address, is_url, parse_s3, s3_client, s3_errors
 
@@ -66,10 +66,10 @@ class BetonStore(ABC):
             for name in (f"{split}.beton", f"{split}.json"):
                 if name not in digests:
                     raise DataError(f"{self.url}/{MANIFEST} names no {name}")
-                self._get(name, temporary)
-                if sha256_of(temporary) != digests[name]:
-                    raise DataError(f"{self.url}/{name} is not what was stored: its SHA-256 is another")
-                replace_whole(temporary, folder / name)
+                with whole_file(folder / name, name=temporary.name) as temporary:
+                    self._get(name, temporary)
+                    if sha256_of(temporary) != digests[name]:
+                        raise DataError(f"{self.url}/{name} is not what was stored: its SHA-256 is another")
         finally:
             temporary.unlink(missing_ok=True)
 

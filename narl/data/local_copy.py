@@ -15,7 +15,7 @@ from dataclasses import astuple, dataclass
 from pathlib import Path
 
 from narl.core.errors import DataError
-from narl.core.files import write_whole
+from narl.core.files import replace_whole, sync_all, write_whole
 
 MANIFEST, FORMAT = "narl-copy.json", "narl-copy-1"
 LONGEST_NAME, LONGEST_PART = 1024, 255  # bytes
@@ -55,7 +55,7 @@ class LocalCopy:
 
     def finish(self) -> None:
         """Write the manifest, once what it speaks of is on the disk."""
-        os.sync()  # of thousands of small files at once; one by one would take longer than to fetch them
+        sync_all()  # one by one would take longer than to fetch them
         content = {"origin": self.origin, "files": {name: astuple(file) for name, file in self.files.items()}}
         text = json.dumps({"format": FORMAT, "sha256": _digest(content), **content})
         write_whole(self.folder / MANIFEST, text)
@@ -122,7 +122,7 @@ def store_file(folder: Path, name: str, blocks: Iterable[bytes], size: int, tag:
     if written != size:
         raise DataError(f"{name!r} has {size} bytes and {written} arrived")
     changed_ns = temporary.stat().st_mtime_ns
-    os.replace(temporary, path)
+    replace_whole(temporary, path, synced=False)
     return CopiedFile(size, digest.hexdigest(), changed_ns, tag)
 
 

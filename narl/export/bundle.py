@@ -12,7 +12,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import shutil
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -24,6 +23,7 @@ import narl
 from narl.config.bundle import BundleConfig
 from narl.config.load import build, read_yaml
 from narl.core.errors import ConfigError, NarlError
+from narl.core.files import whole_folder
 from narl.export.stores import FORMAT, MANIFEST, Store
 
 if TYPE_CHECKING:
@@ -54,10 +54,7 @@ def write_bundle(
     """
     folder = Path(folder)
     refuse_occupied(folder)
-    partial = folder.absolute().with_name(f".{folder.absolute().name}.partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
-    try:
+    with whole_folder(folder) as partial:
         _save_tensors(client_state, partial / CLIENT)
         _save_tensors(server_state, partial / SERVER)
         text = yaml.safe_dump(config.model_dump(mode="json", by_alias=True), sort_keys=False, allow_unicode=True)
@@ -71,9 +68,6 @@ def write_bundle(
             "files": {name: _fingerprint(partial / name) for name in FILES},
         }
         (partial / MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
-        os.replace(partial, folder)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
     return manifest
 
 

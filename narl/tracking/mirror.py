@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from narl.config.search_space import SearchSpace
 from narl.core.errors import NarlError, without_credentials
+from narl.core.files import whole_file
 from narl.core.hashing import stable_hash
 from narl.core.records import TrialRecord
 from narl.figures.concurrency import concurrency_png
@@ -354,9 +355,8 @@ def _create_database(uri: str) -> None:
         return
     from mlflow import MlflowClient
 
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
-    MlflowClient(tracking_uri=f"sqlite:///{unfinished}").search_experiments(max_results=1)
-    unfinished.replace(path)
+    with whole_file(path) as unfinished:
+        MlflowClient(tracking_uri=f"sqlite:///{unfinished}").search_experiments(max_results=1)
 
 
 def _one_line(error: Exception) -> str:

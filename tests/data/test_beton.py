@@ -79,12 +79,12 @@ def die_after_images():
     beton.read_squares = dying
 
 def die_before_sidecar():
-    replace = beton.replace_whole
+    replace = os.replace
     def dying(temporary, path):
         if path.name == "train.json":
             os.kill(os.getpid(), signal.SIGKILL)
         replace(temporary, path)
-    beton.replace_whole = dying
+    os.replace = dying
 
 beton.require_ffcv()
 beton.label(digits_pipeline())  # imports once for all children
