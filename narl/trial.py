@@ -128,6 +128,9 @@ class TrialOutcome:
             train_seconds=self.trained.seconds,
             attack_seconds=self.attack_seconds,
             leakage_at_queries={str(n): by_queries[n] for n in queries},
+            num_samples=leakage.num_samples,
+            utility_chance=leakage.utility_reading.scores.chance,
+            private_chance=leakage.strongest.scores.chance,
             **certified,
         )
 
@@ -241,6 +244,7 @@ def _certified(exact: Exact, queries: Sequence[int]) -> dict[str, Any]:
     named = {n: by_size[max(size for size in by_size if size <= 100)].percent for n, by_size in galleries.items()}
     return {
         "leakage_bound": bounds[1],
+        "utility_bound": exact.bounds.labels["utility"][1].percent,
         "identification": named.get(1),
         "leakage_bound_at_queries": {str(n): bounds[n] for n in queries},
         "identification_at_queries": {str(n): named[n] for n in queries if n in named},

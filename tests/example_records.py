@@ -21,9 +21,14 @@ def make_record(
     floor: float = 20.0,
     bound: float | None = None,
     identification: float | None = None,
+    chance: float | None = None,
     error: str | None = None,
 ) -> TrialRecord:
-    """A record with consistent numbers, by default without those that hold for every reader; failed if `error` is given."""
+    """A record with consistent numbers; failed if `error` is given.
+
+    By default without numbers that hold for every reader, and without `chance`, the useful label's largest class among
+    300 images (the private one's is 10 %).
+    """
     config = Point(arch=arch, split=split, sigma=sigma, lambda_=lambda_, seed=seed)
     if error is not None:
         return TrialRecord(trial_id, config, "failed", error=error, started_at=1.0, finished_at=2.0)
@@ -43,6 +48,10 @@ def make_record(
         attack_seconds=2.0,
         leakage_bound=bound,
         identification=identification,
+        utility_bound=None if bound is None else utility + 1,
+        num_samples=None if chance is None else 300,
+        utility_chance=chance,
+        private_chance=None if chance is None else 10.0,
     )
     curves = {"train_task_loss": [0.7, 0.4], "attack_utility": [60.0, utility]}
     return TrialRecord(trial_id, config, "complete", metrics, started_at=1.0, finished_at=4.0, curves=curves)

@@ -14,6 +14,7 @@ from narl.config.trial import TrainConfig
 from narl.core.errors import ConfigError, DivergedTraining
 from narl.core.steps import drained
 from narl.data.dataset import open_dataset
+from narl.evaluation.evaluator import seed_of
 from narl.evaluation.final import train_final
 from narl.evaluation.report import Summary
 from narl.trial import run_trial
@@ -107,6 +108,18 @@ def test_the_attack_leaves_the_obfuscator_as_it_was(outcome):
     x = torch.rand(4, 3, 32, 32)
     z = obfuscator(x, torch.Generator().manual_seed(0)) - obfuscator.features(x)
     assert z.std() == pytest.approx(1.0, rel=0.1)  # the noise is alive in eval mode
+
+
+def test_a_client_in_nothing_but_noise_is_told_from_one_that_is_private():
+    outcome, _ = run(config(sigma=1e4, attack={"adversaries": ["bayes"]}), device=torch.device("cpu"))
+    m = outcome.metrics
+    assert m.utility_is_a_guess and m.num_samples == 100
+    assert m.utility_chance == 100 * max(outcome.leakage.utility_reading.scores.labels.bincount()) / 100
+    assert m.utility_bound == pytest.approx(m.utility_chance, abs=1)  # nobody can do better than name the largest class
+    assert m.delta_of_nothing == m.utility_chance - m.private_chance
+    assert m.delta == pytest.approx(m.delta_of_nothing, abs=12) and m.delta > 25  # out of nothing
+    (doubt,) = (doubt for doubt in seed_of(outcome, ()).report.doubts if "guess:" in doubt)
+    assert doubt.startswith("utility is a guess")
 
 
 def test_exact_attackers_alone_read_any_number_of_answers():

@@ -26,6 +26,11 @@ class Scores:
         return 100.0 * self.hits.double().mean().item()
 
     @property
+    def chance(self) -> float:
+        """Percent of the images whose label is the commonest one: what needs nothing to be read."""
+        return 100.0 * self.labels.bincount().max().item() / len(self.labels)
+
+    @property
     def percents(self) -> Tensor:
         """[N] float32, `hits` in percent."""
         return 100 * self.hits

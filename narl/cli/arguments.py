@@ -128,6 +128,16 @@ def add_budgets(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--certified", action="store_true", help="best is the Δ that holds against every reader, utility − bound"
     )
+    add_guesses(group)
+
+
+def add_guesses(parser: argparse._ActionsContainer) -> None:
+    """Whether clients count that send nothing useful."""
+    parser.add_argument(
+        "--with-guesses",
+        action="store_true",
+        help="count trials too whose utility is a guess: no better than naming the largest class, but for luck",
+    )
 
 
 def best_within_budgets(args: argparse.Namespace, records: list[TrialRecord]) -> TrialRecord:
@@ -138,9 +148,27 @@ def best_within_budgets(args: argparse.Namespace, records: list[TrialRecord]) ->
     """
     from narl.core.pareto import best_within
 
+    return best_within(records, **_within(args), best=best_of(args), guesses=args.with_guesses)
+
+
+def refused_guesses(args: argparse.Namespace, records: list[TrialRecord], chosen: TrialRecord) -> int:
+    """How many trials are within the bounds and better than `chosen`, but that their utility is a guess."""
+    from narl.core.pareto import within
+
+    best = best_of(args)
+    better = (r for r in within(records, **_within(args)) if r.measured.value(best) > chosen.measured.value(best))
+    return sum(record.measured.utility_is_a_guess for record in better)
+
+
+def best_of(args: argparse.Namespace) -> str:
+    """The objective that is to be highest."""
+    return "delta_certified" if args.certified else "delta"
+
+
+def _within(args: argparse.Namespace) -> dict[str, dict[str, float]]:
     given = {name: bound for name, bound in bounds(args).items() if bound is not None}
     at_least = {"utility": given.pop("utility")} if "utility" in given else {}
-    return best_within(records, at_most=given, at_least=at_least, best="delta_certified" if args.certified else "delta")
+    return {"at_most": given, "at_least": at_least}
 
 
 def bounds(args: argparse.Namespace) -> dict[str, float | None]:

@@ -7,7 +7,7 @@ import json
 import sys
 from pathlib import Path
 
-from narl.cli.arguments import add_budgets, add_search_choice, best_within_budgets
+from narl.cli.arguments import add_budgets, add_search_choice, best_within_budgets, refused_guesses
 
 
 def register(subparsers) -> None:
@@ -39,7 +39,8 @@ def answer(args: argparse.Namespace, folder) -> int:
 
     from narl.search.ledger import read_ledger
 
-    record = best_within_budgets(args, read_ledger(folder.ledger_path))
+    records = read_ledger(folder.ledger_path)
+    record = best_within_budgets(args, records)
     content = folder.train_config(record).model_dump(mode="json", by_alias=True)
     if args.format == "json":
         print(json.dumps(content, indent=2, ensure_ascii=False))
@@ -48,6 +49,10 @@ def answer(args: argparse.Namespace, folder) -> int:
         print(f"# Search {folder.name!r}, trial {record.trial_id}, measured on validation images:")
         floor = f"label floor {m.label_floor:.2f} %"
         print(f"# Δ {m.delta:.2f} = utility {m.utility:.2f} % − leakage {m.leakage:.2f} % ({floor})")
+        if m.utility_is_a_guess:
+            print(f"# Utility is a guess: naming the largest class, without z, scores {m.utility_chance:.2f} %.")
+        if refused := refused_guesses(args, records, record):
+            print(f"# Refused, as their utility is a guess: {refused} of higher Δ (--with-guesses admits them).")
         if m.leakage_bound is not None:
             print(
                 f"# Nobody who has z alone reads more than {m.leakage_bound:.2f} % of these images: "

@@ -27,7 +27,7 @@ def run(args: argparse.Namespace) -> int:
     from narl.export.bundle import FILES, upload_bundle, verify_bundle
     from narl.export.stores import MANIFEST, open_store
 
-    choosing = (*bounds(args).values(), args.name, args.runs, args.certified or None)
+    choosing = (*bounds(args).values(), args.name, args.runs, args.certified or None, args.with_guesses or None)
     if args.source is not None and any(value is not None for value in choosing):
         raise ConfigError(
             "--from names the halves to export; bounds, --name and --runs choose others: give one of them"

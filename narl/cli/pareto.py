@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from narl.cli.arguments import add_search_choice
+from narl.cli.arguments import add_guesses, add_search_choice
 from narl.core.errors import ConfigError, NothingFeasible
 from narl.core.objectives import bound_sign
 
@@ -23,13 +23,15 @@ def register(subparsers) -> None:
     parser.add_argument("--figure", type=Path, metavar="FILE", help="also draw it: .png, or .html (interactive)")
     parser.add_argument("--heatmap", type=Path, metavar="FILE.png", help="draw every trial of a grid over σ and λ")
     parser.add_argument("--concurrency", metavar="FILE.png", type=Path, help="draw how many trials ran when, and where")
+    add_guesses(parser)
     parser.add_argument("--format", choices=("table", "json", "csv"), default="table")
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
     from narl.core.objectives import objective
-    from narl.figures.front import front_table
+    from narl.core.pareto import candidates
+    from narl.figures.front import front_table, nothing_row
     from narl.search.folder import find_search
     from narl.search.ledger import read_ledger
 
@@ -46,11 +48,17 @@ def run(args: argparse.Namespace) -> int:
     for name in objectives:
         objective(name)
     records = read_ledger(folder.ledger_path)
-    rows = front_table(records, objectives)
-    if not rows:
+    finished = candidates(records, guesses=True)
+    if not finished:
         raise NothingFeasible(f"search {folder.name!r} has no finished trial yet ({len(records)} failed)")
+    rows = front_table(records, objectives, guesses=args.with_guesses)
+    if not rows:
+        raise NothingFeasible(
+            f"search {folder.name!r} has no front: the utility of all {len(finished)} finished trials is a guess "
+            "(--with-guesses counts them)"
+        )
     if args.figure is not None:
-        _draw(args.figure, records, objectives, folder.name)
+        _draw(args.figure, records, objectives, folder.name, guesses=args.with_guesses)
     if args.heatmap is not None:
         _draw_heatmap(args.heatmap, records, folder.name)
     if args.concurrency is not None:
@@ -62,20 +70,20 @@ def run(args: argparse.Namespace) -> int:
         writer.writeheader()
         writer.writerows(rows)
     else:
-        finished = sum(record.metrics is not None for record in records)
-        counts = f"{len(rows)} of {finished} finished trials"
-        _print_table(rows, f"{folder.name}: {counts} are on the front of {', '.join(objectives)}")
+        counts = f"{len(rows)} of {len(finished)} finished trials"
+        title = f"{folder.name}: {counts} are on the front of {', '.join(objectives)}"
+        _print_table(rows, title, nothing=nothing_row(finished))
     return 0
 
 
-def _draw(path: Path, records: list, objectives: tuple[str, ...], title: str) -> None:
+def _draw(path: Path, records: list, objectives: tuple[str, ...], title: str, *, guesses: bool) -> None:
     from narl.figures.front import front_figure, front_png, write_html
 
     with _writing(path):
         if path.suffix == ".png":
-            front_png(records, objectives, title, path)
+            front_png(records, objectives, title, path, guesses=guesses)
         else:
-            write_html(front_figure(records, objectives, title), path)
+            write_html(front_figure(records, objectives, title, guesses=guesses), path)
 
 
 def _draw_heatmap(path: Path, records: list, title: str) -> None:
@@ -120,7 +128,7 @@ _HEADS = {
 _SPARE = ("peak_activation_mib", "uplink_kib", "lambda", "sigma", "trial", "client_memory_mib")
 
 
-def _print_table(rows: list[dict[str, Any]], title: str) -> None:
+def _print_table(rows: list[dict[str, Any]], title: str, *, nothing: dict[str, Any] | None = None) -> None:
     from rich import box
     from rich.console import Console
     from rich.table import Table
@@ -156,10 +164,16 @@ def _print_table(rows: list[dict[str, Any]], title: str) -> None:
             table.add_column(heads[key], justify="left" if key == "client" else "right", no_wrap=True)
         for row in rows:
             table.add_row(*(_cell(key, row) for key in columns))
+        if nothing is not None:
+            table.add_row(*(_cell_of_nothing(key, nothing) for key in columns), style="dim")
         return table
 
     console = Console()
     print_fitted(console, fitted(console, build, keys, _SPARE))
+
+
+def _cell_of_nothing(key: str, row: dict[str, Any]) -> str:
+    return "send nothing" if key == "client" else f"{row[key]:.2f}" if key in row else ""
 
 
 def _cell(key: str, row: dict[str, Any]) -> str:
@@ -169,6 +183,8 @@ def _cell(key: str, row: dict[str, Any]) -> str:
         return "\n".join([*above, client, *row.get("settings", "").split()])
     if key == "leakage_bound":
         return "–" if row[key] is None else f"{row[key]:.2f}"
+    if key == "utility" and row.get("utility_is_a_guess"):
+        return f"{row[key]:.2f}\na guess"
     if key in ("utility", "leakage") or key.startswith("delta"):
         return f"{bound_sign(key) if row['delta_is_upper_bound'] else ''}{row[key]:.2f}"
     return f"{row[key]:.2g}" if key in ("sigma", "lambda") else f"{row[key]:.3g}"

@@ -109,7 +109,7 @@ class SearchView:
                 continue
             cell = record.config.client
             tried[cell] = tried.get(cell, 0) + 1
-            if cell not in best or record.metrics.delta > best[cell].metrics.delta:
+            if cell not in best or _rank(record) > _rank(best[cell]):
                 best[cell] = record
         rows = sorted(best.values(), key=lambda r: (r.metrics.cost.client_gflops, r.metrics.cost.client_memory_mib))
         if limit is not None and len(rows) > limit:
@@ -121,7 +121,7 @@ class SearchView:
             "GFLOPs": lambda r: f"{r.metrics.cost.client_gflops:.4f}",
             "MiB": lambda r: f"{r.metrics.cost.client_memory_mib:.2f}",
             "best Δ": lambda r: f"{r.bound_sign('delta')}{r.metrics.delta:.2f}",
-            "util.": lambda r: f"{r.metrics.utility:.2f}",
+            "util.": lambda r: r.shown_utility,
             "leak.": lambda r: r.leakage_bracket,
             "σ": lambda r: f"{r.config.sigma:.2f}",
             "λ": lambda r: f"{r.config.lambda_:.2g}",
@@ -187,6 +187,10 @@ class SearchView:
         return f"ETA {_clock(left)}"
 
 
+def _rank(record: TrialRecord) -> tuple[bool, float]:
+    return not record.measured.utility_is_a_guess, record.measured.delta
+
+
 def _counted(count: int, what: str) -> str:
     return f"{count} {what}" + ("" if count == 1 else "s")
 
@@ -207,7 +211,7 @@ def _line(record: TrialRecord, count: int, total: int) -> str:
         return f"{head}failed, {record.error}"
     m = record.metrics
     return (
-        f"{head}Δ {record.bound_sign('delta')}{m.delta:.2f} = {m.utility:.2f} − "
+        f"{head}Δ {record.bound_sign('delta')}{m.delta:.2f} = {record.shown_utility} − "
         f"{record.leakage_bracket} "
         f"({m.cost.client_gflops:.4f} GFLOPs, {m.cost.client_memory_mib:.2f} MiB, {record.finished_at - record.started_at:.0f} s)"
     )

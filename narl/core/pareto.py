@@ -9,11 +9,11 @@ from __future__ import annotations
 import itertools
 import math
 import operator
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Generic, TypeVar
 
 from narl.core.errors import NothingFeasible
-from narl.core.objectives import objective, to_minimise
+from narl.core.objectives import COST_NAMES, objective, to_minimise
 from narl.core.records import TrialRecord
 
 Row = Sequence[float]
@@ -86,12 +86,22 @@ def hypervolume(rows: Sequence[Row], reference: Row) -> float:
     return volume
 
 
-def front_of(records: Sequence[TrialRecord], objectives: Sequence[str]) -> list[TrialRecord]:
-    """The complete records on the front of `objectives`, in the order of GFLOPs, then memory, then trial id."""
-    complete = [record for record in records if record.metrics is not None]
+def front_of(records: Sequence[TrialRecord], objectives: Sequence[str], *, guesses: bool = False) -> list[TrialRecord]:
+    """The complete records on the front of `objectives`, in the order of GFLOPs, then memory, then trial id.
+
+    Args:
+        guesses: whether trials count whose utility is a guess.
+    """
+    complete = candidates(records, guesses=guesses)
     rows = [to_minimise(record.measured, objectives) for record in complete]
     chosen = [complete[i] for i in non_dominated(rows)]
     return sorted(chosen, key=lambda r: (r.measured.cost.client_gflops, r.measured.cost.client_memory_mib, r.trial_id))
+
+
+def candidates(records: Iterable[TrialRecord], *, guesses: bool = False) -> list[TrialRecord]:
+    """The complete records; without `guesses`, of clients that send something useful alone."""
+    complete = (record for record in records if record.metrics is not None)
+    return [record for record in complete if guesses or not record.measured.utility_is_a_guess]
 
 
 def best_within(
@@ -100,6 +110,7 @@ def best_within(
     at_most: Mapping[str, float],
     at_least: Mapping[str, float] | None = None,
     best: str = "delta",
+    guesses: bool = False,
 ) -> TrialRecord:
     """The record of highest `best` within every bound; ties by memory, then GFLOPs, then trial id.
 
@@ -107,43 +118,62 @@ def best_within(
         best: `delta`, or `delta_certified`.
         at_most: upper bounds by objective name, e.g. `{"client_gflops": 2.0}`.
         at_least: lower bounds by objective name, e.g. `{"utility": 90.0}`.
+        guesses: whether trials may be chosen whose utility is a guess.
 
     Raises:
         ConfigError: an unknown objective, or one that was not measured.
-        NothingFeasible: nothing fits; the message names the nearest by cost.
+        NothingFeasible: nothing fits; the message names the nearest, and what was refused.
     """
     at_least = at_least or {}
-    for name in (*at_most, *at_least):
-        objective(name)
-    complete = [record for record in records if record.metrics is not None]
+    fitting = within(records, at_most=at_most, at_least=at_least)
+    feasible = candidates(fitting, guesses=guesses)
+    if feasible:
+        return min(
+            feasible,
+            key=lambda r: (
+                -r.measured.value(best),
+                r.measured.cost.client_memory_mib,
+                r.measured.cost.client_gflops,
+                r.trial_id,
+            ),
+        )
+    complete = candidates(records, guesses=True)
     if not complete:
         raise NothingFeasible("no finished trial is recorded yet")
+    bounds = [f"{n} <= {v:g}" for n, v in at_most.items()] + [f"{n} >= {v:g}" for n, v in at_least.items()]
+    answer = f"none of {len(complete)} finished trials has {' and '.join(bounds) or 'a utility above a guess'}"
+    if fitting and bounds:
+        answer += f" and a utility above a guess, as {len(fitting)} refused trials have not"
+    if fitting:
+        answer += " (--with-guesses admits them)"
+    if useful := candidates(records, guesses=guesses):
+        nearest = min(useful, key=lambda record: _excess(record, at_most, at_least))
+        answer += f"; the nearest is {_described(nearest)}"
+    raise NothingFeasible(answer)
 
-    def fits(record: TrialRecord) -> bool:
-        return all(record.measured.value(n) <= v for n, v in at_most.items()) and all(
-            record.measured.value(n) >= v for n, v in at_least.items()
-        )
 
-    feasible = [record for record in complete if fits(record)]
-    if not feasible:
-        cheapest = min(
-            complete,
-            key=lambda r: (r.measured.cost.client_gflops, r.measured.cost.client_memory_mib, -r.measured.delta),
-        )
-        bounds = [f"{n} <= {v:g}" for n, v in at_most.items()] + [f"{n} >= {v:g}" for n, v in at_least.items()]
-        m = cheapest.measured
-        raise NothingFeasible(
-            f"none of {len(complete)} finished trials has {' and '.join(bounds)}; the cheapest is trial "
-            f"{cheapest.trial_id} ({cheapest.config.arch} split {cheapest.config.split}): "
-            f"{m.cost.client_gflops:.4g} GFLOPs, {m.cost.client_memory_mib:.4g} MiB, Δ {m.delta:.2f}, "
-            f"utility {m.utility:.2f} %, leakage {m.leakage:.2f} %"
-        )
-    return min(
-        feasible,
-        key=lambda r: (
-            -r.measured.value(best),
-            r.measured.cost.client_memory_mib,
-            r.measured.cost.client_gflops,
-            r.trial_id,
-        ),
+def within(
+    records: Iterable[TrialRecord], *, at_most: Mapping[str, float], at_least: Mapping[str, float]
+) -> list[TrialRecord]:
+    """The complete records that keep to every bound, also those whose utility is a guess; see `best_within`."""
+    for name in (*at_most, *at_least):
+        objective(name)
+    return [r for r in candidates(records, guesses=True) if _excess(r, at_most, at_least) == 0]
+
+
+def _excess(record: TrialRecord, at_most: Mapping[str, float], at_least: Mapping[str, float]) -> float:
+    """How far a record lies outside, summed over the bounds: percentages as fractions of 1, costs of their bound."""
+    value = record.measured.value
+    over = {name: value(name) - bound for name, bound in at_most.items()}
+    under = {name: bound - value(name) for name, bound in at_least.items()}
+    scale = {name: bound or 1.0 for name, bound in at_most.items() if name in COST_NAMES}
+    return sum(max(0.0, by) / scale.get(name, 100) for name, by in (*over.items(), *under.items()))
+
+
+def _described(record: TrialRecord) -> str:
+    m = record.measured
+    return (
+        f"trial {record.trial_id} ({record.config.arch} split {record.config.split}): "
+        f"{m.cost.client_gflops:.4g} GFLOPs, {m.cost.client_memory_mib:.4g} MiB, Δ {m.delta:.2f}, "
+        f"utility {record.shown_utility} %, leakage {m.leakage:.2f} %"
     )

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any, Literal
 
+from narl.core.chance import most_by_luck
 from narl.core.errors import ConfigError
 from narl.core.objectives import CERTIFIED, COST_NAMES, bound_sign, objective
 from narl.core.point import Point
@@ -58,8 +59,12 @@ class TrialMetrics:
         identification: percent of answers of which nobody can tell more often whose they are, of 100 images (of the
             most that were measured, if there are fewer).
         leakage_bound_at_queries, identification_at_queries: the same of n answers, by n.
+        utility_bound: what no server exceeds on these images.
+        num_samples: images of the split.
+        utility_chance, private_chance: the share of the label's largest class, which needs no z to name.
 
-    The last four are None and empty where the Bayes attacker was not among the adversaries, as before version 0.3.
+    The bounds and identification are None and empty where the Bayes attacker was not among the adversaries. They and
+    what follows them are so in ledgers of versions before 0.3.
     """
 
     utility: float
@@ -79,6 +84,36 @@ class TrialMetrics:
     identification: float | None = None
     leakage_bound_at_queries: dict[str, float] = field(default_factory=dict)
     identification_at_queries: dict[str, float] = field(default_factory=dict)
+    utility_bound: float | None = None
+    num_samples: int | None = None
+    utility_chance: float | None = None
+    private_chance: float | None = None
+
+    @property
+    def utility_is_a_guess(self) -> bool:
+        """Whether the server reads no more than its label's largest class, but for luck, or nobody could; see
+        `narl.core.chance`. False where that was not recorded."""
+        if self.utility_chance is None or self.num_samples is None:
+            return False
+        passes = self.utility if self.utility_bound is None else min(self.utility, self.utility_bound)
+        return passes <= most_by_luck(self.utility_chance, self.num_samples)
+
+    @property
+    def delta_of_nothing(self) -> float | None:
+        """Δ of a client that sends nothing: each side names its largest class. Where no bound tells that z is needed to
+        reach the label floor, leakage is the floor. None where that was not recorded."""
+        if self.utility_chance is None or self.private_chance is None:
+            return None
+        return self.utility_chance - (self.label_floor if self.leakage_bound is None else self.private_chance)
+
+    def hiding_nothing(self) -> TrialMetrics:
+        """The same client as if everybody read everything."""
+        shares = ("leakage", "leakage_bound", "identification")
+        changed: dict[str, Any] = dict.fromkeys(("delta", "delta_paper"), self.utility - 100)
+        for name in shares:
+            changed[name] = None if getattr(self, name) is None else 100.0
+            changed[f"{name}_at_queries"] = dict.fromkeys(getattr(self, f"{name}_at_queries"), 100.0)
+        return replace(self, **changed)
 
     @property
     def delta_certified(self) -> float | None:
@@ -184,6 +219,11 @@ class TrialRecord:
     def bound_sign(self, metric: str) -> str:
         """What to write before a metric's value where adversaries had not converged: `≤`, `≥`, or nothing."""
         return bound_sign(metric) if self.leakage_is_lower_bound else ""
+
+    @property
+    def shown_utility(self) -> str:
+        """In percent, with what it is worth: `48.50 (a guess)`."""
+        return f"{self.measured.utility:.2f}{' (a guess)' if self.measured.utility_is_a_guess else ''}"
 
     @property
     def leakage_bracket(self) -> str:

@@ -168,6 +168,8 @@ def seed_of(outcome: TrialOutcome, findings: Iterable[Finding]) -> Seed:
     told = asdict(metrics)
     measured = {name: told[name] for name in told if name in SeedReport.model_fields}
     doubts, entries, per_image, pictures = list(leakage.doubts()), {}, leakage.per_image(), {}
+    if metrics.utility_is_a_guess:
+        doubts.append(f"utility is a guess: naming the largest class, without z, scores {metrics.utility_chance:.2f} %")
     for finding in findings:
         doubts += finding.doubts()
         entries |= finding.numbers()
@@ -180,7 +182,6 @@ def seed_of(outcome: TrialOutcome, findings: Iterable[Finding]) -> Seed:
         worst_class_leakage=max(max(scores.by_class) for scores in each),
         leakage_by_class=tuple(leakage.strongest.scores.by_class),
         paper_adversary=leakage.paper_adversary_name,
-        num_samples=leakage.num_samples,
         doubts=tuple(doubts),
         tags=outcome.tags,
         findings=entries,

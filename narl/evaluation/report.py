@@ -70,6 +70,7 @@ class SeedReport(_Report):
         delta_paper: utility minus what `paper_adversary` reads, unclamped.
         strongest_adversary: unclamped.
         label_floor: what the utility label alone gives away.
+        utility_bound, utility_chance, private_chance: see `narl.core.records.TrialMetrics`.
         advantage: `leakage - label_floor`.
         balanced_leakage: the most that an adversary reads as the mean over classes.
         worst_class_leakage: the most that an adversary reads of one class.
@@ -107,6 +108,9 @@ class SeedReport(_Report):
     cost: ClientCost
     tags: dict[str, str]
     leakage_bound: float | None = None
+    utility_bound: float | None = None
+    utility_chance: float | None = None
+    private_chance: float | None = None
 
     @classmethod
     def _current(cls, row: Mapping[str, Any]) -> Mapping[str, Any]:

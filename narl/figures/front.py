@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from narl.core.files import whole_file
 from narl.core.objectives import OBJECTIVES
-from narl.core.pareto import front_of
+from narl.core.pareto import candidates, front_of
 from narl.core.point import Point
 from narl.core.records import TrialRecord
 
@@ -42,10 +42,16 @@ RIM = "#1A1A1A"
 DELTA_LABEL = f"{OBJECTIVES['delta'].label}, {OBJECTIVES['delta'].unit}"
 
 
-def front_table(records: Sequence[TrialRecord], objectives: Sequence[str]) -> list[dict[str, Any]]:
-    """One flat row a trial on the front, cheapest first: accuracies in %, Δ in points, costs in the unit they name."""
+def front_table(
+    records: Sequence[TrialRecord], objectives: Sequence[str], *, guesses: bool = False
+) -> list[dict[str, Any]]:
+    """One flat row a trial on the front, cheapest first: accuracies in %, Δ in points, costs in the unit they name.
+
+    Args:
+        guesses: see `narl.core.pareto.front_of`.
+    """
     rows = []
-    for record in front_of(records, objectives):
+    for record in front_of(records, objectives, guesses=guesses):
         config, m = record.config, record.metrics
         rows.append(
             {
@@ -58,6 +64,7 @@ def front_table(records: Sequence[TrialRecord], objectives: Sequence[str]) -> li
                 "settings": " ".join(_settings(config)),
                 "delta": round(m.delta, 2),
                 "utility": round(m.utility, 2),
+                "utility_is_a_guess": m.utility_is_a_guess,
                 "leakage": round(m.leakage, 2),
                 "leakage_bound": None if m.leakage_bound is None else round(m.leakage_bound, 2),
                 "delta_is_upper_bound": record.leakage_is_lower_bound,
@@ -69,11 +76,20 @@ def front_table(records: Sequence[TrialRecord], objectives: Sequence[str]) -> li
                 "peak_activation_mib": m.cost.peak_activation_mib,
             }
         )
-    for key in ("settings", "leakage_bound"):
-        if all(row[key] in ("", None) for row in rows):
+    for key in ("settings", "leakage_bound", "utility_is_a_guess"):
+        if all(row[key] in ("", None, False) for row in rows):
             for row in rows:
                 del row[key]
     return rows
+
+
+def nothing_row(records: Sequence[TrialRecord]) -> dict[str, Any] | None:
+    """What a client that sends nothing would have in `front_table`; None where that was not recorded."""
+    m = next((r.metrics for r in records if r.metrics is not None and r.metrics.delta_of_nothing is not None), None)
+    if m is None:
+        return None
+    utility, delta = m.utility_chance, m.delta_of_nothing
+    return {"delta": round(delta, 2), "utility": round(utility, 2), "leakage": round(utility - delta, 2)}
 
 
 def _settings(config: Point) -> Iterator[str]:
@@ -85,11 +101,17 @@ def _settings(config: Point) -> Iterator[str]:
         yield f"noise={config.noise}"
 
 
-def front_figure(records: Sequence[TrialRecord], objectives: Sequence[str], title: str) -> Figure:
-    """Δ against client GFLOPs, one point a finished trial; colour and shape tell the client, size the memory."""
+def front_figure(
+    records: Sequence[TrialRecord], objectives: Sequence[str], title: str, *, guesses: bool = False
+) -> Figure:
+    """Δ against client GFLOPs, one point a finished trial; colour and shape tell the client, size the memory.
+
+    Args:
+        guesses: see `narl.core.pareto.front_of`.
+    """
     import plotly.graph_objects as go
 
-    view = _view(records, objectives)
+    view = _view(records, objectives, guesses)
     figure = go.Figure()
     line = view.step_line("client_gflops")
     figure.add_trace(
@@ -102,24 +124,25 @@ def front_figure(records: Sequence[TrialRecord], objectives: Sequence[str], titl
             hoverinfo="skip",
         )
     )
-    for series, (colour, (_, symbol)) in view.styles.items():
-        group = [r for r in view.complete if view.series(r) == series]
+    for series, guess, group in view.groups():
+        colour, (_, symbol) = view.styles[series]
         on_front = [r.trial_id in view.front_ids for r in group]
+        plain_rim = colour if guess else "white"
         figure.add_trace(
             go.Scatter(
                 x=[r.metrics.cost.client_gflops for r in group],
                 y=[r.metrics.delta for r in group],
                 mode="markers",
-                name=series,
+                name=_named(series, guess),
                 text=[_hover(r, front) for r, front in zip(group, on_front, strict=True)],
                 hovertemplate="%{text}<extra></extra>",
                 marker={
                     "color": colour,
-                    "symbol": symbol,
+                    "symbol": f"{symbol}-open" if guess else symbol,
                     "size": [view.marker_size(r) for r in group],
                     "opacity": [1.0 if front else 0.45 for front in on_front],
                     "line": {
-                        "color": [RIM if front else "white" for front in on_front],
+                        "color": [RIM if front else plain_rim for front in on_front],
                         "width": [2 if front else 0.5 for front in on_front],
                     },
                 },
@@ -130,6 +153,13 @@ def front_figure(records: Sequence[TrialRecord], objectives: Sequence[str], titl
             y=view.limit,
             line={"dash": "dash", "color": "#777777", "width": 1},
             annotation={"text": f"limit: 100 − label floor = {view.limit:.1f}", "font": {"color": "#555555"}},
+            annotation_position="bottom right",
+        )
+    if view.nothing is not None:
+        figure.add_hline(
+            y=view.nothing,
+            line={"dash": "dot", "color": "#777777", "width": 1},
+            annotation={"text": f"send nothing: {view.nothing:.1f}", "font": {"color": "#555555"}},
             annotation_position="bottom right",
         )
     figure.update_layout(
@@ -155,12 +185,14 @@ def write_html(figure: Figure, path: Path | str) -> None:
     _replace(path, lambda temporary: temporary.write_text(page, encoding="utf-8"))
 
 
-def front_png(records: Sequence[TrialRecord], objectives: Sequence[str], title: str, path: Path | str) -> None:
+def front_png(
+    records: Sequence[TrialRecord], objectives: Sequence[str], title: str, path: Path | str, *, guesses: bool = False
+) -> None:
     """Two panels, Δ against client GFLOPs and against client memory, 2,000 pixels wide."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    view = _view(records, objectives)
+    view = _view(records, objectives, guesses)
     # No pyplot: its global state is unsafe outside the main thread.
     figure = Figure(figsize=(12.5, 5.8), dpi=160, layout="constrained")
     FigureCanvasAgg(figure)
@@ -171,8 +203,11 @@ def front_png(records: Sequence[TrialRecord], objectives: Sequence[str], title: 
     figure.suptitle(f"{title}\n", fontsize=15)
     figure.text(0.5, 0.925, view.caption, ha="center", va="center", fontsize=11, color="#444444")
     handles, labels = panels[0].get_legend_handles_labels()
-    columns = math.ceil(len(labels) / math.ceil(len(labels) / 6)) if labels else 1
-    figure.legend(handles, labels, loc="outside lower center", ncols=columns, fontsize=11, frameon=False)
+    legend: dict[str, Any] = {}
+    for label, handle in zip(labels, handles, strict=True):
+        legend.setdefault(label, handle)  # hollow only where all of a series are
+    columns = math.ceil(len(legend) / math.ceil(len(legend) / 6)) if legend else 1
+    figure.legend(legend.values(), legend, loc="outside lower center", ncols=columns, fontsize=11, frameon=False)
     # The labels' places depend on the layout, which settles here, once.
     figure.draw_without_rendering()
     figure.set_layout_engine("none")
@@ -183,18 +218,34 @@ def front_png(records: Sequence[TrialRecord], objectives: Sequence[str], title: 
 
 @dataclass(frozen=True)
 class _View:
-    """What both figures share."""
+    """What both figures share.
+
+    Attributes:
+        complete: every finished trial.
+        counted: those that may be on the front.
+        limit, nothing: Δ that none exceeds, and of a client that sends nothing.
+    """
 
     complete: list[TrialRecord]
+    counted: list[TrialRecord]
     front: list[TrialRecord]
     styles: dict[str, tuple[str, tuple[str, str]]]
     limit: float | None
+    nothing: float | None
     caption: str
     several_methods: bool
 
     def series(self, record: TrialRecord) -> str:
         """Which entry of the legend a trial belongs to."""
         return _series(record, self.several_methods)
+
+    def groups(self) -> Iterator[tuple[str, bool, list[TrialRecord]]]:
+        """Series, whether utility is a guess, and the finished trials of which both are true, if any."""
+        for series in self.styles:
+            for guess in (False, True):
+                group = [r for r in self.complete if r.metrics.utility_is_a_guess == guess]
+                if group := [r for r in group if self.series(r) == series]:
+                    yield series, guess, group
 
     @property
     def front_ids(self) -> set[int]:
@@ -214,7 +265,7 @@ class _View:
     def step_line(self, cost: str) -> list[tuple[float, float]]:
         """Corners of the highest Δ of any finished trial that costs no more, to the dearest trial."""
         corners: list[tuple[float, float]] = []
-        for record in sorted(self.complete, key=lambda r: (r.metrics.value(cost), -r.metrics.delta)):
+        for record in sorted(self.counted, key=lambda r: (r.metrics.value(cost), -r.metrics.delta)):
             if not corners or record.metrics.delta > corners[-1][1]:
                 corners.append((record.metrics.value(cost), record.metrics.delta))
         if corners:
@@ -227,19 +278,24 @@ class _View:
         return 9 + 15 * (math.log1p(record.metrics.cost.client_memory_mib) - low) / (high - low) if high > low else 12
 
 
-def _view(records: Sequence[TrialRecord], objectives: Sequence[str]) -> _View:
-    complete = [r for r in records if r.metrics is not None]
+def _view(records: Sequence[TrialRecord], objectives: Sequence[str], guesses: bool) -> _View:
+    complete, counted = candidates(records, guesses=True), candidates(records, guesses=guesses)
+    nothing = nothing_row(complete)
     several_methods = len({r.config.method for r in complete}) > 1
     series = dict.fromkeys(_series(r, several_methods) for r in sorted(complete, key=lambda r: r.trial_id))
-    front = front_of(records, objectives)
+    front = front_of(records, objectives, guesses=guesses)
     counts = f"{len(complete)} finished trials, {len(front)} on the front of {', '.join(objectives)}"
     if doubtful := sum(record.leakage_is_lower_bound for record in complete):
         counts += f"; Δ of {doubtful} is an upper bound (≤): an adversary had not converged"
+    if guessing := sum(r.metrics.utility_is_a_guess for r in complete):
+        counts += f"; utility of {guessing} is a guess (hollow)"
     return _View(
         complete=complete,
+        counted=counted,
         front=front,
         styles={name: (PALETTE[i % len(PALETTE)], SHAPES[i % len(SHAPES)]) for i, name in enumerate(series)},
         limit=100 - min(r.metrics.label_floor for r in complete) if complete else None,
+        nothing=None if nothing is None else nothing["delta"],
         caption=f"{counts}; validation data",
         several_methods=several_methods,
     )
@@ -247,6 +303,10 @@ def _view(records: Sequence[TrialRecord], objectives: Sequence[str]) -> _View:
 
 def _series(record: TrialRecord, several_methods: bool) -> str:
     return f"{record.config.method}, {record.config.arch}" if several_methods else record.config.arch
+
+
+def _named(series: str, guess: bool) -> str:
+    return f"{series}, a guess" if guess else series
 
 
 def _hover(record: TrialRecord, on_front: bool) -> str:
@@ -259,7 +319,7 @@ def _hover(record: TrialRecord, on_front: bool) -> str:
         (
             f"<b>trial {record.trial_id}: {client}</b>{' (front)' if on_front else ''}",
             ", ".join(f"{name} {value:.4g}" for name, value in numbers.items()),
-            f"Δ {record.bound_sign('delta')}{m.delta:.2f} pp = utility {m.utility:.2f} % − leakage "
+            f"Δ {record.bound_sign('delta')}{m.delta:.2f} pp = utility {record.shown_utility} % − leakage "
             f"{record.leakage_bracket} %",
             f"label floor {m.label_floor:.2f} %",
             f"{m.cost.client_gflops:.4g} GFLOPs, {m.cost.client_memory_mib:.4g} MiB",
@@ -285,13 +345,15 @@ def _draw_panel(axes: Axes, view: _View, cost: str) -> None:
         axes.xaxis.set_minor_formatter(NullFormatter())
     if view.limit is not None:
         axes.axhline(view.limit, color="#777777", linestyle="--", linewidth=1.2, label="limit: 100 − label floor")
+    if view.nothing is not None:
+        axes.axhline(view.nothing, color="#777777", linestyle=":", linewidth=1.2, label="send nothing")
     line = view.step_line(cost)
     if line:
         axes.plot(
             *zip(*line, strict=True), drawstyle="steps-post", color=RIM, linewidth=1.4, label="best Δ within a cost"
         )
-    for series, (colour, (marker, _)) in view.styles.items():
-        group = [r for r in view.complete if view.series(r) == series]
+    for series, guess, group in view.groups():
+        colour, (marker, _) = view.styles[series]
         for on_front in (False, True):
             some = [r for r in group if (r.trial_id in view.front_ids) == on_front]
             axes.scatter(
@@ -299,10 +361,10 @@ def _draw_panel(axes: Axes, view: _View, cost: str) -> None:
                 [r.metrics.delta for r in some],
                 s=70 if on_front else 40,
                 marker=marker,
-                color=colour,
+                facecolors="none" if guess else colour,
                 alpha=1.0 if on_front else 0.45,
-                edgecolors=RIM if on_front else "white",
-                linewidths=1.3 if on_front else 0.4,
+                edgecolors=RIM if on_front else colour if guess else "white",
+                linewidths=1.3 if on_front else 1.0 if guess else 0.4,
                 zorder=4 if on_front else 3,
                 label=series if on_front else None,
             )

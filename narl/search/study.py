@@ -158,7 +158,12 @@ class SearchStudy:
         self._database.write(self._study.tell(trial, self._values(record), state=_state(record)))
 
     def _values(self, record: TrialRecord) -> list[float] | None:
-        return [record.metrics.value(name) for name in self._objectives] if record.metrics else None
+        metrics = record.metrics
+        if metrics is None:
+            return None
+        if metrics.utility_is_a_guess:  # what leaks nothing because it sends nothing is no aim
+            metrics = metrics.hiding_nothing()
+        return [metrics.value(name) for name in self._objectives]
 
     def _follow_ledger(self) -> None:
         """Give every trial of the database the state that the ledger gives it, and orphans another run."""

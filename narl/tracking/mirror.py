@@ -198,6 +198,8 @@ class MLflowMirror:
             "narl.record_hash": _record_hash(record),
             "narl.status": record.status,
         }
+        if record.metrics is not None and record.metrics.utility_is_a_guess:
+            tags["narl.utility"] = "a guess"
         if record.error is not None:
             tags["narl.error"] = record.error[:TEXT]
         run_id = self._client.create_run(
@@ -234,7 +236,7 @@ class MLflowMirror:
         """front.json, front.html and front.png on the parent, over the ones it has."""
         run_id = self._parent.info.run_id
         rows = front_table(records, self.objectives)
-        table = {"columns": list(rows[0]), "data": [list(row.values()) for row in rows]}
+        table = {"columns": list(rows[0]) if rows else [], "data": [list(row.values()) for row in rows]}
         with tempfile.TemporaryDirectory(prefix="narl-front-") as folder:
             files = {name: Path(folder) / name for name in ("front.json", "front.html", "front.png")}
             files["front.json"].write_text(json.dumps(table), encoding="utf-8")

@@ -43,8 +43,9 @@ class Progress:
         self._counted.add(record.trial_id)
         if record.metrics is not None:
             self._complete += 1
-            self._best_delta = max(self._best_delta, record.metrics.delta)
-            self.front.add(to_minimise(record.metrics, self._objectives), record.trial_id)
+            if not record.metrics.utility_is_a_guess:
+                self._best_delta = max(self._best_delta, record.metrics.delta)
+                self.front.add(to_minimise(record.metrics, self._objectives), record.trial_id)
         for name in TOTALS:
             if name in record.telemetry:
                 self._on_gpus[name] = self._on_gpus.get(name, 0.0) + record.telemetry[name]
@@ -54,7 +55,7 @@ class Progress:
             "trials_failed": self.steps - self._complete,
             "front_size": len(self.front),
         }
-        return values | ({"best_delta": self._best_delta} if self._complete else {})
+        return values | ({"best_delta": self._best_delta} if len(self.front) else {})
 
 
 def finish_order(record: TrialRecord) -> tuple[float, int]:

@@ -115,6 +115,42 @@ def test_a_search_without_exact_attackers_certifies_nothing(search, capsys, opti
     assert "was not measured: the search's attack.adversaries must list bayes" in shown.err and not shown.out
 
 
+# The second sends nothing that is of use: of half a class's luck, and so nothing leaks.
+GUESSING = [
+    make_record(0, utility=90, leakage=50, bound=60, chance=51.0),
+    make_record(1, utility=53, leakage=10, floor=10.0, bound=10, chance=51.0, gflops=0.1, sigma=9),
+]
+
+
+def test_a_guess_is_refused_in_words_and_admitted_when_asked_for(search, capsys):
+    search(GUESSING)
+    assert best(capsys) == 0
+    assert best(capsys, "--with-guesses") == 1
+    main(["best-config"])
+    assert "# Refused, as their utility is a guess: 1 of higher Δ" in capsys.readouterr().out
+    main(["best-config", "--with-guesses"])
+    shown = capsys.readouterr().out
+    assert (
+        "Refused" not in shown and "# Utility is a guess: naming the largest class, without z, scores 51.00 %" in shown
+    )
+    assert main(["best-config", "--max-leakage", "20"]) == 1
+    assert "as 1 refused" in capsys.readouterr().err
+
+
+def test_the_front_counts_no_guess_unless_asked_and_shows_what_nothing_would_score(search, capsys):
+    search(GUESSING)
+    main(["pareto"])
+    shown = capsys.readouterr().out
+    assert "1 of 2 finished trials" in shown and "a guess" not in shown
+    (nothing,) = (line for line in shown.splitlines() if "send nothing" in line)
+    assert nothing.split()[-3:] == ["41.00", "51.00", "10.00"]
+    main(["pareto", "--with-guesses"])
+    assert "a guess" in capsys.readouterr().out
+    search(GUESSING[1:], name="useless")
+    assert main(["pareto", "--name", "useless"]) == 1
+    assert "utility of all 1 finished trials is a guess" in capsys.readouterr().err
+
+
 def test_ties_go_to_memory_then_gflops_then_trial(search, capsys):
     tied = {"utility": 90, "leakage": 30}
     records = [
@@ -154,21 +190,25 @@ def test_yaml_says_in_words_what_was_found(search, capsys):
 
 
 @pytest.mark.parametrize(
-    ("options", "bound"),
+    ("options", "bound", "nearest"),
     [
-        (["--budget-gflops", "0.05"], "client_gflops <= 0.05"),
-        (["--budget-memory-mib", "0.5", "--min-utility", "80"], "client_memory_mib <= 0.5 and utility >= 80"),
-        (["--max-leakage", "0"], "leakage <= 0"),
+        (["--budget-gflops", "0.05"], "client_gflops <= 0.05", "trial 0 (resnet18 split 3): 0.1 GFLOPs, 1 MiB"),
+        (
+            ["--budget-memory-mib", "0.5", "--min-utility", "80"],
+            "client_memory_mib <= 0.5 and utility >= 80",
+            "trial 0",
+        ),
+        (["--max-leakage", "0"], "leakage <= 0", "trial 1 (resnet18 split 4): 3 GFLOPs, 40 MiB"),
     ],
 )
 @pytest.mark.parametrize("command", [["best-config"], ["export", "--to", "out"]])
-def test_nothing_within_the_budget(search, capsys, tmp_path, command, options, bound):
+def test_nothing_within_the_budget(search, capsys, tmp_path, command, options, bound, nearest):
     search(RECORDS)
     assert main([*command, *options]) == 1
     shown = capsys.readouterr()
     assert shown.out == ""
     assert shown.err.count("\n") == 1
-    assert bound in shown.err and "the cheapest is trial 0 (resnet18 split 3): 0.1 GFLOPs, 1 MiB" in shown.err
+    assert bound in shown.err and f"the nearest is {nearest}" in shown.err
     assert not (tmp_path / "out").exists()
 
 

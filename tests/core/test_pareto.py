@@ -89,12 +89,54 @@ def test_best_within_honours_every_bound(record):
     assert best_within(records, at_most={"leakage": 30, "client_gflops": 1}).trial_id == 2
 
 
-def test_nothing_within_budget_names_the_cheapest(record):
+def test_nothing_within_the_bounds_names_the_nearest(record):
     records = [record(0, gflops=3.0), record(1, gflops=1.5, arch="alexnet", split=4), record(2, error="x")]
     with pytest.raises(NothingFeasible, match=r"none of 2 .*client_gflops <= 1; .*trial 1 \(alexnet split 4\): 1.5 GF"):
         best_within(records, at_most={"client_gflops": 1})
     with pytest.raises(NothingFeasible, match="no finished trial"):
         best_within([record(2, error="x")], at_most={})
+
+
+@pytest.mark.parametrize(
+    ("at_most", "at_least", "nearest"),
+    [
+        ({}, {"utility": 96}, 2),  # not the cheapest
+        ({"leakage": 24}, {}, 1),
+        ({"leakage": 24, "client_gflops": 2}, {}, 1),  # 1 point, against 60 points, and 1 point and half the budget
+        ({"leakage": 24, "client_gflops": 0.9}, {"utility": 70}, 1),
+    ],
+)
+def test_the_nearest_is_the_one_that_exceeds_the_bounds_least(record, at_most, at_least, nearest):
+    records = [
+        record(0, gflops=0.9, utility=60, leakage=84),
+        record(1, gflops=1.0, utility=80, leakage=25),
+        record(2, gflops=3.0, utility=95, leakage=25),
+    ]
+    with pytest.raises(NothingFeasible, match=f"the nearest is trial {nearest} "):
+        best_within(records, at_most=at_most, at_least=at_least)
+
+
+# Trial 1 sends nothing: its utility is the largest class's share but for luck, and so nothing leaks.
+GUESSING = {"utility": 52.0, "leakage": 5.0, "floor": 5.0, "chance": 51.0}
+
+
+def test_a_guess_is_no_front_member_unless_asked_for(record):
+    records = [record(0, utility=70, chance=51.0), record(1, gflops=0.5, **GUESSING), record(2, utility=60, gflops=2)]
+    assert [r.trial_id for r in front_of(records, ["delta", "client_gflops"])] == [0]
+    assert [r.trial_id for r in front_of(records, ["delta", "client_gflops"], guesses=True)] == [1]
+
+
+def test_a_guess_is_never_chosen_unless_asked_for(record):
+    useful, guess = record(0, utility=70, chance=51.0), record(1, **GUESSING)
+    assert guess.metrics.delta > useful.metrics.delta
+    assert best_within([useful, guess], at_most={}) == useful
+    assert best_within([useful, guess], at_most={}, guesses=True) == guess
+    with pytest.raises(NothingFeasible, match=r"leakage <= 20 .*as 1 refused .*--with-guesses.*the nearest is trial 0"):
+        best_within([useful, guess], at_most={"leakage": 20})
+    with pytest.raises(
+        NothingFeasible, match=r"none of 1 finished trials has a utility above a guess \(--with-guesses"
+    ):
+        best_within([guess], at_most={})
 
 
 def test_an_unknown_bound_names_the_nearest(record):

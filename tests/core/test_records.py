@@ -73,3 +73,38 @@ def test_every_objective_is_a_metric_and_signs_follow_directions(record):
 def test_an_objective_that_does_not_exist_or_was_not_measured_is_refused(record, name, words):
     with pytest.raises(ConfigError, match=words):
         record(0).metrics.value(name)
+
+
+@pytest.mark.parametrize(
+    ("utility", "bound", "is_guess"),
+    [
+        (51.0, None, True),
+        (57.0, None, True),  # luck, of 300 images
+        (58.0, None, False),
+        (40.0, None, True),  # worse than chance is no use either
+        (99.0, 56.0, True),  # nobody can read more than luck: this was luck
+    ],
+)
+def test_a_utility_that_luck_explains_is_a_guess(record, utility, bound, is_guess):
+    metrics = dataclasses.replace(record(0, utility=utility, chance=51.0).metrics, utility_bound=bound)
+    assert metrics.utility_is_a_guess == is_guess
+
+
+def test_without_a_record_of_chance_nothing_is_called_a_guess(record):
+    assert not record(0, utility=1.0).metrics.utility_is_a_guess
+    assert record(0).metrics.delta_of_nothing is None
+
+
+def test_who_sends_nothing_leaks_the_floor_only_where_no_bound_says_less(record):
+    assert record(0, chance=51.0, floor=20.0).metrics.delta_of_nothing == 31
+    assert record(0, chance=51.0, floor=20.0, bound=24.0).metrics.delta_of_nothing == 41
+
+
+def test_as_if_nothing_were_hidden_no_objective_is_better_and_those_of_leakage_are_worst(record):
+    metrics = record(0, bound=40.0, identification=5.0, chance=51.0).metrics
+    metrics = dataclasses.replace(metrics, leakage_at_queries={"16": 50.0}, leakage_bound_at_queries={"16": 60.0})
+    told = metrics.hiding_nothing()
+    for name in (*OBJECTIVES, "delta_at_queries(16)", "delta_certified_at_queries(16)"):
+        assert to_minimise(told, [name]) >= to_minimise(metrics, [name])
+    assert {told.value(name) for name in OBJECTIVES if name.startswith("delta")} == {metrics.utility - 100}
+    assert told.leakage == told.leakage_bound == told.identification == 100

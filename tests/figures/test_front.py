@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import struct
+from dataclasses import replace
 
 import pytest
 
@@ -66,6 +67,29 @@ def test_hover_tells_everything(record):
     for part in ("trial 7", "resnet18 split 3", "σ 0.5", "λ 0.01", "85.00 %", "25.00 %", "floor 20.00", "0.0617 GF"):
         assert part in text
     assert "10.63 MiB" in text and "4 KiB" in text and "activations 0.5 MiB" in text
+
+
+def guessing(record, **chance):
+    """A record whose utility of 85 % is the largest class's share."""
+    chance = {"utility_chance": 86.0, "private_chance": 12.0, "num_samples": 300} | chance
+    return replace(record, metrics=replace(record.metrics, **chance))
+
+
+def test_what_sends_nothing_is_a_hollow_point_off_the_front_below_the_line_of_nothing(record, tmp_path):
+    useful, guess = record(0, delta=50.0), guessing(record(1, delta=64.0))
+    figure = front_figure([useful, guess], OBJECTIVES, "t")
+    traces = traces_of(figure)
+    assert traces["best Δ within a cost"]["y"] == [50.0, 50.0]
+    hollow = traces["resnet18, a guess"]
+    assert hollow["marker"]["symbol"] == "circle-open" and "85.00 (a guess) %" in hollow["text"][0]
+    assert "(front)" not in hollow["text"][0] and "of 1 is a guess" in figure.layout.title.text
+    assert {line["y0"] for line in figure.layout.shapes} == {80.0, 66.0}  # the limit; 86 − the floor of 20
+    asked = traces_of(front_figure([useful, guess], OBJECTIVES, "t", guesses=True))
+    assert "(front)" in asked["resnet18, a guess"]["text"][0]
+    assert front_table([guess], OBJECTIVES) == []
+    (row,) = front_table([guess], OBJECTIVES, guesses=True)
+    assert row["utility_is_a_guess"] is True
+    front_png([guess], OBJECTIVES, "t", tmp_path / "front.png")
 
 
 def test_marker_size_grows_with_memory(record):

@@ -69,6 +69,17 @@ def test_values_are_told_in_their_natural_direction(tmp_path):
         assert trial.values == [metrics.delta, metrics.cost.client_gflops, metrics.cost.client_memory_mib]
 
 
+def test_a_guess_is_told_as_what_hides_nothing(tmp_path):
+    bench = Bench(tmp_path, toy_space())
+    trial_id, config = bench.session.propose()
+    outcome = measure(config, bench.space)
+    outcome["metrics"] |= {"utility": 51.0, "delta": 31.0, "utility_chance": 51.0, "num_samples": 300}
+    bench.session.complete(trial_id, outcome)
+    (trial,) = optuna.load_study(study_name="toy", storage=bench.url).get_trials()
+    assert trial.values[0] == -49.0
+    assert bench.ledger.get(trial_id).metrics.delta == 31.0
+
+
 def test_failures_and_nonsense_are_told_as_fail_and_recorded(tmp_path):
     bench = Bench(tmp_path, toy_space())
     first, _ = bench.session.propose()

@@ -74,6 +74,18 @@ def test_failed_trial_is_a_failed_run_with_its_error(uri, record):
     assert "nan in epoch 3" in child.data.tags["narl.error"]
 
 
+def test_a_guess_says_so_and_is_on_no_front(uri, record):
+    useful, guess = record(0, delta=30.0), record(1, delta=60.0)
+    chance = {"utility_chance": 86.0, "private_chance": 12.0, "num_samples": 300}
+    guess = replace(guess, metrics=replace(guess.metrics, **chance))
+    mirror_to(uri).finish([guess])  # a front of nobody can be drawn
+    mirror_to(uri).finish([guess, useful])
+    (parent,), children = parents_and_children(uri)
+    assert (parent.data.metrics["front_size"], parent.data.metrics["best_delta"]) == (1, 30.0)
+    said = {run.data.tags["narl.trial_id"]: run.data.tags.get("narl.utility") for run in children}
+    assert said == {"0": None, "1": "a guess"}
+
+
 def test_curves_longer_than_a_batch_and_telemetry(uri, record):
     curve = [1.0 / (step + 1) for step in range(1100)]
     mirror_to(uri).sync([record(0, curves={"utility_loss": curve}, telemetry={"gpu_power_mean_watts": 81.5})])
