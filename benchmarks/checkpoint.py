@@ -37,7 +37,7 @@ def measure(folder: Path, repeats: int) -> list[Timing]:
     from narl.checkpoints.method_state import tensors_of
     from narl.checkpoints.store import Checkpoints
     from narl.checkpoints.trial_state import TrialState
-    from narl.config.pipeline import load_pipeline
+    from narl.config.pipeline import Pipeline
     from narl.config.trial import TrainConfig
     from narl.core.point import Point
     from narl.methods.base import Ingredients
@@ -46,7 +46,7 @@ def measure(folder: Path, repeats: int) -> list[Timing]:
     from narl.training.precision import default_device
 
     point = Point(arch="resnet18", split=3, sigma=1.0, lambda_=0.01)
-    config = TrainConfig(pipeline=load_pipeline(Path("pipelines/digits.yaml")), trial=point)
+    config = TrainConfig(pipeline=Pipeline.load(Path("pipelines/digits.yaml")), trial=point)
 
     def build():
         record = point

@@ -78,7 +78,7 @@ def digits():
     from narl.attacks.exact.of_target import exact_leakage
     from narl.attacks.target import Target
     from narl.config.load import build
-    from narl.config.pipeline import load_pipeline
+    from narl.config.pipeline import Pipeline
     from narl.config.trial import Attack
     from narl.core.point import Point
     from narl.core.steps import drained
@@ -86,7 +86,7 @@ def digits():
     from narl.methods.catalogue import halves_of
     from narl.training.precision import Precision
 
-    dataset = open_dataset(load_pipeline(Path(__file__).parents[1] / "pipelines" / "digits.yaml"))
+    dataset = open_dataset(Pipeline.load(Path(__file__).parents[1] / "pipelines" / "digits.yaml"))
     chosen = {"arch": "mobilenet_v3_small", "split": 8, "sigma": 7.4, "lambda": 0.01}
     halves = halves_of(build(Point, chosen, "trial"), dataset.image_size)
     precision = Precision(torch.device("cpu"), torch.float32)

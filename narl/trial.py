@@ -23,14 +23,14 @@ from narl.attacks.target import Finished, Target
 from narl.checkpoints.store import Checkpoints
 from narl.checkpoints.team import TeamCheckpoints
 from narl.checkpoints.trial_state import TrialState
-from narl.config.trial import TrainConfig
+from narl.config.trial import AttackConfig, TrainConfig
 from narl.core.records import ClientCost, TrialMetrics
 from narl.core.seeds import derive_seed
 from narl.core.steps import mapped
 from narl.data.dataset import Dataset
 from narl.methods.base import Ingredients, Method
 from narl.methods.catalogue import METHODS, halves_of
-from narl.methods.halves import Halves
+from narl.methods.halves import AttackedHalves, Halves
 from narl.models.split import Obfuscator
 from narl.training.classification import num_outputs
 from narl.training.gpu_memory import blame
@@ -48,12 +48,16 @@ class Progress:
     epoch: int
     detail: str
 
+    def __str__(self) -> str:
+        return f"{self.phase} epoch {self.epoch + 1}: {self.detail}"
+
 
 @dataclass(frozen=True)
 class Trained:
     """A client that is ready to be attacked, and what its training leaves.
 
     Attributes:
+        halves: what attacks ask about it.
         seconds: of training; 0 for a client that was trained elsewhere.
         curves: losses by epoch.
         attack_seconds: spent on attacks before an interruption.
@@ -61,6 +65,7 @@ class Trained:
     """
 
     client: Obfuscator
+    halves: AttackedHalves
     precision: Precision
     seconds: float = 0.0
     curves: dict[str, list[float]] = field(default_factory=dict)
@@ -181,7 +186,7 @@ def run_trial(
 
 
 def attack_client(
-    config: TrainConfig,
+    config: AttackConfig,
     trained: Trained,
     dataset: Dataset,
     *,
@@ -200,16 +205,14 @@ def attack_client(
     Raises:
         DivergedTraining: an attacker's loss blew up.
     """
-    point = config.trial
-    halves = halves_of(point, dataset.image_size)
     started = time.monotonic()
     target = Target(
         trained.client,
         dataset,
-        halves=halves,
+        halves=trained.halves,
         settings=config.attack,
         precision=trained.precision,
-        seed=derive_seed(point.seed, "attack"),
+        seed=derive_seed(config.seed, "attack"),
         report_on=report_on,
         team=team,
     )
@@ -224,7 +227,7 @@ def attack_client(
         target=target,
         leakage=leakage,
         averaging=averaging,
-        cost=halves.cost(config.uplink_dtype),
+        cost=trained.halves.cost(config.uplink_dtype),
         trained=trained,
         attack_seconds=trained.attack_seconds + time.monotonic() - started,
         measured_with={
@@ -315,6 +318,7 @@ def _train(
         tags["workers"] = str(team.size)
     return Trained(
         method.client,
+        halves,
         method.precision,
         seconds=state.train_seconds,
         curves=state.curves,

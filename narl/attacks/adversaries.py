@@ -11,13 +11,13 @@ from torch import nn
 from torchvision.models.resnet import BasicBlock
 
 from narl.core.errors import ConfigError, unknown_name
-from narl.methods.halves import Halves
+from narl.methods.halves import AttackedHalves
 from narl.models.split import seeded, sequential
 
 ADVERSARIES = ("rest", "mlp", "conv")
 
 
-def build_adversary(name: str, halves: Halves, *, num_outputs: int, seed: int) -> nn.Module:
+def build_adversary(name: str, halves: AttackedHalves, *, num_outputs: int, seed: int) -> nn.Module:
     """A fresh adversary: z [B, C, h, w] -> logits [B, K], K = `num_outputs` (binary labels: 1).
 
     Args:

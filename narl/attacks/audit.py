@@ -15,7 +15,7 @@ from narl.attacks.label_columns import column_labels
 from narl.attacks.label_floor import label_floor
 from narl.attacks.second_attempts import read_persistently
 from narl.attacks.target import AttackEpoch, Reading, Target, strongest
-from narl.config.trial import TrainConfig
+from narl.config.trial import AttackConfig
 from narl.data.dataset import Dataset
 
 
@@ -48,7 +48,7 @@ class Audits(Finding):
     columns: dict[str, Audit]
 
     @classmethod
-    def check(cls, config: TrainConfig, dataset: Dataset) -> None:
+    def check(cls, config: AttackConfig, dataset: Dataset) -> None:
         for column in config.audit:
             column_labels(dataset, column)
 

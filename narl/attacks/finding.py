@@ -18,7 +18,7 @@ from torch import Tensor
 
 from narl.attacks.leakage import Leakage
 from narl.attacks.target import Reading, Target
-from narl.config.trial import TrainConfig
+from narl.config.trial import AttackConfig
 from narl.data.dataset import Dataset
 
 Numbers = Mapping[str, Any]  # ready for JSON
@@ -39,7 +39,7 @@ class Case:
             settings share them: whoever misses one trains it and adds it.
     """
 
-    config: TrainConfig
+    config: AttackConfig
     target: Target
     leakage: Leakage
     attacks: tuple[str, ...]
@@ -113,7 +113,7 @@ class Finding(ABC):
     on_request: ClassVar[bool] = True
 
     @classmethod  # noqa: B027 (a default: most check nothing)
-    def check(cls, config: TrainConfig, dataset: Dataset) -> None:
+    def check(cls, config: AttackConfig, dataset: Dataset) -> None:
         """Refuse what cannot be attacked before anything is trained.
 
         Raises:

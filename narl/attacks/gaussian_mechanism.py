@@ -51,7 +51,7 @@ class Guarantee(Finding):
     def find(cls, case: Case) -> Steps[AttackStep, None, Guarantee | None]:
         yield from ()  # nothing to train
         halves = case.target.halves
-        return guarantee(halves.point, halves.feature_shape, case.queries)
+        return None if halves.point is None else guarantee(halves.point, halves.feature_shape, case.queries)
 
     def numbers(self) -> dict[str, Any]:
         epsilons = {str(n): epsilon for n, epsilon in self.epsilons.items()}

@@ -21,7 +21,7 @@ from narl.config.trial import Attack
 from narl.core.seeds import derive_seed
 from narl.core.steps import mapped
 from narl.data.dataset import Dataset
-from narl.methods.halves import Halves
+from narl.methods.halves import AttackedHalves
 from narl.models.split import Obfuscator
 from narl.training.classification import num_outputs
 from narl.training.precision import Precision
@@ -91,7 +91,7 @@ class Target:
         client: Obfuscator,
         dataset: Dataset,
         *,
-        halves: Halves,
+        halves: AttackedHalves,
         settings: Attack,
         precision: Precision,
         seed: int,

@@ -120,11 +120,11 @@ def run(args: argparse.Namespace) -> int:
 
 def _setting(args: argparse.Namespace):
     from narl.config.load import build
-    from narl.config.pipeline import load_pipeline
+    from narl.config.pipeline import Pipeline
     from narl.config.trial import Attack, Training
     from narl.evaluation.comparison import Setting
 
-    pipeline = load_pipeline(args.pipeline)
+    pipeline = Pipeline.load(args.pipeline)
     arch, _, split = args.deepobfuscator_client.partition("/")
     if not split.isdigit():
         raise ConfigError(

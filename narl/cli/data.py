@@ -20,12 +20,12 @@ def register(subparsers: argparse._SubParsersAction) -> None:
 
 def run_build(args: argparse.Namespace) -> int:
     """Prints one line a split: path, images, size, and whether it was built, fetched or up to date."""
-    from narl.config.pipeline import load_pipeline
+    from narl.config.pipeline import Pipeline
     from narl.data.beton import ensure_betons
     from narl.data.beton_store import open_beton_store
     from narl.data.labelled import label
 
-    pipeline = load_pipeline(args.pipeline)
+    pipeline = Pipeline.load(args.pipeline)
     if args.to is not None:
         open_beton_store(args.to, pipeline.name)  # an address that names no store is told before anything is written
     betons = ensure_betons(pipeline, label(pipeline, args.cache_dir), args.cache_dir, force=args.force)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import re
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,6 +26,7 @@ from narl.core.errors import ConfigError, NarlError
 
 if TYPE_CHECKING:
     from narl.evaluation.report import Summary
+    from narl.evaluation.subject import Subject
 
 
 def register(subparsers) -> None:
@@ -49,73 +51,61 @@ def register(subparsers) -> None:
 
 def run(args: argparse.Namespace) -> int:
     from narl.attacks.catalogue import ATTACKS
-    from narl.config.load import build
-    from narl.config.trial import TrainConfig
-
-    attacks = names_among(args.attacks, "attack", ATTACKS) if args.attacks is not None else ATTACKS
-    config, client, name = _subject(args)
-    content = config.model_dump(by_alias=True)
-    content["attack"]["adversaries"] = names_in(args.adversaries)
-    if args.audit is not None:
-        content["audit"] = names_in(args.audit)
-        if not content["audit"]:
-            raise ConfigError("--audit names no column")
-    config = build(TrainConfig, content, "--adversaries, --audit")
-    out = args.out or Path("evaluations") / name
-
     from narl.export.bundle import refuse_occupied
 
+    attacks = names_among(args.attacks, "attack", ATTACKS) if args.attacks is not None else ATTACKS
+    subject = _subject(args)
+    out = args.out or Path("evaluations") / subject.name
     refuse_occupied(out)
 
-    from narl.attacks.image_metrics import provide_lpips_weights
     from narl.attacks.queries import QUERIES
     from narl.cli.progress import seed_progress
     from narl.core.hashing import stable_hash
-    from narl.data.dataset import open_dataset
-    from narl.evaluation.evaluator import Evaluator
+    from narl.evaluation.evaluate import evaluate
     from narl.evaluation.folder import write_evaluation
-    from narl.evaluation.summary import scalars, summarise
-    from narl.methods.catalogue import halves_of
+    from narl.evaluation.seed import Seed
+    from narl.evaluation.summary import scalars
     from narl.tracking.evaluation_run import log_evaluation
 
-    halves_of(config.trial, config.pipeline.image.size)  # refused before the images are opened
-    if args.lpips:
-        provide_lpips_weights(args.lpips)
+    seeds: dict[int, Seed] = {}
     with seed_progress() as show:
-        dataset = open_dataset(config.pipeline, splits=tuple(dict.fromkeys(("train", "validation", args.report_on))))
-        seeds = Evaluator(dataset, attacks, args.queries or QUERIES, args.report_on).measure_seeds(
-            {name: config},
-            range(config.trial.seed, config.trial.seed + args.seeds),
-            client=client,
-            on_progress=lambda row, seed, step: show(seed, step),
-        )[name]
-    summary = summarise(seeds, report_on=args.report_on, one_client=client is not None)
-    table = print_evaluation(name, summary)  # first, lest a full disk lose it
-    files = write_evaluation(out, config, summary, table=table, pictures=seeds[config.trial.seed].pictures)
+        summary = evaluate(
+            subject,
+            attacks=attacks,
+            queries=args.queries or QUERIES,
+            report_on=args.report_on,
+            seeds=args.seeds,
+            lpips=args.lpips,
+            on_progress=show,
+            on_seed=seeds.__setitem__,
+        )
+    table = print_evaluation(subject.name, summary)  # first, lest a full disk lose it
+    pictures = seeds[subject.config.seed].pictures
+    files = write_evaluation(out, subject.config, summary, table=table, pictures=pictures)
     print(f"wrote {out}/")
     if not args.no_mlflow:
         told = {"doubts": summary.doubts, "report_hash": stable_hash(summary.to_json()), "files": files}
         try:
-            print(f"MLflow: {log_evaluation(name, config, metrics=scalars(summary), **told)}")
+            print(f"MLflow: {log_evaluation(subject.name, subject.config, metrics=scalars(summary), **told)}")
         except NarlError as error:
             print(f"narl: not recorded in MLflow, the files are all there: {error}", file=sys.stderr)
     return 0
 
 
-def _subject(args: argparse.Namespace):
-    """(configuration, trained client or None, a name for what is written)."""
-    from narl.config.trial import load_train_config
+def _subject(args: argparse.Namespace) -> Subject:
+    """What is named: a folder, a file or a trial."""
+    from narl.evaluation.subject import subject_of
 
+    how = {"adversaries": names_in(args.adversaries), "audit": None if args.audit is None else names_in(args.audit)}
+    if how["audit"] == ():
+        raise ConfigError("--audit names no column")
     path = Path(args.what)
-    if path.is_dir():
-        from narl.export.bundle import load_bundle
+    if path.is_dir() or path.is_file() or path.suffix in (".yaml", ".yml"):
+        return subject_of(path, **how)
+    from narl.search.folder import find_search
 
-        client, _, config = load_bundle(path)
-        return config.training_alone(), client, path.resolve().name
-    if path.is_file() or path.suffix in (".yaml", ".yml"):
-        return load_train_config(path), None, path.stem
     search, trial = _trial_named(args.what)
-    return _config_of(args.runs, search, trial), None, f"{search}-{trial}"
+    return replace(subject_of(find_search(args.runs, search).config_of(trial), **how), name=f"{search}-{trial}")
 
 
 def _trial_named(what: str) -> tuple[str, int]:
@@ -129,19 +119,6 @@ def _trial_named(what: str) -> tuple[str, int]:
     raise ConfigError(
         f"{what!r} is no folder, no YAML file, no trial (NAME/TRIAL, say digits/12) and no MLflow run (32 hex digits)"
     )
-
-
-def _config_of(runs: Path | str | None, search: str, trial: int):
-    from narl.search.folder import find_search
-    from narl.search.ledger import read_ledger
-
-    folder = find_search(runs, search)
-    records = {record.trial_id: record for record in read_ledger(folder.ledger_path)}
-    if trial not in records:
-        raise ConfigError(f"search {search!r} has no finished trial {trial}: it has {len(records)}")
-    if records[trial].metrics is None:
-        raise ConfigError(f"trial {trial} of search {search!r} failed: {records[trial].error}")
-    return folder.train_config(records[trial])
 
 
 def print_evaluation(name: str, summary: Summary) -> str:

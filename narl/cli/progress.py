@@ -25,7 +25,7 @@ def seed_progress(what: str = "") -> Iterator[Callable]:
     with console.status(f"{before}opening the images") as status:
 
         def show(seed, step, where: str = "") -> None:
-            text = f"{before}{where}seed {seed}, {step.phase} epoch {step.epoch + 1}: {step.detail}"
+            text = f"{before}{where}seed {seed}, {step}"
             if console.is_terminal:
                 status.update(text)
             else:

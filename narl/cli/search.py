@@ -34,7 +34,7 @@ def register(subparsers) -> None:
 def run(args: argparse.Namespace) -> int:
     from narl.cli.search_view import search_view
     from narl.config.load import build
-    from narl.config.search_space import SearchSpace, load_search_space
+    from narl.config.search_space import SearchSpace
     from narl.core.errors import ConfigError
     from narl.storage.databases import check_study
 
@@ -42,7 +42,7 @@ def run(args: argparse.Namespace) -> int:
         raise ConfigError("--retry-failed goes with --resume: it repeats trials of an earlier session")
     if isinstance(args.runs, str):
         raise ConfigError(f"a search runs in a folder; its results go elsewhere with --storage {args.runs}")
-    space = load_search_space(args.space)
+    space = SearchSpace.load(args.space)
     changes = {
         "trials": args.trials,
         "time_budget_minutes": args.time_budget,

@@ -21,10 +21,10 @@ def register(subparsers) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    from narl.config.trial import load_train_config
+    from narl.config.trial import TrainConfig
     from narl.core.hashing import stable_hash
 
-    config = load_train_config(args.config)
+    config = TrainConfig.load(args.config)
     point = config.trial
     digest = stable_hash(config.model_dump(mode="json", by_alias=True))
     out = args.out or Path("trained") / f"{point.arch}-{point.split}-{digest}"

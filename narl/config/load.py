@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, TypeVar, get_args
+from typing import Any, Protocol, Self, TypeVar, get_args
 
 import yaml
 from pydantic import BaseModel, ValidationError
@@ -35,6 +35,29 @@ def read_yaml(path: Path | str) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise ConfigError(f"{path}: expected a mapping of keys to values, got {type(content).__name__}")
     return content
+
+
+class Loadable(Protocol):
+    """A model that a YAML file can hold whole."""
+
+    @classmethod
+    def load(cls, path: Path | str) -> Self: ...
+
+
+Loaded = TypeVar("Loaded", bound=Loadable)
+
+
+def loaded(model: type[Loaded], given: Loaded | Path | str) -> Loaded:
+    """`given`, or what the YAML file of that name holds.
+
+    Raises:
+        ConfigError: unreadable file, illegal content, or something else.
+    """
+    if isinstance(given, Path | str):
+        return model.load(given)
+    if not isinstance(given, model):
+        raise ConfigError(f"expected a {model.__name__} or the path of a YAML file, got {type(given).__name__}")
+    return given
 
 
 def build(model: type[Model], content: Any, where: str) -> Model:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self, TypeVar
 
 from pydantic import AfterValidator, Field, model_serializer, model_validator
 
@@ -212,6 +212,16 @@ class Pipeline(Strict):
     beton: Beton = Beton()
     loader: Loader = "auto"
 
+    @classmethod
+    def load(cls, path: Path | str) -> Self:
+        """The pipeline in a YAML file; relative paths in it are relative to the file.
+
+        Raises:
+            ConfigError: unreadable file or illegal content.
+        """
+        path = Path(path)
+        return with_absolute_paths(build(cls, read_yaml(path), str(path)), path.parent)
+
     @property
     def stored_as(self) -> Literal["raw", "jpg"]:
         """The write mode with `auto` resolved."""
@@ -227,18 +237,10 @@ class Pipeline(Strict):
         return stable_hash(content)
 
 
-def load_pipeline(path: Path | str) -> Pipeline:
-    """The pipeline in a YAML file; relative paths in it are relative to the file.
-
-    Raises:
-        ConfigError: unreadable file or illegal content.
-    """
-    path = Path(path)
-    pipeline = build(Pipeline, read_yaml(path), str(path))
-    return with_absolute_paths(pipeline, path.parent)
+_Pipeline = TypeVar("_Pipeline", bound=Pipeline)
 
 
-def with_absolute_paths(pipeline: Pipeline, folder: Path) -> Pipeline:
+def with_absolute_paths(pipeline: _Pipeline, folder: Path) -> _Pipeline:
     """The same pipeline with `~` and relative paths resolved against `folder`; URLs stay what they are."""
 
     def absolute(place: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Self
 
 from pydantic import Field, field_serializer, field_validator, model_validator
 
@@ -151,6 +151,16 @@ class SearchSpace(Strict):
                 raise ValueError(f"budget {name} must be above 0, got {bound:g}")
         return value
 
+    @classmethod
+    def load(cls, path: Path | str) -> Self:
+        """The search space in a YAML file; `pipeline` may be inline or the name of a file, relative to this one.
+
+        Raises:
+            ConfigError: unreadable file or illegal content.
+        """
+        path = Path(path)
+        return build(cls, with_pipeline(read_yaml(path), path.parent), str(path))
+
     def of_method(self, name: str) -> MethodSpace:
         """All that one method searches: settings that were not given have their default, what it does not use is 0."""
         options, chosen = METHODS[name], self.method[name]
@@ -193,13 +203,3 @@ class SearchSpace(Strict):
         if content["pipeline"]["augment"]["color_jitter"] == 0:  # searches from before there was one can be resumed
             del content["pipeline"]["augment"]["color_jitter"]
         return stable_hash(content)
-
-
-def load_search_space(path: Path | str) -> SearchSpace:
-    """The search space in a YAML file; `pipeline` may be inline or the name of a file, relative to this one.
-
-    Raises:
-        ConfigError: unreadable file or illegal content.
-    """
-    path = Path(path)
-    return build(SearchSpace, with_pipeline(read_yaml(path), path.parent), str(path))

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Protocol, Self
 
 from pydantic import Field, field_validator, model_serializer, model_validator
 
 from narl.config.load import build, read_yaml
-from narl.config.pipeline import Pipeline, load_pipeline, with_absolute_paths
+from narl.config.pipeline import Pipeline, with_absolute_paths
 from narl.core.point import Point
 from narl.core.strict import Strict
 
@@ -99,6 +99,32 @@ class FoundBy(Strict):
     client_memory_mib: float
 
 
+class AttackConfig(Protocol):
+    """What attacks ask of a configuration, whoever trains its client; see `TrainConfig`."""
+
+    @property
+    def pipeline(self) -> Pipeline: ...
+
+    @property
+    def attack(self) -> Attack: ...
+
+    @property
+    def audit(self) -> tuple[str, ...]: ...
+
+    @property
+    def uplink_dtype(self) -> str: ...
+
+    @property
+    def seed(self) -> int:
+        """Of everything random."""
+
+    def with_seed(self, seed: int) -> Self:
+        """The same configuration under another seed."""
+
+    def with_attack(self, **changes: Any) -> Self:
+        """The same configuration with some settings of `attack` replaced, unchecked."""
+
+
 class TrainConfig(Strict):
     """One configuration to train, as `narl best-config` prints it and `narl train` takes it.
 
@@ -116,9 +142,7 @@ class TrainConfig(Strict):
 
     @model_validator(mode="after")
     def _audited_columns_are_others(self):
-        for label in ("utility", "private"):
-            if (name := getattr(self.pipeline, label).name) in self.audit:
-                raise ValueError(f"audit names {name!r}, which is the {label} label and needs no audit")
+        audited_columns_are_others(self.pipeline, self.audit)
         return self
 
     @model_serializer(mode="wrap")
@@ -126,23 +150,39 @@ class TrainConfig(Strict):
         row = handler(self)
         return {key: value for key, value in row.items() if key != "audit" or value}
 
+    @classmethod
+    def load(cls, path: Path | str) -> Self:
+        """The configuration in a YAML file; `pipeline` may be the content itself or the name of a pipeline file.
 
-def load_train_config(path: Path | str) -> TrainConfig:
-    """The configuration in a YAML file; `pipeline` may be the content itself or the name of a pipeline file.
+        Raises:
+            ConfigError: unreadable file or illegal content.
+        """
+        path = Path(path)
+        return build(cls, with_pipeline(read_yaml(path), path.parent), str(path))
 
-    Raises:
-        ConfigError: unreadable file or illegal content.
-    """
-    path = Path(path)
-    content = with_pipeline(read_yaml(path), path.parent)
-    return build(TrainConfig, content, str(path))
+    @property
+    def seed(self) -> int:
+        return self.trial.seed
+
+    def with_seed(self, seed: int) -> Self:
+        return self.model_copy(update={"trial": self.trial.model_copy(update={"seed": seed})})
+
+    def with_attack(self, **changes: Any) -> Self:
+        return self.model_copy(update={"attack": self.attack.model_copy(update=changes)})
+
+
+def audited_columns_are_others(pipeline: Pipeline, audit: tuple[str, ...]) -> None:
+    """Raises ValueError if `audit` names the utility or the private label, which are attacked anyway."""
+    for label in ("utility", "private"):
+        if (name := getattr(pipeline, label).name) in audit:
+            raise ValueError(f"audit names {name!r}, which is the {label} label and needs no audit")
 
 
 def with_pipeline(content: dict[str, Any], folder: Path) -> dict[str, Any]:
     """`content` with a `pipeline` that names a file replaced by that file's content, paths made absolute."""
     given = content.get("pipeline")
     if isinstance(given, str):
-        return {**content, "pipeline": load_pipeline(folder / Path(given).expanduser()).model_dump()}
+        return {**content, "pipeline": Pipeline.load(folder / Path(given).expanduser()).model_dump()}
     if isinstance(given, dict):
         pipeline = with_absolute_paths(build(Pipeline, given, "pipeline"), folder)
         return {**content, "pipeline": pipeline.model_dump()}

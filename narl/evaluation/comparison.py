@@ -19,7 +19,7 @@ from narl.core.hashing import stable_hash
 from narl.core.method_options import METHODS, MethodOptions
 from narl.core.point import Point
 from narl.data.dataset import Dataset
-from narl.evaluation.evaluator import Evaluator, with_seed
+from narl.evaluation.evaluator import Evaluator
 from narl.evaluation.published import PublishedImages, PublishedRow, published_images, published_row
 from narl.evaluation.seed import Pictures, Seed
 from narl.models.zoo import architecture
@@ -181,7 +181,7 @@ def _labels_hash(dataset: Dataset) -> str:
 
 
 def _file_name(row: Row, seed: int, attacks: Sequence[str], queries: Sequence[float]) -> str:
-    content = with_seed(row.config, seed).model_dump(mode="json", by_alias=True)
+    content = row.config.with_seed(seed).model_dump(mode="json", by_alias=True)
     content["pipeline"] = row.config.pipeline.content_hash, row.config.pipeline.augment.model_dump(mode="json")
     digest = stable_hash([content, sorted(attacks), [name_of(n) for n in queries], __version__])
     return f"{row.name.replace(' ', '-')}-seed{seed}-{digest}.json"

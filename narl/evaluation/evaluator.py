@@ -21,7 +21,7 @@ from narl.attacks.finding import Case, Finding
 from narl.attacks.queries import QUERIES
 from narl.attacks.second_attempts import read_persistently
 from narl.attacks.target import Reading
-from narl.config.trial import TrainConfig
+from narl.config.trial import AttackConfig, TrainConfig
 from narl.core.steps import drained, mapped
 from narl.data.dataset import Dataset
 from narl.evaluation.report import SeedReport
@@ -67,31 +67,28 @@ class Evaluator:
         self._readers: dict[str, Reading] = {}
 
     def measure(
-        self, config: TrainConfig, client: Obfuscator | None = None
+        self, config: AttackConfig, trained: Trained | None = None
     ) -> Steps[Progress, None, tuple[Seed, TrialOutcome]]:
         """Train and attack with the configuration's seed, and what is left of it; yields after each epoch.
 
         Args:
-            client: a trained client to attack as it is; by default one is trained.
+            config: a `TrainConfig`, unless the client is trained.
+            trained: a client to attack as it is; by default one is trained.
 
         Raises:
             ConfigError, DataError: the configuration is illegal for these images.
             DivergedTraining: a loss blew up.
         """
         # Networks attack the mean of answers below, once every adversary has had its second attempt.
-        config = config.model_copy(update={"attack": config.attack.model_copy(update={"queries": ()})})
+        config = config.with_attack(queries=())
         for kind in FINDINGS:
             kind.check(config, self.dataset)
-        if client is None:
-            outcome = yield from run_trial(config, self.dataset, report_on=self.report_on, exact_queries=self.queries)
+        how = {"report_on": self.report_on, "exact_queries": self.queries}
+        if trained is None:
+            assert isinstance(config, TrainConfig)
+            outcome = yield from run_trial(config, self.dataset, **how)
         else:
-            outcome = yield from attack_client(
-                config,
-                self._trained(config, client),
-                self.dataset,
-                report_on=self.report_on,
-                exact_queries=self.queries,
-            )
+            outcome = yield from attack_client(config, trained, self.dataset, **how)
         started = time.monotonic()
         if self._second_attempts:
             outcome = yield from _attempted_again(outcome)
@@ -116,10 +113,10 @@ class Evaluator:
 
     def measure_seeds(
         self,
-        rows: Mapping[str, TrainConfig],
+        rows: Mapping[str, AttackConfig],
         seeds: Iterable[int],
         *,
-        client: Obfuscator | None = None,
+        trained: Trained | None = None,
         kept: KeptSeeds | None = None,
         on_progress: Callable[[str, int, Progress], None] = lambda row, number, step: None,
         on_outcome: Callable[[str, int, TrialOutcome], None] = lambda row, number, outcome: None,
@@ -127,7 +124,7 @@ class Evaluator:
         """Every configuration under every seed, by row and seed: seed after seed, so that rows grow alike.
 
         Args:
-            client: see `measure`.
+            trained: see `measure`.
             kept: seeds that need not be measured again, and where new ones go.
             on_outcome: sees each client that was measured here, before the next one is.
 
@@ -139,7 +136,7 @@ class Evaluator:
             for row, config in rows.items():
                 seed = kept.load(row, number) if kept is not None else None
                 if seed is None:
-                    steps = self.measure(with_seed(config, number), client)
+                    steps = self.measure(config.with_seed(number), trained)
                     seed, outcome = drained(steps, lambda step, row=row, number=number: on_progress(row, number, step))
                     on_outcome(row, number, outcome)
                     del outcome  # its features would wait beside those of the next client
@@ -148,16 +145,20 @@ class Evaluator:
                 found[row][number] = seed
         return found
 
-    def _trained(self, config: TrainConfig, client: Obfuscator) -> Trained:
-        halves = halves_of(config.trial, self.dataset.image_size)
-        task = halves.rest(num_outputs=num_outputs(len(self.dataset.utility_classes)), seed=0)
-        precision = precision_of(client, task, config.training.precision, default_device())
-        return Trained(precision.place(client), precision)
 
+def trained_client(config: TrainConfig, client: Obfuscator, dataset: Dataset) -> Trained:
+    """A client of `config` that was trained elsewhere, on the device.
 
-def with_seed(config: TrainConfig, seed: int) -> TrainConfig:
-    """The same configuration under another seed."""
-    return config.model_copy(update={"trial": config.trial.model_copy(update={"seed": seed})})
+    Args:
+        client: moved there; put in eval mode and frozen by the attack.
+
+    Raises:
+        ConfigError: the configuration is illegal for these images.
+    """
+    halves = halves_of(config.trial, dataset.image_size)
+    task = halves.rest(num_outputs=num_outputs(len(dataset.utility_classes)), seed=0)
+    precision = precision_of(client, task, config.training.precision, default_device())
+    return Trained(precision.place(client), halves, precision)
 
 
 def seed_of(outcome: TrialOutcome, findings: Iterable[Finding]) -> Seed:

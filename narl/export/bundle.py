@@ -15,7 +15,7 @@ import os
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import yaml
 
@@ -27,7 +27,7 @@ from narl.core.files import whole_folder
 from narl.export.stores import FORMAT, MANIFEST, Store
 
 if TYPE_CHECKING:
-    from torch import Tensor, nn
+    from torch import Generator, Tensor, nn
 
     from narl.models.split import Obfuscator
 
@@ -104,10 +104,50 @@ def verify_bundle(folder: Path | str) -> dict[str, Any]:
     return manifest
 
 
-def load_bundle(folder: Path | str, noise_key: bytes | None = None) -> tuple[Obfuscator, nn.Module, BundleConfig]:
-    """The client's obfuscator and the server's network, in evaluation mode on the CPU, and the configuration.
+class Bundle(NamedTuple):
+    """Both halves as `load_bundle` gives them, in eval mode on the CPU, and their configuration.
+
+    Attributes:
+        client: images [B, 3, S, S] float32 in [0, 1] -> what is sent, [B, C, h, w], noise included.
+        server: what was sent -> logits [B, `config.utility_outputs`].
+    """
+
+    client: Obfuscator
+    server: nn.Module
+    config: BundleConfig
+
+    def query(self, images: Tensor, *, generator: Generator | None = None) -> Tensor:
+        """What the server makes of the client's answers: the probability of each of `config.utility_classes`, [B, K].
+
+        Args:
+            images: [B, 3, S, S] float32 in [0, 1], S being `config.image_size`.
+            generator: of the noise, on the images' device; None: torch's global one. Keyed noise draws nothing.
+
+        Raises:
+            ConfigError: images of another shape or range.
+        """
+        import torch
+
+        size = self.config.image_size
+        if images.shape[1:] != (3, size, size) or not images.is_floating_point():
+            given = f"{images.dtype} {tuple(images.shape)}".removeprefix("torch.")
+            raise ConfigError(f"images must be floating point [B, 3, {size}, {size}], got {given}")
+        if len(images) and not (images.min() >= 0 and images.max() <= 1):
+            low, high = images.aminmax()
+            raise ConfigError(f"images must lie in [0, 1], got {low:g} to {high:g}")
+        with torch.no_grad():
+            logits = self.server(self.client(images, generator))
+        if self.config.utility_outputs > 1:
+            return logits.softmax(1)
+        second = logits.sigmoid()
+        return torch.cat([1 - second, second], 1)
+
+
+def load_bundle(folder: Path | str, noise_key: bytes | None = None) -> Bundle:
+    """The client and the server of a folder that `narl train` or `narl export` wrote, every file checked.
 
     Args:
+        folder: with manifest.json.
         noise_key: at least 32 secret bytes that decide keyed noise, never stored; None: random ones, the same for the
             life of the process, after which an image gets other noise. Other bundles get other noise from one key.
 
@@ -132,7 +172,7 @@ def load_bundle(folder: Path | str, noise_key: bytes | None = None) -> tuple[Obf
         client.noise = noise_of_client(client.noise.sigma, noise_key, *identity)
     elif noise_key is not None:
         raise ConfigError(f"{folder} adds fresh noise, which takes no key: leave noise_key out")
-    return client.eval(), server.eval(), config
+    return Bundle(client.eval(), server.eval(), config)
 
 
 def upload_bundle(folder: Path | str, store: Store) -> dict[str, Any]:

@@ -6,6 +6,7 @@ Methods that put something else on the client than the first stages of an archit
 from __future__ import annotations
 
 from math import prod
+from typing import Protocol
 
 import torch
 from torch import nn
@@ -18,6 +19,28 @@ from narl.models.cost import BYTES_PER_ELEMENT, check_dtype, client_cost, costs_
 from narl.models.noise.keyed import KeyedGaussianNoise, training_key
 from narl.models.split import Obfuscator, build_obfuscator, build_rest, feature_shape
 from narl.models.zoo import check_size, check_split, skeleton
+
+
+class AttackedHalves(Protocol):
+    """What attacks ask about a client, whoever trained it."""
+
+    @property
+    def point(self) -> Point | None:
+        """What narl trained it by; None for a client of one's own."""
+
+    @property
+    def size(self) -> int:
+        """Side of the square images in pixels."""
+
+    @property
+    def feature_shape(self) -> tuple[int, int, int]:
+        """(C, h, w) of z."""
+
+    def rest(self, *, num_outputs: int, seed: int) -> nn.Module:
+        """What reads z [B, C, h, w] and gives logits [B, num_outputs]: the server's half, or an adversary like it."""
+
+    def cost(self, uplink_dtype: str = "float32") -> ClientCost:
+        """What one image costs the client."""
 
 
 class Halves:

@@ -17,9 +17,9 @@ The accounting, which reproduces every client cost that the paper prints (Tables
 from __future__ import annotations
 
 import weakref
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from math import prod
 from typing import Any
@@ -28,6 +28,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
+from torch.utils.flop_counter import FlopCounterMode
 
 from narl.core.errors import ConfigError, unknown_name
 from narl.core.records import ClientCost
@@ -94,11 +95,13 @@ def whole_cost(*, arch: str, num_outputs: int, size: int) -> ModuleCost:
     return costs_after_each(stages, (3, size, size))[-1]
 
 
-def costs_after_each(stages: Iterable[nn.Module], input_shape: tuple[int, ...]) -> list[ModuleCost]:
-    """Run modules one after another on the meta device; the k-th cost is that of the first k together.
+def costs_after_each(
+    stages: Iterable[nn.Module], input_shape: tuple[int, ...], device: torch.device | str = "meta"
+) -> list[ModuleCost]:
+    """Run modules one after another; the k-th cost is that of the first k together.
 
     Args:
-        stages: modules in eval mode with their parameters on the meta device.
+        stages: modules in eval mode with their parameters on `device`.
         input_shape: shape of one input, batch left out.
     """
     costs = []
@@ -106,9 +109,9 @@ def costs_after_each(stages: Iterable[nn.Module], input_shape: tuple[int, ...]) 
     with ExitStack() as stack:
         stack.enter_context(torch.no_grad())
         alive = stack.enter_context(_LiveBytes())
-        operations = _OperationCounter(stack)
+        operations = _OperationCounter(stack, _operations)
         # The caller of a module holds its input, so the first one stays until the end.
-        image = z = torch.empty(1, *input_shape, device="meta")
+        image = z = torch.zeros(1, *input_shape, device=device)
         for stage in stages:
             operations.watch(stage)
             z = stage(z)
@@ -118,35 +121,61 @@ def costs_after_each(stages: Iterable[nn.Module], input_shape: tuple[int, ...]) 
     return costs
 
 
+def cost_of_module(module: nn.Module, input_shape: tuple[int, ...]) -> ModuleCost:
+    """Run any module once where it is: layers are counted as above, products of matrices and convolutions outside of
+    them (attention, for one) as 2 operations a multiply-accumulate, all other functions as none.
+
+    Args:
+        module: in eval mode.
+        input_shape: shape of one input, batch left out.
+    """
+    device = next((t.device for t in [*module.parameters(), *module.buffers()]), torch.device("cpu"))
+    with FlopCounterMode(display=False) as products, ExitStack() as stack:
+        in_layers = _OperationCounter(stack, _products)
+        in_layers.watch(module)
+        (counted,) = costs_after_each([module], input_shape, device)
+    elsewhere = products.get_total_flops() - 2 * in_layers.total
+    return replace(counted, gflops=counted.gflops + elsewhere / 1e9)
+
+
 @cache
 def _costs_after_each_stage(arch: str, size: int) -> tuple[ModuleCost, ...]:
     return tuple(costs_after_each([stage for _, stage in skeleton(arch)], (3, size, size)))
 
 
-class _OperationCounter:
-    """Adds up the operations of every leaf module that is called, each call counted."""
+_CountCall = Callable[[nn.Module, tuple[Tensor, ...], Tensor], int]
 
-    def __init__(self, stack: ExitStack) -> None:
+
+class _OperationCounter:
+    """Adds up the `operations` of every leaf module that is called, each call counted."""
+
+    def __init__(self, stack: ExitStack, operations: _CountCall) -> None:
         self.total = 0
-        self._stack = stack
+        self._stack, self._operations = stack, operations
 
     def watch(self, module: nn.Module) -> None:
         for layer in module.modules():
             self._stack.enter_context(layer.register_forward_hook(self._count))
 
     def _count(self, layer: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
-        self.total += _operations(layer, inputs, output)
+        self.total += self._operations(layer, inputs, output)
 
 
 def _operations(layer: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> int:
     """Operations of one call of one layer; containers and layers that count nothing give 0."""
     if isinstance(layer, nn.Conv2d | nn.Linear):
-        inputs_an_output = prod(layer.weight.shape[1:])
-        return output.numel() * (inputs_an_output + (layer.bias is not None))
+        return _products(layer, inputs, output) + (layer.bias is not None) * output.numel()
     if isinstance(layer, nn.BatchNorm1d | nn.BatchNorm2d):
         return 2 * inputs[0].numel()
     if isinstance(layer, _ONE_OPERATION_AN_INPUT):
         return inputs[0].numel()
+    return 0
+
+
+def _products(layer: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> int:
+    """Multiply-accumulates of one call of one convolution or linear layer; 0 for others."""
+    if isinstance(layer, nn.Conv2d | nn.Linear):
+        return output.numel() * prod(layer.weight.shape[1:])
     return 0
 
 

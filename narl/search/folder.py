@@ -19,6 +19,7 @@ from narl.core.cache import cache_root
 from narl.core.errors import ConfigError, unknown_name
 from narl.core.files import write_whole
 from narl.core.records import TrialRecord
+from narl.search.ledger import read_ledger
 from narl.storage.places import FolderStorage, Storage, open_storage, without_options
 from narl.storage.s3 import is_url
 
@@ -102,6 +103,19 @@ class SearchFolder:
             client_memory_mib=m.cost.client_memory_mib,
         )
         return self.load_space().train_config(record.config, found_by=found_by)
+
+    def config_of(self, trial_id: int) -> TrainConfig:
+        """Return how a trial of this number was trained and attacked.
+
+        Raises:
+            ConfigError: there is none, or it failed; or the search space is gone or damaged.
+        """
+        records = {record.trial_id: record for record in read_ledger(self.ledger_path)}
+        if trial_id not in records:
+            raise ConfigError(f"search {self.name!r} has no finished trial {trial_id}: it has {len(records)}")
+        if records[trial_id].metrics is None:
+            raise ConfigError(f"trial {trial_id} of search {self.name!r} failed: {records[trial_id].error}")
+        return self.train_config(records[trial_id])
 
     def save_space(self, space: SearchSpace) -> None:
         self.path.mkdir(parents=True, exist_ok=True)

@@ -17,7 +17,7 @@ import narl
 from narl.cli.main import SUBCOMMANDS, main
 from narl.config.load import build
 from narl.config.search_space import SearchSpace
-from narl.config.trial import load_train_config
+from narl.config.trial import TrainConfig
 from narl.search.folder import SearchFolder
 from narl.search.ledger import Ledger
 
@@ -172,7 +172,7 @@ def test_the_answer_is_a_config_to_train_as_it_is(search, capsys, tmp_path, styl
     assert shown.err == ""
     path = tmp_path / f"best.{style}"
     path.write_text(shown.out, encoding="utf-8")
-    config, space = load_train_config(path), folder.load_space()
+    config, space = TrainConfig.load(path), folder.load_space()
     assert config.trial == RECORDS[2].config
     assert (config.pipeline, config.training, config.attack) == (space.pipeline, space.training, space.attack)
     assert config.uplink_dtype == "int8"

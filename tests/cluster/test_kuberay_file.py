@@ -15,7 +15,7 @@ import pytest
 import yaml
 
 from narl.cli.main import build_parser
-from narl.config.search_space import load_search_space
+from narl.config.search_space import SearchSpace
 
 CHECKOUT = Path(__file__).parents[2]
 # Field -> type; required ones end in "!".
@@ -171,4 +171,4 @@ def test_the_job_searches_on_that_cluster(resources):
     assert (shell, option, change) == ("sh", "-c", f"cd {head['workingDir']}")
     args = build_parser().parse_args(shlex.split(command)[1:])
     assert (args.resume, args.ray_address) == (True, "auto")
-    load_search_space(CHECKOUT / args.space.relative_to("/narl"))
+    SearchSpace.load(CHECKOUT / args.space.relative_to("/narl"))

@@ -173,7 +173,7 @@ def test_the_answer_is_a_clean_file(searched):
     best = yaml.safe_load((searched.folder / "best.yaml").read_text())
     assert best == json.loads(searched.head.run("narl best-config --format json").stdout)
     checked = searched.desk.run(
-        "python -c \"from narl.config.trial import load_train_config as load; load('best.yaml')\""
+        "python -c \"from narl.config.trial import TrainConfig; TrainConfig.load('best.yaml')\""
     )
     assert best["found_by"]["search"] == "tiny", checked.stderr
     impossible = searched.type("narl best-config --cluster onprem.yaml --min-utility 100")

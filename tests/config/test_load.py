@@ -4,9 +4,9 @@ import pytest
 import yaml
 
 from narl.config.load import build
-from narl.config.pipeline import Pipeline, load_pipeline
-from narl.config.search_space import SearchSpace, load_search_space
-from narl.config.trial import load_train_config
+from narl.config.pipeline import Pipeline
+from narl.config.search_space import SearchSpace
+from narl.config.trial import TrainConfig
 from narl.core.errors import ConfigError
 
 PIPELINE = {
@@ -76,18 +76,18 @@ def test_each_mistake_gets_its_message(model, content, path, value, message):
 def test_files_that_cannot_be_read(tmp_path):
     (tmp_path / "space.yaml").write_text("a: [1")
     with pytest.raises(ConfigError, match="not valid YAML"):
-        load_search_space(tmp_path / "space.yaml")
+        SearchSpace.load(tmp_path / "space.yaml")
     with pytest.raises(ConfigError, match="no such file; did you mean 'space.yaml'"):
-        load_search_space(tmp_path / "spaces.yaml")
+        SearchSpace.load(tmp_path / "spaces.yaml")
     (tmp_path / "list.yaml").write_text("[1]")
     with pytest.raises(ConfigError, match="expected a mapping"):
-        load_pipeline(tmp_path / "list.yaml")
+        Pipeline.load(tmp_path / "list.yaml")
     (tmp_path / "twice.yaml").write_text("name: a\nname: b\n")
     with pytest.raises(ConfigError, match="'name' is given twice"):
-        load_pipeline(tmp_path / "twice.yaml")
+        Pipeline.load(tmp_path / "twice.yaml")
     (tmp_path / "tag.yaml").write_text("name: !!python/object/apply:os.system ['true']\n")
     with pytest.raises(ConfigError, match="not valid YAML"):
-        load_pipeline(tmp_path / "tag.yaml")
+        Pipeline.load(tmp_path / "tag.yaml")
 
 
 def test_paths_are_relative_to_the_file_that_names_them(tmp_path):
@@ -95,10 +95,10 @@ def test_paths_are_relative_to_the_file_that_names_them(tmp_path):
     folder = {**PIPELINE, "source": {"kind": "image_folder", "root": "../images"}}
     (tmp_path / "deep" / "p.yaml").write_text(yaml.safe_dump(folder))
     (tmp_path / "s.yaml").write_text(yaml.safe_dump({**SPACE, "pipeline": "deep/p.yaml"}))
-    assert load_search_space(tmp_path / "s.yaml").pipeline.source.root == str(tmp_path / "images")
+    assert SearchSpace.load(tmp_path / "s.yaml").pipeline.source.root == str(tmp_path / "images")
     (tmp_path / "t.yaml").write_text(yaml.safe_dump({**SPACE, "pipeline": "deep/q.yaml"}))
     with pytest.raises(ConfigError, match="no such file"):
-        load_search_space(tmp_path / "t.yaml")
+        SearchSpace.load(tmp_path / "t.yaml")
 
 
 def test_yes_and_no_are_words_and_a_bare_architecture_means_every_split(tmp_path):
@@ -116,7 +116,7 @@ sigma: 1e-3
 lambda: 0
 """
     )
-    space = load_search_space(tmp_path / "s.yaml")
+    space = SearchSpace.load(tmp_path / "s.yaml")
     assert list(space.pipeline.utility.map) == ["yes", "no"]
     assert space.architectures["resnet18"].split_points == "all"
     assert space.sigma.choices == (0.001,)
@@ -139,4 +139,4 @@ def test_train_config_of_a_bad_point(tmp_path):
     content = {"pipeline": PIPELINE, "trial": {"arch": "resnet18", "split": 1, "sigma": -3, "lambda": 0}}
     (tmp_path / "c.yaml").write_text(yaml.safe_dump(content))
     with pytest.raises(ConfigError, match="trial.sigma.*-3"):
-        load_train_config(tmp_path / "c.yaml")
+        TrainConfig.load(tmp_path / "c.yaml")

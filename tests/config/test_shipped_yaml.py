@@ -7,22 +7,22 @@ from pathlib import Path
 import pytest
 import yaml
 
-from narl.config.pipeline import load_pipeline
-from narl.config.search_space import load_search_space
+from narl.config.pipeline import Pipeline
+from narl.config.search_space import SearchSpace
 
 ROOT = Path(__file__).parents[2]
 
 
 @pytest.mark.parametrize("path", sorted(ROOT.glob("pipelines/*.yaml")), ids=lambda p: p.name)
 def test_pipeline(path):
-    assert load_pipeline(path).name == path.stem
+    assert Pipeline.load(path).name == path.stem
 
 
 @pytest.mark.parametrize("path", sorted(ROOT.glob("search_spaces/*.yaml")), ids=lambda p: p.name)
 def test_search_space(path):
     from narl.search.space import affordable
 
-    space = load_search_space(path)
+    space = SearchSpace.load(path)
     assert space.name == path.stem
     assert affordable(space).parts
 

@@ -15,7 +15,7 @@ from small_data import LOADERS, digits_pipeline
 
 from narl.cli.main import main
 from narl.config.load import build
-from narl.config.pipeline import Pipeline, load_pipeline
+from narl.config.pipeline import Pipeline
 from narl.core.errors import ConfigError
 from narl.data import beton
 from narl.data.beton import build_betons, ensure_betons
@@ -177,7 +177,7 @@ def test_where_they_are_stored_changes_no_key_and_no_dump(tmp_path):
     assert build(Pipeline, stored.model_dump(), "test") == stored
     content = plain.model_dump(mode="json") | {"beton": {"store": "shared"}}
     (tmp_path / "digits.yaml").write_text(yaml.safe_dump(content))
-    assert load_pipeline(tmp_path / "digits.yaml").beton.store == str(tmp_path / "shared")
+    assert Pipeline.load(tmp_path / "digits.yaml").beton.store == str(tmp_path / "shared")
     with pytest.raises(ConfigError, match="unknown kind of store"):
         digits_pipeline(beton={"store": "ftp://x"})
 

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from small_data import LOADERS, folder_pipeline, write_images
 
 from narl.config.load import build
-from narl.config.pipeline import ImageFolderSource, Pipeline, TableSource, load_pipeline
+from narl.config.pipeline import ImageFolderSource, Pipeline, TableSource
 from narl.core.errors import ConfigError, DataError
 from narl.data.dataset import open_dataset
 from narl.data.labelled import label
@@ -379,9 +379,9 @@ def test_addresses_are_checked_when_a_pipeline_is_built(root, message):
 def test_urls_are_left_alone_and_paths_made_absolute(tmp_path):
     content = "name: x\nsource: {kind: image_folder, root: ROOT}\nutility: {name: a}\nprivate: {name: b}\n"
     (tmp_path / "p.yaml").write_text(content.replace("ROOT", "s3://bucket/some/../prefix"))
-    assert load_pipeline(tmp_path / "p.yaml").source.root == "s3://bucket/some/../prefix"
+    assert Pipeline.load(tmp_path / "p.yaml").source.root == "s3://bucket/some/../prefix"
     (tmp_path / "p.yaml").write_text(content.replace("ROOT", "images"))
-    assert load_pipeline(tmp_path / "p.yaml").source.root == str(tmp_path / "images")
+    assert Pipeline.load(tmp_path / "p.yaml").source.root == str(tmp_path / "images")
 
 
 def test_download_is_for_folders():

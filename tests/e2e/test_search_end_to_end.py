@@ -12,7 +12,7 @@ from mlflow import MlflowClient
 from optuna.trial import TrialState
 from tiny_search import narl, ray_folders, study_of, write_space
 
-from narl.config.trial import load_train_config
+from narl.config.trial import TrainConfig
 from narl.export.bundle import load_bundle, verify_bundle
 from narl.models.cost import client_cost
 from narl.models.split import feature_shape
@@ -153,7 +153,7 @@ def trained(searched):
     (folder / "best.yaml").write_text(answer.stdout, encoding="utf-8")
     done = narl(folder, "train", "best.yaml", "--out", "trained")
     assert done.returncode == 0, done.stderr
-    return folder, load_train_config(folder / "best.yaml"), done
+    return folder, TrainConfig.load(folder / "best.yaml"), done
 
 
 def test_best_config_is_trained_and_tested(trained, records):

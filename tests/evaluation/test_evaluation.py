@@ -22,7 +22,7 @@ from narl.core.records import ClientCost
 from narl.core.steps import drained
 from narl.data.dataset import open_dataset
 from narl.evaluation.comparison import UPPER_BOUND, ComparisonSeeds, Setting, compare, rows_of
-from narl.evaluation.evaluator import Evaluator
+from narl.evaluation.evaluator import Evaluator, trained_client
 from narl.evaluation.report import SeedReport, Summary
 from narl.evaluation.seed import Seed
 from narl.evaluation.summary import REPORTED, scalars, summarise
@@ -48,7 +48,8 @@ def reports(dataset):
 
 
 def measured(evaluator: Evaluator, config: TrainConfig, client=None, on_step=lambda step: None) -> Seed:
-    return drained(evaluator.measure(config, client), on_step)[0]
+    trained = client and trained_client(config, client, evaluator.dataset)
+    return drained(evaluator.measure(config, trained), on_step)[0]
 
 
 def test_a_report_is_consistent_with_itself(reports):

@@ -10,9 +10,9 @@ from torch.utils.flop_counter import FlopCounterMode
 from torchvision import models
 
 from narl.core.errors import ConfigError
-from narl.models.cost import _operations, client_cost, costs_after_each, whole_cost
+from narl.models.cost import _operations, client_cost, cost_of_module, costs_after_each, whole_cost
 from narl.models.split import feature_shape
-from narl.models.zoo import ZOO, skeleton
+from narl.models.zoo import ZOO, architecture, skeleton
 
 FLOAT_MIB = 4 / 2**20
 
@@ -214,3 +214,29 @@ def test_measuring_leaves_no_hooks_behind():
     whole_cost(arch="resnet18", num_outputs=1, size=32)
     client_cost(arch="resnet18", split=1, size=33)
     assert not any(m._forward_hooks for stage in stages("resnet18") for m in stage.modules())
+
+
+def test_any_module_is_counted_where_it_is():
+    conv = nn.Conv2d(3, 5, 3, padding=1)
+    cost = cost_of_module(nn.Sequential(conv, nn.ReLU()).eval(), (3, 8, 8))
+    operations = 5 * 64 * (27 + 1) + 5 * 64  # products and biases, one an input of the activation
+    assert cost.gflops == pytest.approx(2 * operations / 1e9)
+    assert cost.memory_mib == 4 * (5 * 27 + 5) / 2**20
+    assert cost.peak_activation_mib == 4 * 64 * (3 + 5 + 5) / 2**20
+
+
+def test_of_a_network_of_the_zoo_it_is_what_the_client_pays():
+    stages = nn.Sequential(*(stage for _, stage in architecture("mobilenet_v3_small").build(1)[:3])).eval()
+    whole, counted = client_cost(arch="mobilenet_v3_small", split=3, size=32), cost_of_module(stages, (3, 32, 32))
+    assert counted.gflops == pytest.approx(whole.client_gflops)
+    assert counted.memory_mib == whole.client_memory_mib
+
+
+class Attention(nn.Module):
+    def forward(self, x):
+        tokens = x.flatten(2)  # [B, 3, 64]
+        return (tokens @ tokens.mT) @ tokens
+
+
+def test_products_outside_of_layers_count():
+    assert cost_of_module(Attention(), (3, 8, 8)).gflops == pytest.approx(2 * (3 * 3 * 64 + 3 * 64 * 3) / 1e9)

@@ -1,0 +1,92 @@
+"""What is evaluated: a configuration to train, a trained client of it, or a client of one's own."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from narl.config.load import build, loaded
+from narl.config.own_client import OwnClientConfig
+from narl.config.pipeline import Pipeline
+from narl.config.trial import AttackConfig, TrainConfig
+from narl.core.errors import ConfigError
+from narl.data.dataset import Dataset
+from narl.evaluation.evaluator import trained_client
+from narl.evaluation.own_client import OwnClient, Server
+from narl.export.bundle import Bundle, load_bundle
+from narl.methods.catalogue import halves_of
+from narl.models.noise.base import Noise
+from narl.models.split import Obfuscator
+from narl.trial import Trained
+
+_WHERE = "attack, adversaries, audit"
+
+KINDS = ("bayes", "rest", "mlp", "conv")
+
+What = TrainConfig | Bundle | nn.Module | Path | str
+
+
+@dataclass(frozen=True)
+class Subject:
+    """Ready to be measured by an `Evaluator`.
+
+    Attributes:
+        name: in short.
+        config: how it is attacked, and trained if it is not yet.
+        trained: the client on the images that are given, on the device; None: it is trained with each seed.
+    """
+
+    name: str
+    config: AttackConfig
+    trained: Callable[[Dataset], Trained] | None
+
+
+def subject_of(
+    what: What,
+    *,
+    pipeline: Pipeline | Path | str | None = None,
+    noise: Noise | float | None = None,
+    server: Server | None = None,
+    attack: Mapping[str, Any] | None = None,
+    adversaries: Sequence[str] = KINDS,
+    audit: Sequence[str] | None = None,
+) -> Subject:
+    """See `narl.evaluation.evaluate.evaluate`, which takes the same."""
+    changes = {**(attack or {}), "adversaries": tuple(adversaries)}
+    if isinstance(what, Obfuscator) and noise is None:
+        what, noise = what.body, what.noise
+    if isinstance(what, nn.Module):
+        if pipeline is None or noise is None:
+            raise ConfigError("a client of one's own needs pipeline= and noise= (a standard deviation; 0 adds none)")
+        if server is None:
+            changes["adversaries"] = tuple(kind for kind in changes["adversaries"] if kind != "rest")
+        content = {"pipeline": loaded(Pipeline, pipeline), "attack": changes, "audit": tuple(audit or ())}
+        own = OwnClient(what, noise, server)
+        return Subject(type(what).__name__, build(OwnClientConfig, content, _WHERE), own.trained)
+    if not (pipeline is noise is server is None):
+        raise ConfigError("pipeline, noise and server are for a client of one's own: leave them out")
+    name, config, client = _configured(what)
+    content = config.model_dump(by_alias=True)
+    content["attack"] |= changes
+    if audit is not None:
+        content["audit"] = tuple(audit)
+    config = build(TrainConfig, content, _WHERE)
+    halves_of(config.trial, config.pipeline.image.size)  # refused before the images are opened
+    return Subject(name, config, client and (lambda dataset: trained_client(config, client, dataset)))
+
+
+def _configured(what: TrainConfig | Bundle | Path | str) -> tuple[str, TrainConfig, Obfuscator | None]:
+    """Name, configuration and trained client, if there is one."""
+    if isinstance(what, Bundle):
+        config = what.config.training_alone()
+        return config.trial.client, config, copy.deepcopy(what.client)
+    if isinstance(what, Path | str) and Path(what).is_dir():
+        bundle = load_bundle(what)
+        return Path(what).resolve().name, bundle.config.training_alone(), bundle.client
+    config = loaded(TrainConfig, what)
+    return (config.trial.client if what is config else Path(what).stem), config, None
