@@ -1,7 +1,8 @@
 """Writing a pipeline's images as FFCV files, one a split, so that a finished file is a whole one.
 
-Files lie in `<cache>/<pipeline name>-<key>/`; the key changes with every pixel, label and split. A file is written
-under another name and renamed; its sidecar `<split>.json` comes last, and a file without one counts as absent.
+Files lie in `<cache>/<pipeline name>-<key>/`; the key changes with every byte of an image, every label and split. A file
+is written under another name and renamed; its sidecar `<split>.json`, with its SHA-256, comes last, and a file without one
+counts as absent.
 """
 
 from __future__ import annotations
@@ -21,8 +22,10 @@ from narl.core.errors import DataError
 from narl.core.files import whole_file
 from narl.data.beton_check import check_beton
 from narl.data.beton_store import open_beton_store
+from narl.data.digests import digests
 from narl.data.ffcv_support import require_ffcv
 from narl.data.labelled import Labelled, label
+from narl.data.local_copy import sha256_of
 from narl.data.preprocess import read_squares
 from narl.data.progress import progress_bar
 from narl.data.splits import SPLITS
@@ -57,18 +60,31 @@ def ensure_betons(
     *,
     progress: bool = True,
     force: bool = False,
+    reread: bool = True,
 ) -> list[Beton]:
-    """As `build_betons`, for a source that is open already; says of each file whether it was built."""
+    """As `build_betons`, for a source that is open already; says of each file whether it was built.
+
+    Args:
+        reread: read finished files whole, rather than those alone that may have been written to since they were read.
+    """
     require_ffcv()
     folder = cache_root(cache_dir) / f"{pipeline.name}-{labelled.key}"
-    missing = SPLITS if force else _missing(folder, pipeline, labelled)
+
+    def without_a_file() -> tuple[str, ...]:
+        there = [split for split in SPLITS if _is_finished(folder / f"{split}.beton")]
+        known = digests(folder, [f"{split}.beton" for split in there], cache_dir, reread=reread)
+        for split in there:
+            check_beton(folder / f"{split}.beton", known[f"{split}.beton"], pipeline, labelled, split)
+        return tuple(split for split in SPLITS if split not in there)
+
+    missing = SPLITS if force else without_a_file()
     fetched: tuple[str, ...] = ()
     if missing:
         try:
             folder.mkdir(parents=True, exist_ok=True)
             with locked(folder):
                 # Another process may have built them while this one waited.
-                missing = SPLITS if force else _missing(folder, pipeline, labelled)
+                missing = SPLITS if force else without_a_file()
                 for stale in folder.glob("*.tmp*"):
                     stale.unlink()
                 if missing and not force and pipeline.beton.store is not None:
@@ -85,16 +101,8 @@ def ensure_betons(
     ]
 
 
-def _missing(folder: Path, pipeline: Pipeline, labelled: Labelled) -> tuple[str, ...]:
-    """The splits without a finished file; a finished one is checked."""
-    missing = []
-    for split in SPLITS:
-        path = folder / f"{split}.beton"
-        if path.exists() and path.with_suffix(".json").exists():
-            check_beton(path, pipeline, labelled, split)
-        else:
-            missing.append(split)
-    return tuple(missing)
+def _is_finished(path: Path) -> bool:
+    return path.exists() and path.with_suffix(".json").exists()
 
 
 def _fetched(folder: Path, pipeline: Pipeline, labelled: Labelled, splits: tuple[str, ...]) -> tuple[str, ...]:
@@ -105,7 +113,8 @@ def _fetched(folder: Path, pipeline: Pipeline, labelled: Labelled, splits: tuple
         for split in splits:
             store.fetch(folder, split)
             try:
-                check_beton(folder / f"{split}.beton", pipeline, labelled, split)
+                path = folder / f"{split}.beton"
+                check_beton(path, sha256_of(path), pipeline, labelled, split)
             except DataError:
                 (folder / f"{split}.json").unlink(missing_ok=True)
                 raise
@@ -124,11 +133,13 @@ def _build(folder: Path, pipeline: Pipeline, labelled: Labelled, splits: tuple[s
             sidecar.unlink(missing_ok=True)  # from here until the new one is written, the file counts as absent
             with whole_file(path, name=f"{path.name}.tmp") as temporary:
                 _write_images(temporary, pipeline, labelled, split, advance)
+                size, digest = temporary.stat().st_size, sha256_of(temporary)
             content = {
                 "key": labelled.key,
                 "split": split,
                 "images": len(labelled.indices[split]),
-                "bytes": path.stat().st_size,
+                "bytes": size,
+                "sha256": digest,
                 "utility_classes": labelled.utility_classes,
                 "private_classes": labelled.private_classes,
             }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -16,14 +17,17 @@ FIELDS = {"image": 2, "utility": 1, "private": 1, "index": 1}  # name -> FFCV's 
 MODES = {"jpg": 0, "raw": 1}
 
 
-def check_beton(path: Path, pipeline: Pipeline, labelled: Labelled, split: str) -> None:
-    """Size, header, every address and every label of the file against the source; pixels are not read.
+def check_beton(path: Path, sha256: str, pipeline: Pipeline, labelled: Labelled, split: str) -> None:
+    """The file, which has that SHA-256, against its sidecar, and header, every address and every label against the source.
 
     Raises:
         DataError: the file is truncated, damaged or belongs to something else.
     """
     try:
-        fault = _sidecar_fault(path, labelled, split) or _content_fault(path, pipeline, labelled, split)
+        sidecar = json.loads(path.with_suffix(".json").read_text())
+        fault = _sidecar_fault(path, sidecar, labelled, split) or _content_fault(path, pipeline, labelled, split)
+        if not fault and sha256 != sidecar["sha256"]:
+            fault = "its SHA-256 is not that of what was written, so some of its pixels are others"
     except (OSError, ValueError, KeyError, TypeError, IndexError) as error:
         fault = f"it cannot be read ({error})"
     if fault:
@@ -33,8 +37,7 @@ def check_beton(path: Path, pipeline: Pipeline, labelled: Labelled, split: str) 
         )
 
 
-def _sidecar_fault(path: Path, labelled: Labelled, split: str) -> str | None:
-    sidecar = json.loads(path.with_suffix(".json").read_text())
+def _sidecar_fault(path: Path, sidecar: dict[str, Any], labelled: Labelled, split: str) -> str | None:
     if sidecar["key"] != labelled.key or sidecar["split"] != split:
         return f"it holds the {sidecar['split']} set of other data or settings ({sidecar['key']}, not {labelled.key})"
     size = os.path.getsize(path)

@@ -143,11 +143,13 @@ def open_dataset(
     splits: Sequence[str] = ("train", "validation"),
     loader: Loader | None = None,
     cache_dir: Path | str | None = None,
+    *,
+    reread: bool = True,
 ) -> Dataset:
     """Open `splits` of a pipeline with `loader`, or the pipeline's own.
 
     A source on S3 is fetched to the cache first. `ffcv` builds the .beton files that are missing and checks every one
-    against the source. `tensor` decodes a split into memory on first use. `auto` is `ffcv` where FFCV can be imported,
+    against the source and its SHA-256; with `reread` off the latter is taken as remembered where nothing speaks against it. `tensor` decodes a split into memory on first use. `auto` is `ffcv` where FFCV can be imported,
     else `tensor` with a notice.
 
     Raises:
@@ -164,7 +166,7 @@ def open_dataset(
     labelled = label(pipeline, cache_dir)
     betons = None
     if loader == "ffcv":
-        betons = {beton.split: beton.path for beton in ensure_betons(pipeline, labelled, cache_dir)}
+        betons = {beton.split: beton.path for beton in ensure_betons(pipeline, labelled, cache_dir, reread=reread)}
     return Dataset(pipeline, labelled, tuple(splits), betons)
 
 

@@ -7,15 +7,15 @@ from pathlib import Path
 
 import numpy as np
 
-from narl.config.pipeline import Pipeline, address_of, moved
+from narl.config.pipeline import Pipeline, moved, place_of
 from narl.core.errors import DataError
 from narl.core.hashing import stable_hash
 from narl.data.labels import encode_labels
 from narl.data.sources import open_source
-from narl.data.sources.base import Files, Source
+from narl.data.sources.base import Source
 from narl.data.splits import SPLITS, split_indices
 
-STORED_AS = 2  # counted up when the same pipeline gives other FFCV files than before
+STORED_AS = 3  # counted up when the same pipeline gives other FFCV files than before
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class Labelled:
     Attributes:
         utility, private: int64 [N], positions in `utility_classes` and `private_classes`.
         indices: split -> sorted int64 positions in the source.
-        key: twelve hex digits that change with any pixel, label or split.
+        key: twelve hex digits that change with any byte of an image file, any label or split, wherever the files lie.
     """
 
     source: Source
@@ -68,12 +68,12 @@ def label(pipeline: Pipeline, cache_dir: Path | str | None = None) -> Labelled:
                     f"label {spec.name!r}: value {value!r} has no image among the {len(indices[split])} of the "
                     f"{split} split; more images, a larger fraction or a larger {split}_limit would give it some"
                 )
-    key = stable_hash([STORED_AS, _settings_hash(pipeline, source), source.fingerprint()])
+    key = stable_hash([STORED_AS, _settings_hash(pipeline), source.fingerprint()])
     return Labelled(source, utility_classes, private_classes, utility, private, indices, key)
 
 
-def _settings_hash(pipeline: Pipeline, source: Source) -> str:
-    """Without the folder of a checked copy, which may lie elsewhere on each node."""
-    if isinstance(source, Files) and source.copied is not None and address_of(pipeline.source) is None:
-        pipeline = pipeline.model_copy(update={"source": moved(pipeline.source, "a checked copy")})
-    return pipeline.content_hash
+def _settings_hash(pipeline: Pipeline) -> str:
+    """Without the place of the source, which may be another on each node."""
+    if place_of(pipeline.source) is None:
+        return pipeline.content_hash
+    return pipeline.model_copy(update={"source": moved(pipeline.source, "")}).content_hash

@@ -106,7 +106,7 @@ def _opened(pipeline: Pipeline, expected: str | None) -> Any:
     from narl.data.dataset import open_dataset
     from narl.data.identity import identity
 
-    dataset = open_dataset(pipeline, splits=("train", "validation"))
+    dataset = open_dataset(pipeline, splits=("train", "validation"), reread=False)  # the driver has read them
     if expected is not None and identity(dataset) != expected:
         raise DataError(f"its images or labels of pipeline {pipeline.name} are not the driver's")
     return dataset

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import hashlib
 import importlib.util
 import json
 import os
@@ -15,6 +16,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from small_data import PARITY, digits_pipeline, folder_pipeline
 
 from narl.cli import data as data_command
@@ -211,6 +214,20 @@ def test_damage_that_would_lead_ffcv_astray_is_refused(cache, place, offset, mes
         opened(cache)
 
 
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.data())
+def test_no_byte_can_change_unseen(cache, data):
+    path = train_file(cache)
+    content = bytearray(path.read_bytes())
+    at = data.draw(st.integers(0, len(content) - 1))
+    content[at] ^= data.draw(st.integers(1, 255))
+    fresh = cache / "flipped"
+    shutil.copytree(path.parent, fresh / path.parent.name, dirs_exist_ok=True)
+    (fresh / path.relative_to(cache)).write_bytes(content)
+    with pytest.raises(DataError, match="--force"):
+        opened(fresh)
+
+
 def test_random_bytes_of_the_right_size_are_refused(cache):
     path = train_file(cache)
     path.write_bytes(np.random.default_rng(0).bytes(path.stat().st_size))
@@ -247,6 +264,7 @@ def test_sidecar_says_what_the_file_holds(finished):
     assert content["images"] == 167 and content["bytes"] == train_file(finished).stat().st_size
     assert content["private_classes"] == list("0123456789")
     assert content["key"] == label(digits_pipeline()).key
+    assert content["sha256"] == hashlib.sha256(train_file(finished).read_bytes()).hexdigest()
 
 
 def test_progress_bar_needs_a_terminal(monkeypatch, capsys):

@@ -187,7 +187,7 @@ def test_an_image_that_changes_under_an_open_source_is_not_read(animals, bucket,
     source.file(0).write_bytes(source.file(1).read_bytes())
     if keep_time:
         os.utime(source.file(0), ns=(before.st_atime_ns, before.st_mtime_ns))
-    with pytest.raises(DataError, match="000.png was changed after it was made"):
+    with pytest.raises(DataError, match="000.png was changed after the data were opened"):
         source.image(0)
 
 

@@ -6,11 +6,13 @@ Each kind has what opens it and, where it can lie on S3, what says which files i
 from __future__ import annotations
 
 import dataclasses
+import os
 from pathlib import Path
 
 from narl.config.pipeline import Source as SourceConfig
 from narl.config.pipeline import address_of, moved, place_of
 from narl.core.errors import DataError
+from narl.data.digests import digests
 from narl.data.local_copy import LocalCopy, copy_around
 from narl.data.remote import fetch
 from narl.data.sources.base import Files, Source
@@ -42,10 +44,10 @@ def open_source(config: SourceConfig, cache_dir: Path | str | None = None) -> So
         place = place_of(config)
         folder = None if place is None else Path(place).expanduser().absolute()
         copy = None if folder is None else copy_around(folder.parent if config.kind == "table" else folder)
-        return _of_copy(opener(config), copy)
+        return _with_digests(opener(config), copy, cache_dir)
     here, copy = _fetched(config, cache_dir)
     try:
-        return _of_copy(opener(here), copy)
+        return _with_digests(opener(here), copy, cache_dir)
     except DataError as error:
         raise DataError(f"{error} (fetched from {copy.origin})") from error
 
@@ -61,10 +63,15 @@ def _fetched(config: SourceConfig, cache_dir: Path | str | None) -> tuple[Source
     return moved(config, str(copy.root / _name_of_table(config))), copy
 
 
-def _of_copy(source: Source, copy: LocalCopy | None) -> Source:
-    if copy is None or not isinstance(source, Files):
+def _with_digests(source: Source, copy: LocalCopy | None, cache_dir: Path | str | None) -> Source:
+    """`source`, and the SHA-256 of each of its images: a copy's manifest has them, other files are read once."""
+    if not isinstance(source, Files):
         return source
-    return dataclasses.replace(source, copied={name: file.sha256 for name, file in copy.files.items()})
+    if copy is not None:
+        known = {name: file.sha256 for name, file in copy.files.items()}
+    else:
+        known = digests(source.root, map(os.path.normpath, source.paths), cache_dir)
+    return dataclasses.replace(source, digests=known)
 
 
 def _name_of_table(config: SourceConfig) -> str:

@@ -14,6 +14,7 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from narl.core.errors import DataError
+from narl.data.local_copy import sha256_of
 
 
 class Source(Protocol):
@@ -47,7 +48,7 @@ class Source(Protocol):
         """Where image `i` lies, if it has a file of its own."""
 
     def fingerprint(self) -> str:
-        """Changes when the images or labels change; cheap, so file contents are not read."""
+        """Changes with every byte of an image and with every label, and with nothing else."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +58,7 @@ class Files:
     Attributes:
         paths: one an image, relative to `root`.
         lists: files with names and labels, relative to `root`.
-        copied: SHA-256 of every file by its path, if this is a checked copy of files from elsewhere.
+        digests: SHA-256 of every image file by its normalised path, as it was when the source was opened.
     """
 
     root: Path
@@ -65,7 +66,7 @@ class Files:
     columns: dict[str, tuple[str, ...]]
     subsets: tuple[str | None, ...]
     lists: tuple[str, ...] = ()
-    copied: Mapping[str, str] | None = None
+    digests: Mapping[str, str] | None = None
 
     @property
     def files(self) -> tuple[str, ...]:
@@ -75,27 +76,26 @@ class Files:
         return len(self.paths)
 
     def image(self, i: int) -> np.ndarray:
-        copied = None if self.copied is None else self.copied[os.path.normpath(self.paths[i])]
-        return read_image(self.file(i), copied)
+        return read_image(self.file(i), self.digest(i))
 
     def file(self, i: int) -> Path:
         return self.root / self.paths[i]
+
+    def digest(self, i: int) -> str:
+        """SHA-256 of the file of image `i`."""
+        if self.digests is None:
+            return sha256_of(self.file(i))
+        return self.digests[os.path.normpath(self.paths[i])]
 
     def fingerprint(self) -> str:
         digest = hashlib.sha256()
         for i, path in enumerate(self.paths):
             labels = [names[i] for names in self.columns.values()]
-            digest.update(repr((path, *self._version(path), self.subsets[i], labels)).encode())
+            digest.update(repr((path, self.digest(i), self.subsets[i], labels)).encode())
         return digest.hexdigest()
 
-    def _version(self, path: str) -> tuple[int | str, ...]:
-        if self.copied is not None:  # the same on every node, whenever it was copied
-            return (self.copied[os.path.normpath(path)],)
-        stat = (self.root / path).stat()
-        return stat.st_size, stat.st_mtime_ns
 
-
-def read_image(path: Path, sha256: str | None = None) -> np.ndarray:
+def read_image(path: Path, sha256: str) -> np.ndarray:
     """The file as uint8 [H, W, 3] RGB, turned upright as its EXIF data says.
 
     Raises:
@@ -103,8 +103,8 @@ def read_image(path: Path, sha256: str | None = None) -> np.ndarray:
     """
     try:
         content = path.read_bytes()
-        if sha256 is not None and hashlib.sha256(content).hexdigest() != sha256:
-            raise DataError(f"the local copy {path} was changed after it was made: open the data again")
+        if hashlib.sha256(content).hexdigest() != sha256:
+            raise DataError(f"{path} was changed after the data were opened: begin again")
         with Image.open(io.BytesIO(content)) as image:
             if image.mode.startswith(("I", "F")):
                 raise DataError(f"{path}: images of more than 8 bits a channel (mode {image.mode}) are not supported")

@@ -1,0 +1,77 @@
+"""SHA-256 of files, remembered: a file is read again only where it may have been written to since.
+
+What is known of the files of a folder lies in `<cache>/digests/`. A file is taken for the one that was read while its
+device, inode, size, time of change and time of change of status are the same; no program can set the last one back.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from pathlib import Path
+from typing import TypeVar
+
+from narl.core.cache import cache_root
+from narl.core.errors import DataError
+from narl.core.files import write_whole
+from narl.core.hashing import stable_hash
+from narl.data.local_copy import sha256_of
+
+THREADS = 4
+# A clock may tick so slowly that a file changes once more without another time: what is younger is not remembered.
+SETTLED_NS = 2_000_000_000
+
+State = list[int]
+Answer = TypeVar("Answer")
+
+
+def digests(
+    root: Path, names: Iterable[str], cache_dir: Path | str | None = None, *, reread: bool = False
+) -> dict[str, str]:
+    """64 hex digits for each of the files `names` below `root`.
+
+    Args:
+        reread: read every file, as a disk may lose bits without telling.
+
+    Raises:
+        DataError: a file cannot be read; the message names it.
+    """
+    memory = cache_root(cache_dir) / "digests" / f"{stable_hash(str(root))}.json"
+    known = _remembered(memory)
+    states = {name: _asked(_state, root / name) for name in names}
+    found = {name: known[name][1] for name, state in states.items() if name in known and known[name][0] == state}
+    unread = [name for name in states if reread or name not in found]
+    if not unread:
+        return found
+    with ThreadPoolExecutor(THREADS) as pool:
+        found |= zip(unread, pool.map(lambda name: _asked(sha256_of, root / name), unread), strict=True)
+    settled = time.time_ns() - SETTLED_NS
+    known |= {name: (states[name], found[name]) for name in unread if states[name][-1] < settled}
+    with suppress(OSError):  # else they are read again
+        memory.parent.mkdir(parents=True, exist_ok=True)
+        write_whole(memory, json.dumps(known))
+    return found
+
+
+def _asked(ask: Callable[[Path], Answer], path: Path) -> Answer:
+    try:
+        return ask(path)
+    except OSError as error:
+        raise DataError(f"cannot read {path}: {error.strerror or error}") from error
+
+
+def _state(path: Path) -> State:
+    stat = os.stat(path)
+    return [stat.st_dev, stat.st_ino, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns]
+
+
+def _remembered(memory: Path) -> dict[str, tuple[State, str]]:
+    try:
+        content = json.loads(memory.read_bytes())
+        return {str(name): (list(state), str(digest)) for name, (state, digest) in content.items()}
+    except (OSError, ValueError, TypeError, AttributeError):
+        return {}
