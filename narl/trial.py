@@ -19,12 +19,13 @@ from narl.attacks.averaging import Averaging, average
 from narl.attacks.exact.of_target import Exact
 from narl.attacks.finding import AttackStep
 from narl.attacks.leakage import Leakage, attack
+from narl.attacks.sigma_profile import asked_of, at_inference
 from narl.attacks.target import Finished, Target
 from narl.checkpoints.store import Checkpoints
 from narl.checkpoints.team import TeamCheckpoints
 from narl.checkpoints.trial_state import TrialState
 from narl.config.trial import AttackConfig, TrainConfig
-from narl.core.records import ClientCost, TrialMetrics
+from narl.core.records import ClientCost, SigmaLevel, TrialMetrics
 from narl.core.seeds import derive_seed
 from narl.core.steps import mapped
 from narl.data.dataset import Dataset
@@ -85,6 +86,7 @@ class TrialOutcome:
         trained: what was attacked.
         attack_seconds: of all attacks, those before an interruption among them.
         measured_with: tags that no reading changes.
+        sigma_profile: what the client would be at other σ, on validation images.
     """
 
     target: Target
@@ -94,6 +96,7 @@ class TrialOutcome:
     trained: Trained
     attack_seconds: float
     measured_with: dict[str, str]
+    sigma_profile: tuple[SigmaLevel, ...] = ()
 
     @property
     def obfuscator(self) -> Obfuscator:
@@ -136,6 +139,8 @@ class TrialOutcome:
             num_samples=leakage.num_samples,
             utility_chance=leakage.utility_reading.scores.chance,
             private_chance=leakage.strongest.scores.chance,
+            sigma_inference=sigma if asked_of(self.target) is not None else None,
+            sigma_profile=self.sigma_profile,
             **certified,
         )
 
@@ -219,6 +224,7 @@ def attack_client(
     if team.rank > 0:
         return None
     target.finished = finished
+    profile = yield from mapped(at_inference(target), attack_progress)
     queries = (*config.attack.queries, *exact_queries)
     leakage = yield from mapped(attack(target, queries, config.audit), attack_progress)
     averaging = yield from mapped(average(target, leakage, config.attack.queries), attack_progress)
@@ -237,6 +243,7 @@ def attack_client(
             "torch_threads": str(torch.get_num_threads()),
             "reported_on": report_on,
         },
+        sigma_profile=profile,
     )
 
 

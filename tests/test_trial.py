@@ -9,19 +9,29 @@ import pytest
 import torch
 from examples import DIGITS
 
+from narl.attacks.sigma_profile import best_sigma
 from narl.config.load import build
 from narl.config.trial import TrainConfig
 from narl.core.errors import ConfigError, DivergedTraining
 from narl.core.steps import drained
 from narl.data.dataset import open_dataset
 from narl.evaluation.evaluator import seed_of
-from narl.evaluation.final import train_final
+from narl.evaluation.final import save_final, train_final
 from narl.evaluation.report import Summary
+from narl.export.bundle import load_bundle
 from narl.trial import run_trial
 
 
 def config(
-    arch="shufflenet_v2_x1_0", split=4, sigma=1.0, lambda_=0.01, seed=0, size=32, attack=None, **training
+    arch="shufflenet_v2_x1_0",
+    split=4,
+    sigma=1.0,
+    lambda_=0.01,
+    seed=0,
+    size=32,
+    attack=None,
+    sigma_inference=None,
+    **training,
 ) -> TrainConfig:
     content = {
         "pipeline": DIGITS
@@ -30,7 +40,8 @@ def config(
             "image": {"size": size},
             "loader": "tensor",
         },
-        "trial": {"arch": arch, "split": split, "sigma": sigma, "lambda": lambda_, "seed": seed},
+        "trial": {"arch": arch, "split": split, "sigma": sigma, "lambda": lambda_, "seed": seed}
+        | {"sigma_inference": sigma_inference},
         "training": {"epochs": 2, "batch_size": 32} | training,
         "attack": {"max_epochs": 3, "min_epochs": 1, "patience": 3, "batch_size": 32} | (attack or {}),
     }
@@ -131,6 +142,36 @@ def test_exact_attackers_alone_read_any_number_of_answers():
     assert m.leakage_bound <= m.leakage_bound_at_queries["16"] and m.leakage <= m.leakage_at_queries["16"]
     assert m.value("delta_certified_at_queries(16)") == m.utility - m.leakage_bound_at_queries["16"]
     assert m.value("identification") <= m.value("identification_at_queries(16)")
+
+
+def test_the_best_sigma_is_that_of_the_client_that_is_measured_and_kept(tmp_path):
+    attack = {"adversaries": ["bayes", "rest"]}
+    best, _ = run(config(sigma=8.0, sigma_inference="best", attack=attack), device=torch.device("cpu"))
+    m = best.metrics
+    sigma = m.sigma_inference
+    assert sigma == best_sigma(m.sigma_profile) == best.obfuscator.noise.sigma != 8.0
+    x = torch.rand(4, 3, 32, 32)
+    added = best.obfuscator(x, torch.Generator().manual_seed(0)) - best.obfuscator.features(x)
+    assert added.std().item() == pytest.approx(sigma, rel=0.1)
+
+    def numbers(outcome) -> dict:
+        seconds = ("train_seconds", "attack_seconds")
+        return {name: value for name, value in outcome.metrics.to_json().items() if name not in seconds}
+
+    given, _ = run(config(sigma=8.0, sigma_inference=sigma, attack=attack), device=torch.device("cpu"))
+    as_trained, _ = run(config(sigma=8.0, attack=attack), device=torch.device("cpu"))
+    assert numbers(given) == numbers(best) != numbers(as_trained)
+    assert as_trained.metrics.sigma_inference is None and as_trained.metrics.sigma_profile == m.sigma_profile
+    assert as_trained.curves["train_task_loss"] == best.curves["train_task_loss"]
+
+
+def test_a_final_client_is_kept_with_the_sigma_that_was_chosen_for_it(tmp_path):
+    wanted = config(sigma=8.0, sigma_inference="best", attack={"adversaries": ["bayes"]})
+    result = train_final(wanted)
+    save_final(tmp_path / "model", wanted, result)
+    client, _, kept = load_bundle(tmp_path / "model")
+    assert client.noise.sigma == kept.trial.sigma_inference == result.first.metrics.sigma_inference != 8.0
+    assert kept.trial == wanted.trial.at_inference(client.noise.sigma)
 
 
 def test_below_a_bound_nobody_reaches_the_floor():

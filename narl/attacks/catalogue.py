@@ -10,10 +10,12 @@ from narl.attacks.finding import Finding
 from narl.attacks.gaussian_mechanism import Guarantee
 from narl.attacks.inversion import Inversion
 from narl.attacks.reconstruction import Reconstructions
+from narl.attacks.sigma_profile import SigmaProfile
 
 # In the order in which they are made.
 FINDINGS: tuple[type[Finding], ...] = (
     Certificate,
+    SigmaProfile,
     Averaging,
     Reconstructions,
     Inversion,

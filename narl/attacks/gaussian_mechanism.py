@@ -50,26 +50,29 @@ class Guarantee(Finding):
     @classmethod
     def find(cls, case: Case) -> Steps[AttackStep, None, Guarantee | None]:
         yield from ()  # nothing to train
-        halves = case.target.halves
-        return None if halves.point is None else guarantee(halves.point, halves.feature_shape, case.queries)
+        halves, sigma = case.target.halves, case.target.client.noise.sigma
+        return None if halves.point is None else guarantee(halves.point, halves.feature_shape, case.queries, sigma)
 
     def numbers(self) -> dict[str, Any]:
         epsilons = {str(n): epsilon for n, epsilon in self.epsilons.items()}
         return {self.name: {"delta": self.delta, "epsilon_at_queries": epsilons}}
 
 
-def guarantee(point: Point, feature_shape: tuple[int, int, int], queries: Sequence[float]) -> Guarantee | None:
+def guarantee(
+    point: Point, feature_shape: tuple[int, int, int], queries: Sequence[float], sigma: float
+) -> Guarantee | None:
     """The (ε, δ) of a client's answers; None where there is none: no clip, or no fresh noise.
 
     Args:
         feature_shape: (C, h, w) of z.
         queries: numbers of answers to one image; infinity has no ε.
+        sigma: of the noise that the client adds, >= 0.
     """
-    if point.bound != "l2-clip" or point.sigma == 0 or point.noise == "keyed":
+    if point.bound != "l2-clip" or sigma == 0 or point.noise == "keyed":
         return None
     reach = sensitivity(point.clip_rms, feature_shape)
     counts = sorted({1, *(int(n) for n in queries if math.isfinite(n))})
-    return Guarantee(STATED_DELTA, {n: epsilon(STATED_DELTA, separation(reach, point.sigma, n)) for n in counts})
+    return Guarantee(STATED_DELTA, {n: epsilon(STATED_DELTA, separation(reach, sigma, n)) for n in counts})
 
 
 def sensitivity(clip_rms: float, feature_shape: tuple[int, int, int]) -> float:

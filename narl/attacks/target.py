@@ -18,6 +18,7 @@ from narl.attacks.fit import Fit, LabelledFeatures, evaluate, fit
 from narl.attacks.pictures import Images
 from narl.attacks.scores import Scores
 from narl.config.trial import Attack
+from narl.core.records import SigmaLevel
 from narl.core.seeds import derive_seed
 from narl.core.steps import mapped
 from narl.data.dataset import Dataset
@@ -62,7 +63,13 @@ class Reading:
 
 
 class Finished(Protocol):
-    """Readings that outlive the process: of a network that finished before an interruption, none is trained again."""
+    """Readings that outlive the process: of a network that finished before an interruption, none is trained again.
+
+    Attributes:
+        sigma_profile: see `narl.attacks.sigma_profile.at_inference`; None until it is made.
+    """
+
+    sigma_profile: tuple[SigmaLevel, ...] | None
 
     def recall(self, name: str, network: nn.Module) -> Reading | None:
         """What the network `name` read, its weights now in `network`; None if it has not finished."""

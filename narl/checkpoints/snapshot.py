@@ -28,6 +28,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
+from narl.core.records import SigmaLevel
 from narl.core.strict import Strict
 
 FORMAT, FORMAT_VERSION = "narl-checkpoint", "2"
@@ -87,6 +88,7 @@ class Header(Strict):
         resumed: how often the trial has gone on from a checkpoint.
         optimisers: the settings of each one's groups of parameters.
         readings: in the order of their tensors' numbers.
+        sigma_profile: by which the σ was chosen that they are of; None if there is none yet.
     """
 
     identity: Identity
@@ -99,6 +101,7 @@ class Header(Strict):
     resumed: int = Field(0, ge=0)
     optimisers: list[list[dict[str, Any]]] = []
     readings: list[KeptReading] = []
+    sigma_profile: tuple[SigmaLevel, ...] | None = None
 
 
 @dataclass(frozen=True)

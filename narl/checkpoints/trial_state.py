@@ -25,6 +25,7 @@ from narl.checkpoints.team import TeamCheckpoints
 from narl.config.trial import TrainConfig
 from narl.core.errors import TrialLost
 from narl.core.hashing import stable_hash
+from narl.core.records import SigmaLevel
 from narl.data.dataset import Dataset
 from narl.data.identity import identity
 from narl.methods.base import Method
@@ -49,6 +50,7 @@ class TrialState:
         earlier_attack_seconds: spent before an interruption on readings that are kept.
         resumed: how often the trial has gone on from a checkpoint.
         workers: that train the trial together.
+        sigma_profile: of the trained client; None until it is made.
     """
 
     config: TrainConfig
@@ -63,6 +65,7 @@ class TrialState:
     earlier_attack_seconds: float = 0.0
     resumed: int = 0
     workers: int = 1
+    sigma_profile: tuple[SigmaLevel, ...] | None = None
 
     def __post_init__(self) -> None:
         self._phase_began = time.monotonic()
@@ -167,7 +170,7 @@ class TrialState:
         self.batch_parts = header.batch_parts
         self.is_trained, self._client, self._readings = header.phase == "attack", method.client, readings
         self.train_seconds, self.earlier_attack_seconds = header.train_seconds, header.attack_seconds
-        self.resumed = header.resumed + 1
+        self.resumed, self.sigma_profile = header.resumed + 1, header.sigma_profile
 
     def _save(self, method: Method | None = None) -> None:
         in_training = not self.is_trained
@@ -185,6 +188,7 @@ class TrialState:
             resumed=self.resumed,
             optimisers=settings_of(method) if in_training else [],
             readings=[kept for kept, _ in self._readings.values()],
+            sigma_profile=self.sigma_profile,
         )
         self.checkpoints.save(Snapshot.of(header, tensors))
         self._unsaved = False

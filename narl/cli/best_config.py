@@ -58,6 +58,8 @@ def answer(args: argparse.Namespace, folder) -> int:
                 f"# Nobody who has z alone reads more than {m.leakage_bound:.2f} % of these images: "
                 f"Δ is at least {m.delta_certified:.2f}"
             )
+        if (sigma := record.sigma_at_inference) is not None:
+            print(f"# Noise of σ {record.config.sigma:.4g} in training, {sigma:.4g} at inference.")
         if record.leakage_is_lower_bound:
             who = record.tags["unconverged"]
             print(f"# Leakage is at least that, Δ at most: {who} had not converged (attack.max_epochs).")

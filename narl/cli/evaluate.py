@@ -32,7 +32,9 @@ if TYPE_CHECKING:
 def register(subparsers) -> None:
     parser = subparsers.add_parser("evaluate", help="attack one configuration thoroughly", description=__doc__)
     parser.add_argument("what", metavar="RUN|CONFIG|DIR", help="what to evaluate")
-    parser.add_argument("--attacks", help="some of leakage,averaging,reconstruction,inversion,control (default: all)")
+    parser.add_argument(
+        "--attacks", help="some of leakage,sigma_profile,averaging,reconstruction,inversion,control (default: all)"
+    )
     parser.add_argument("--audit", metavar="COLUMN,…", help="other label columns to attack, say Young,Eyeglasses")
     parser.add_argument("--report-on", choices=("validation", "test"), default="test", help="images to report on")
     parser.add_argument(
@@ -158,6 +160,8 @@ def print_evaluation(name: str, summary: Summary) -> str:
         queries.add_row("read by a network for clean images, %", *(f"{one['read_rebuilt']:.2f}" for one in each))
         queries.add_row("  95 %", *(as_range(one["interval95"]["read_rebuilt"]) for one in each))
         console.print(queries)
+    if profile := found.pop("sigma_profile", None):
+        _print_profile(console, profile)
     if columns := found.pop("audit", None):
         console.print(_audited(columns))
     if control := found.pop("control", None):
@@ -207,6 +211,18 @@ def _print_certificate(console, certificate: dict) -> None:
         for size, by_n in galleries.items():
             table.add_row(f"{size} images (chance {100 / int(size):.3g} %)", *(f"{one:.2f}" for one in by_n.values()))
         console.print(table)
+
+
+def _print_profile(console, profile: dict) -> None:
+    """What the client would be at other σ."""
+    table = plain_table(
+        "σ at inference, closed form", "Δ at most", "Δ at least", "utility, %", "leakage, %", "bound, %"
+    )
+    marked = {f"{profile['used']:g}": " (used)", f"{profile['trained']:g}": " (trained)"}
+    for sigma, level in profile["levels"].items():
+        numbers = (level["utility"] - level["leakage"], level["utility"] - level["bound"], *level.values())
+        table.add_row(f"{sigma}{marked.get(sigma, '')}", *(f"{number:.2f}" for number in numbers))
+    console.print(table)
 
 
 def _audited(columns: dict):

@@ -57,11 +57,11 @@ def _trained(record, folder) -> Path:
     """The bundle of the chosen record, trained now if it does not exist yet."""
     from narl.cli.train import print_report, train_with_progress
 
-    path = folder.trained_path(record.config.content_hash)
+    config = folder.train_config(record)
+    path = folder.trained_path(config.trial.content_hash)
     if not (path / "manifest.json").exists():
         from narl.evaluation.final import save_final
 
-        config = folder.train_config(record)
         result = train_with_progress(config, num_seeds=1)
         save_final(path, config, result)
         print_report(result.summary)

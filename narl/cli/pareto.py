@@ -115,6 +115,7 @@ _HEADS = {
     "trial": "trial",
     "client": "architecture\n/split",
     "sigma": "σ",
+    "sigma_inference": "σ at\ninf.",
     "lambda": "λ",
     "delta": "Δ\npp",
     "utility": "utility\n%",
@@ -125,7 +126,7 @@ _HEADS = {
     "uplink_kib": "uplink\nKiB",
     "peak_activation_mib": "activ.\nMiB",
 }
-_SPARE = ("peak_activation_mib", "uplink_kib", "lambda", "sigma", "trial", "client_memory_mib")
+_SPARE = ("peak_activation_mib", "uplink_kib", "lambda", "sigma_inference", "sigma", "trial", "client_memory_mib")
 
 
 def _print_table(rows: list[dict[str, Any]], title: str, *, nothing: dict[str, Any] | None = None) -> None:
@@ -140,10 +141,9 @@ def _print_table(rows: list[dict[str, Any]], title: str, *, nothing: dict[str, A
         f"Accuracies on validation images. The utility label alone gives away {floor:g} % (label floor): "
         f"no Δ above {100 - floor:g} is possible. ≥ and ≤: an adversary had not converged when its epochs ran out."
     )
-    keys = list(_HEADS)
-    if "leakage_bound" not in rows[0]:
-        keys.remove("leakage_bound")  # recorded before version 0.3, or without the Bayes attacker
-    else:
+    # No bound was recorded before version 0.3, or without the Bayes attacker; no σ at inference where all are as trained.
+    keys = [key for key in _HEADS if key in (*rows[0], "client")]
+    if "leakage_bound" in keys:
         caption += " Bound: nobody who has z alone exceeds it on these images."
     averaged = [key for key in rows[0] if key.startswith("delta_at_")]
     after = keys.index("leakage") + 1
@@ -187,4 +187,6 @@ def _cell(key: str, row: dict[str, Any]) -> str:
         return f"{row[key]:.2f}\na guess"
     if key in ("utility", "leakage") or key.startswith("delta"):
         return f"{bound_sign(key) if row['delta_is_upper_bound'] else ''}{row[key]:.2f}"
-    return f"{row[key]:.2g}" if key in ("sigma", "lambda") else f"{row[key]:.3g}"
+    if row[key] is None:
+        return ""
+    return f"{row[key]:.2g}" if key in ("sigma", "sigma_inference", "lambda") else f"{row[key]:.3g}"

@@ -123,7 +123,7 @@ class SearchView:
             "best Δ": lambda r: f"{r.bound_sign('delta')}{r.metrics.delta:.2f}",
             "util.": lambda r: r.shown_utility,
             "leak.": lambda r: r.leakage_bracket,
-            "σ": lambda r: f"{r.config.sigma:.2f}",
+            "σ": _sigmas,
             "λ": lambda r: f"{r.config.lambda_:.2g}",
         }
 
@@ -204,12 +204,20 @@ def _clock(seconds: float) -> str:
     return f"{minutes}:{rest:02d}"
 
 
+def _sigmas(record: TrialRecord) -> str:
+    """Of training, and of inference if that is another."""
+    at_inference = record.sigma_at_inference
+    return f"{record.config.sigma:.2f}" + ("" if at_inference is None else f"→{at_inference:.2f}")
+
+
 def _line(record: TrialRecord, count: int, total: int) -> str:
     c = record.config
     head = f"{count}/{total} trial {record.trial_id} {c.client} {c.numbers}: "
     if record.metrics is None:
         return f"{head}failed, {record.error}"
     m = record.metrics
+    if record.sigma_at_inference is not None:
+        head += f"at σ {record.sigma_at_inference:.3g} "
     return (
         f"{head}Δ {record.bound_sign('delta')}{m.delta:.2f} = {record.shown_utility} − "
         f"{record.leakage_bracket} "

@@ -27,6 +27,8 @@ class BundleConfig(TrainConfig):
         count = len(self.utility_classes)
         if self.utility_outputs != (1 if count == 2 else count):
             raise ValueError(f"utility_outputs {self.utility_outputs} do not fit {count} utility_classes")
+        if self.trial.sigma_inference == "best":
+            raise ValueError("a trained client has one sigma_inference, a number, got best")
         return self
 
     def training_alone(self) -> TrainConfig:

@@ -11,7 +11,7 @@ from pydantic import Field, field_serializer, field_validator, model_validator
 from narl.config.load import build, read_yaml
 from narl.config.method_space import Architectures, MethodSpace, check_options, options_by_name
 from narl.config.pipeline import Pipeline
-from narl.config.trial import Attack, FoundBy, TrainConfig, Training, with_pipeline
+from narl.config.trial import BEST_NEEDS_BAYES, Attack, FoundBy, TrainConfig, Training, with_pipeline
 from narl.config.values import Choices, Values
 from narl.core.errors import ConfigError, unknown_name
 from narl.core.hashing import stable_hash
@@ -73,7 +73,9 @@ class SearchSpace(Strict):
 
     `method` is a name, a list of names, or names with options; `architectures`, `sigma` and `lambda` are for every
     method that has no own. `uplink_dtype` is what a value of z is counted as when sent; accuracies are measured on
-    unrounded features.
+    unrounded features. `sigma_inference` says which noise a trained client adds where it is attacked and used: that of
+    training (`trained`), or of the σ whose Δ in closed form is `best` on validation images, for methods with Gaussian
+    noise on features. By default `best` where it can be chosen and Δ of one answer is all that is searched beside costs.
     """
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")
@@ -82,6 +84,7 @@ class SearchSpace(Strict):
     architectures: Architectures | None = None
     sigma: Values | None = None
     lambda_: Values | None = Field(None, alias="lambda")
+    sigma_inference: Literal["trained", "best"] = "trained"
     objectives: tuple[str, ...] = ("delta", "client_gflops", "client_memory_mib")
     budgets: dict[str, float] = {}
     uplink_dtype: Literal["float32", "float16", "int8"] = "float32"
@@ -121,6 +124,21 @@ class SearchSpace(Strict):
             if not without and getattr(self, field) is not None:
                 reason = "each has its own" if users else f"{', '.join(self.method)} has none"
                 raise ValueError(f"{key}: no method would search it ({reason}); leave it out")
+        return self
+
+    @model_validator(mode="after")
+    def _sigma_that_can_be_chosen(self):
+        scaled = any(METHODS[method].noise_on_features for method in self.method)
+        if "sigma_inference" not in self.model_fields_set:
+            only_delta = set(self.objectives) - set(COST_NAMES) == {"delta"}
+            best = scaled and self.attack.is_exact and only_delta
+            object.__setattr__(self, "sigma_inference", "best" if best else "trained")
+        elif self.sigma_inference == "best" and not self.attack.is_exact:
+            raise ValueError(BEST_NEEDS_BAYES)
+        elif self.sigma_inference == "best" and not scaled:
+            raise ValueError(
+                f"sigma_inference: {', '.join(self.method)} adds no Gaussian noise to features; leave it out"
+            )
         return self
 
     @field_serializer("method", mode="wrap")
@@ -202,4 +220,6 @@ class SearchSpace(Strict):
         content["pipeline"]["beton"].pop("store", None)
         if content["pipeline"]["augment"]["color_jitter"] == 0:  # searches from before there was one can be resumed
             del content["pipeline"]["augment"]["color_jitter"]
+        if content["sigma_inference"] == "trained":
+            del content["sigma_inference"]
         return stable_hash(content)

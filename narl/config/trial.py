@@ -15,6 +15,8 @@ from narl.core.strict import Strict
 Precision = Literal["auto", "float32", "bfloat16"]
 AdversaryName = Literal["bayes", "rest", "mlp", "conv"]
 
+BEST_NEEDS_BAYES = "sigma_inference best is chosen in closed form: attack.adversaries must list bayes"
+
 
 class Training(Strict):
     """Algorithm 1's settings (paper §4.1): one Adam a network.
@@ -143,6 +145,12 @@ class TrainConfig(Strict):
     @model_validator(mode="after")
     def _audited_columns_are_others(self):
         audited_columns_are_others(self.pipeline, self.audit)
+        return self
+
+    @model_validator(mode="after")
+    def _best_sigma_can_be_chosen(self):
+        if self.trial.sigma_inference == "best" and not self.attack.is_exact:
+            raise ValueError(BEST_NEEDS_BAYES)
         return self
 
     @model_serializer(mode="wrap")

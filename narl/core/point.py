@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_serializer, model_validator
 
@@ -27,6 +27,8 @@ class Point(Strict):
         bound: what M1 ends with; see narl/models/bounds.py.
         clip_rms: of `l2-clip`, the largest root mean square of one image's features, in units of z; None means 1.
         noise: whether a repeated image gets `fresh` noise or always its own; see narl/models/noise/keyed.py.
+        sigma_inference: of the noise that the trained client adds, where it is attacked, measured and used, >= 0, in units
+            of z; None: `sigma`, as in training; `best`: what narl/attacks/sigma_profile.py chooses on validation images.
     """
 
     arch: str
@@ -39,6 +41,7 @@ class Point(Strict):
     bound: Bound = "none"
     clip_rms: float | None = Field(None, gt=0)
     noise: NoiseKind = "fresh"
+    sigma_inference: Annotated[float, Field(ge=0)] | Literal["best"] | None = None
 
     @field_validator("method")
     @classmethod
@@ -64,16 +67,21 @@ class Point(Strict):
             raise ValueError(f"clip_rms is for bound l2-clip, got bound {self.bound}: leave it out")
         if self.noise != "fresh" and not options.noise_on_features:
             raise ValueError(f"method {self.method} adds no Gaussian noise to features: leave noise out")
+        if self.sigma_inference is not None and not options.noise_on_features:
+            raise ValueError(f"method {self.method} adds no Gaussian noise to features: leave sigma_inference out")
         # One point has one form, and one hash, however much of it was left out.
         object.__setattr__(self, "settings", complete_settings(self.method, self.settings))
         if self.bound == "l2-clip" and self.clip_rms is None:
             object.__setattr__(self, "clip_rms", 1.0)
+        if self.sigma_inference == self.sigma:
+            object.__setattr__(self, "sigma_inference", None)
         return self
 
     @model_serializer(mode="wrap")
     def _without_what_is_not_there(self, handler):
         row = handler(self)
         absent: dict[str, Any] = {"settings": {}, "bound": "none", "clip_rms": None, "noise": "fresh"}
+        absent["sigma_inference"] = None
         return {key: value for key, value in row.items() if key not in absent or value != absent[key]}
 
     def __hash__(self) -> int:
@@ -87,6 +95,10 @@ class Point(Strict):
         """Raises pydantic's ValidationError, a ValueError."""
         return cls.model_validate(row)
 
+    def at_inference(self, sigma: float | None) -> Point:
+        """Return the same point with `sigma` as its `sigma_inference`."""
+        return Point.from_json({**self.to_json(), "sigma_inference": sigma})
+
     @property
     def client(self) -> str:
         """What the client runs, in short: `resnet18/3`; with its method unless that is narl, `disco:resnet18/3`;
@@ -99,6 +111,8 @@ class Point(Strict):
     def numbers(self) -> str:
         """What is searched besides the client, in short: `σ 3 λ 0.01`, and the method's settings."""
         named = {"σ": self.sigma, "λ": self.lambda_, **self.settings}
+        if isinstance(self.sigma_inference, float):
+            named["σ at inference"] = self.sigma_inference
         if self.clip_rms:
             named["clip_rms"] = self.clip_rms
         return " ".join(f"{name} {value:.3g}" for name, value in named.items())

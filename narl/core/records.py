@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from narl.core.chance import most_by_luck
 from narl.core.errors import ConfigError
@@ -34,6 +34,26 @@ class ClientCost:
     client_memory_mib: float
     uplink_kib: float
     peak_activation_mib: float
+
+
+class SigmaLevel(NamedTuple):
+    """What is read in closed form of a trained client that adds noise of one σ, percent of validation images.
+
+    Attributes:
+        sigma: in units of z.
+        utility: of the useful label.
+        leakage: of the private label; as in `TrialMetrics` not below the label floor, unless the bound is.
+        bound: what nobody exceeds of the private label.
+    """
+
+    sigma: float
+    utility: float
+    leakage: float
+    bound: float
+
+    @property
+    def delta(self) -> float:
+        return self.utility - self.leakage
 
 
 @dataclass(frozen=True)
@@ -62,8 +82,11 @@ class TrialMetrics:
         utility_bound: what no server exceeds on these images.
         num_samples: images of the split.
         utility_chance, private_chance: the share of the label's largest class, which needs no z to name.
+        sigma_inference: σ of the client's noise where it is not the one of training, or was chosen; None otherwise.
+        sigma_profile: what the trained client would be at other σ, ascending; empty where the noise has no σ of which
+            one set of distances tells all (docs/certificate.md).
 
-    The bounds and identification are None and empty where the Bayes attacker was not among the adversaries. They and
+    The bounds, identification and the profile are None and empty where the Bayes attacker was not among the adversaries. They and
     what follows them are so in ledgers of versions before 0.3.
     """
 
@@ -88,6 +111,8 @@ class TrialMetrics:
     num_samples: int | None = None
     utility_chance: float | None = None
     private_chance: float | None = None
+    sigma_inference: float | None = None
+    sigma_profile: tuple[SigmaLevel, ...] = ()
 
     @property
     def utility_is_a_guess(self) -> bool:
@@ -164,6 +189,7 @@ class TrialMetrics:
     def from_json(cls, row: Mapping[str, Any]) -> TrialMetrics:
         row = dict(row)
         row["cost"] = ClientCost(**row["cost"])
+        row["sigma_profile"] = tuple(SigmaLevel(*level) for level in row.get("sigma_profile", ()))
         return cls(**row)
 
 
@@ -215,6 +241,18 @@ class TrialRecord:
     def leakage_is_lower_bound(self) -> bool:
         """True if an adversary was still improving, or still guessing, when its epochs ran out: Δ is an upper bound."""
         return any(name != "utility" for name in self.tags.get("unconverged", "").split(",") if name)
+
+    @property
+    def measured_point(self) -> Point:
+        """`config` with the σ that its client was measured with, where that was chosen."""
+        chosen = self.config.sigma_inference == "best"
+        return self.config.at_inference(self.measured.sigma_inference) if chosen else self.config
+
+    @property
+    def sigma_at_inference(self) -> float | None:
+        """σ of the measured client's noise, where it is not the one of training."""
+        sigma = self.measured.sigma_inference
+        return None if sigma == self.config.sigma else sigma
 
     def bound_sign(self, metric: str) -> str:
         """What to write before a metric's value where adversaries had not converged: `≤`, `≥`, or nothing."""

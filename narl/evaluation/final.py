@@ -63,8 +63,11 @@ def save_final(folder: Path, config: TrainConfig, result: FinalResult) -> None:
     Raises:
         ConfigError: see `narl.export.bundle.refuse_occupied`.
     """
+    trial = config.trial
+    if trial.sigma_inference == "best":  # as it was chosen for this client
+        trial = trial.at_inference(result.first.metrics.sigma_inference)
     described = BundleConfig(
-        **config.model_dump(by_alias=True),
+        **config.model_dump(by_alias=True) | {"trial": trial},
         image_size=config.pipeline.image.size,
         utility_classes=result.utility_classes,
         utility_outputs=num_outputs(len(result.utility_classes)),

@@ -13,9 +13,10 @@ from narl.config.trial import TrainConfig
 from narl.evaluation.report import Summary
 from narl.figures.averaging import averaging_png
 from narl.figures.reconstructions import reconstructions_png
+from narl.figures.sigma_profile import sigma_profile_png
 
 REPORT, CONFIG, TABLE = "report.json", "config.yaml", "table.txt"
-FIGURE, PICTURES = "averaging.png", "reconstructions.png"
+FIGURE, PROFILE, PICTURES = "averaging.png", "sigma_profile.png", "reconstructions.png"
 
 
 def write_evaluation(
@@ -26,8 +27,8 @@ def write_evaluation(
     table: str,
     pictures: Mapping[str, np.ndarray] | None = None,
 ) -> list[Path]:
-    """What was written: report.json, config.yaml, table.txt; averaging.png if answers were averaged, and
-    reconstructions.png if there are `pictures`."""
+    """What was written: report.json, config.yaml, table.txt; averaging.png if answers were averaged, sigma_profile.png
+    if other σ were looked at, and reconstructions.png if there are `pictures`."""
     folder.mkdir(parents=True, exist_ok=True)
     written = [folder / REPORT, folder / CONFIG, folder / TABLE]
     content = config.model_dump(mode="json", by_alias=True)
@@ -36,6 +37,10 @@ def write_evaluation(
     if "leakage_at_queries" in report:
         written.append(folder / FIGURE)
         averaging_png({config.trial.client: report}, "Leakage against averaging", folder / FIGURE)
+    if "sigma_profile" in report:
+        written.append(folder / PROFILE)
+        how = {"label_floor": summary.label_floor, "reported_on": summary.reported_on}
+        sigma_profile_png(report["sigma_profile"], f"{config.trial.client} with other noise", folder / PROFILE, **how)
     if pictures:
         written.append(folder / PICTURES)
         reconstructions_png(pictures, f"{config.pipeline.name}: rebuilt images", folder / PICTURES)

@@ -79,6 +79,7 @@ class SeedReport(_Report):
         paper_adversary: the name of the one that the paper reports.
         feature_rms: root mean square of M1(x).
         snr_db: of what is sent; None without noise.
+        sigma_inference: σ of the noise, where it is not the one of training, or was chosen.
         num_samples: images of the reported split.
         doubts: reasons not to trust the numbers, in words.
         train_seconds, attack_seconds: wall time, of all attacks.
@@ -111,6 +112,7 @@ class SeedReport(_Report):
     utility_bound: float | None = None
     utility_chance: float | None = None
     private_chance: float | None = None
+    sigma_inference: float | None = None
 
     @classmethod
     def _current(cls, row: Mapping[str, Any]) -> Mapping[str, Any]:

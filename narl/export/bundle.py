@@ -167,6 +167,8 @@ def load_bundle(folder: Path | str, noise_key: bytes | None = None) -> Bundle:
     server = halves.rest(num_outputs=config.utility_outputs, seed=point.seed)
     for module, name in ((client, CLIENT), (server, SERVER)):
         _load_tensors(module, folder / name)
+    if isinstance(point.sigma_inference, float):
+        client.noise = client.noise.with_sigma(point.sigma_inference)
     if point.noise == "keyed":
         identity = (manifest["files"][name]["sha256"] for name in (CLIENT, CONFIG))
         client.noise = noise_of_client(client.noise.sigma, noise_key, *identity)

@@ -60,6 +60,9 @@ def front_table(
                 "arch": config.arch,
                 "split": config.split,
                 "sigma": _significant(config.sigma),
+                "sigma_inference": _significant(at_inference)
+                if (at_inference := record.sigma_at_inference) is not None
+                else None,
                 "lambda": _significant(config.lambda_),
                 "settings": " ".join(_settings(config)),
                 "delta": round(m.delta, 2),
@@ -76,7 +79,7 @@ def front_table(
                 "peak_activation_mib": m.cost.peak_activation_mib,
             }
         )
-    for key in ("settings", "leakage_bound", "utility_is_a_guess"):
+    for key in ("settings", "leakage_bound", "sigma_inference", "utility_is_a_guess"):
         if all(row[key] in ("", None, False) for row in rows):
             for row in rows:
                 del row[key]
@@ -315,6 +318,8 @@ def _hover(record: TrialRecord, on_front: bool) -> str:
     if config.method != "narl":
         client = f"{config.method}, {client}"
     numbers = {"σ": config.sigma, "λ": config.lambda_, **config.settings, "seed": config.seed}
+    if record.sigma_at_inference is not None:
+        numbers["σ at inference"] = record.sigma_at_inference
     return "<br>".join(
         (
             f"<b>trial {record.trial_id}: {client}</b>{' (front)' if on_front else ''}",

@@ -84,10 +84,14 @@ class SearchFolder:
         Raises:
             ConfigError: the file is gone or damaged.
         """
-        return build(SearchSpace, read_yaml(self.space_path), str(self.space_path))
+        # Before there was a choice, clients were measured as they were trained.
+        content = {"sigma_inference": "trained", **read_yaml(self.space_path)}
+        return build(SearchSpace, content, str(self.space_path))
 
     def train_config(self, record: TrialRecord) -> TrainConfig:
         """Return how a finished trial was trained and attacked, and what the search measured for it.
+
+        A σ that was chosen on validation images is given as a number, so that other seeds need no choice.
 
         Raises:
             ConfigError: the search space is gone or damaged.
@@ -102,7 +106,7 @@ class SearchFolder:
             client_gflops=m.cost.client_gflops,
             client_memory_mib=m.cost.client_memory_mib,
         )
-        return self.load_space().train_config(record.config, found_by=found_by)
+        return self.load_space().train_config(record.measured_point, found_by=found_by)
 
     def config_of(self, trial_id: int) -> TrainConfig:
         """Return how a trial of this number was trained and attacked.

@@ -7,7 +7,7 @@ import itertools
 import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from optuna.distributions import BaseDistribution, CategoricalDistribution, IntDistribution
 
@@ -24,6 +24,7 @@ class MethodPart:
         values: `sigma`, `lambda`, `bound` and `noise` if they are searched, and the method's settings.
         seed: of every trial.
         clip_rms: where the features' bound is `l2-clip`.
+        sigma_inference: of every trial.
     """
 
     method: str
@@ -31,6 +32,7 @@ class MethodPart:
     values: dict[str, BaseDistribution]
     seed: int
     clip_rms: float = 1.0
+    sigma_inference: Literal["best"] | None = None
 
     @functools.cached_property
     def distributions(self) -> dict[str, BaseDistribution]:
@@ -88,4 +90,5 @@ class MethodPart:
             bound=bound,
             clip_rms=self.clip_rms if bound == "l2-clip" else None,
             noise=noise,
+            sigma_inference=self.sigma_inference,
         )

@@ -156,7 +156,9 @@ def _part(space: SearchSpace, method: str) -> MethodPart:
     values |= {name: CategoricalDistribution(words) for name, words in searched.words.items()}
     for name, chosen in searched.settings.items():
         values[name] = distribution_of_values(chosen, whole=options.settings[name].whole)
-    return MethodPart(method, split_points, values, space.seed, searched.clip_rms or 1.0)
+    chosen_later = space.sigma_inference == "best" and options.noise_on_features
+    best = "best" if chosen_later else None
+    return MethodPart(method, split_points, values, space.seed, searched.clip_rms or 1.0, best)
 
 
 def _dearest(space: SearchSpace, part: MethodPart) -> list[Point]:
@@ -172,7 +174,7 @@ def _dearest(space: SearchSpace, part: MethodPart) -> list[Point]:
 
 def _cost(config: Point, space: SearchSpace) -> ClientCost:
     # Noise and weights of losses cost nothing, so that trials which differ in no more share an entry of the cache.
-    client = config.model_copy(update={"sigma": 0.0, "lambda_": 0.0, "seed": 0})
+    client = config.model_copy(update={"sigma": 0.0, "lambda_": 0.0, "seed": 0, "sigma_inference": None})
     return _cost_of_client(client, space.pipeline.image.size, space.uplink_dtype)
 
 

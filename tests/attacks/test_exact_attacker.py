@@ -12,7 +12,7 @@ from torch import nn
 
 from narl.attacks.exact.attacker import WIDENINGS, Images, bayes_attack
 from narl.attacks.exact.levels import at_queries
-from narl.attacks.exact.of_target import exact_leakage, matrix_of, sigma_grid, sigma_profile
+from narl.attacks.exact.of_target import exact_at_sigmas, exact_leakage, matrix_of, sigma_grid
 from narl.attacks.features import CachedFeatures, Views
 from narl.attacks.target import Target
 from narl.config.load import build
@@ -169,7 +169,7 @@ def test_a_client_under_attack_is_bracketed_by_label_and_number_of_answers(targe
 
 
 def test_a_profile_over_sigma_is_what_each_sigma_gives(target):
-    found = drained(sigma_profile(target, (0.1, 0.5, 5.0)), lambda step: None)
+    found = drained(exact_at_sigmas(target, (0.1, 0.5, 5.0)), lambda step: None)
     alone = drained(exact_leakage(target, (1,)), lambda step: None)
     bounds = found.bounds.labels["private"]
     assert bounds[0.1].percent > bounds[0.5].percent > bounds[5.0].percent

@@ -128,5 +128,5 @@ def test_keyed_noise_has_no_guarantee():
     """Its answers are equal for equal images: whoever may ask about both candidates knows which one was sent."""
     point = {"arch": "resnet18", "split": 2, "sigma": 1.0, "lambda": 0.01, "bound": "l2-clip"}
     fresh, keyed = (Point(**point, noise=noise) for noise in ("fresh", "keyed"))
-    assert guarantee(fresh, (4, 3, 5), (1, 16, math.inf)).epsilons.keys() == {1, 16}
-    assert guarantee(keyed, (4, 3, 5), (1, 16)) is None
+    assert guarantee(fresh, (4, 3, 5), (1, 16, math.inf), 1.0).epsilons.keys() == {1, 16}
+    assert guarantee(keyed, (4, 3, 5), (1, 16), 1.0) is None

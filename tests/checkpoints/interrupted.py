@@ -24,12 +24,13 @@ KEY = "trial-7"
 SECONDS = ("train_seconds", "attack_seconds")
 
 
-def tiny(method: str = "narl", *, arch: str = "shufflenet_v2_x1_0", **attack) -> TrainConfig:
+def tiny(method: str = "narl", *, arch: str = "shufflenet_v2_x1_0", sigma_inference=None, **attack) -> TrainConfig:
     """Two configured epochs; phases of Shredder and Cloak take as many each."""
     options = METHODS[method]
     trial = {"method": method, "arch": arch, "seed": 3}
     trial |= {"split": 3} if options.uses_split else {}
     trial |= {"sigma": 0.5} if options.uses_sigma else {}
+    trial |= {"sigma_inference": sigma_inference}
     trial |= {"lambda": 0.01} if options.uses_lambda else {}
     content = {
         "pipeline": DIGITS
@@ -79,7 +80,8 @@ def numbers(outcome: TrialOutcome) -> tuple[dict, dict, list[Tensor]]:
     readings = [outcome.leakage.utility_reading, *outcome.leakage.readings.values()]
     tensors = [*outcome.obfuscator.state_dict().values()]
     for reading in readings:
-        tensors += [reading.scores.hits, reading.scores.labels, *reading.network.state_dict().values()]
+        weights = () if reading.network is None else reading.network.state_dict().values()
+        tensors += [reading.scores.hits, reading.scores.labels, *weights]
     return metrics, outcome.curves, tensors
 
 

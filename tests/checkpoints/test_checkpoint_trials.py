@@ -144,6 +144,22 @@ def test_a_resumed_trial_can_be_attacked_further_under_other_settings(again):
     assert len(list(steps)) == 1
 
 
+@pytest.mark.parametrize("network", [None, "utility"], ids=["in training", "while M2 is trained"])
+def test_a_sigma_that_was_chosen_stays_chosen(network, tmp_path, again):
+    config = tiny(sigma_inference="best", adversaries=["bayes", "rest"])
+    whole, seen = finish(config)
+    last = 1 if network is None else 1 + max(i for i, p in enumerate(seen) if p.detail.startswith(network))
+    stop_after(config, again(), last + (network is not None))  # a reading is kept when the next is asked for
+    if network:
+        kept_profile = Snapshot.decode(kept(tmp_path).read_bytes()).header.sigma_profile
+        assert kept_profile == whole.metrics.sigma_profile
+    checkpoints = again()
+    resumed, _ = finish(config, checkpoints)
+    assert resumed.tags["resumed"] == "1" and checkpoints.ignored == ""
+    assert resumed.metrics.sigma_inference == whole.metrics.sigma_inference != config.trial.sigma
+    assert_same(resumed, whole)
+
+
 def test_time_before_an_interruption_counts(tmp_path, again):
     stop_after(tiny(), again(), 2 + 4)  # utility and rest have finished
     content = kept(tmp_path).read_bytes()

@@ -8,6 +8,7 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 from example_records import make_record
@@ -105,6 +106,34 @@ def test_the_answer_tells_what_nobody_exceeds(search, capsys):
     search(CERTIFIED)
     main(["best-config", "--certified"])
     assert "Nobody who has z alone reads more than 31.00 %" in capsys.readouterr().out
+
+
+def at_sigma(record, sigma: float):
+    """The record of a trial whose σ was chosen after training."""
+    metrics = replace(record.metrics, sigma_inference=sigma)
+    return replace(record, config=record.config.at_inference("best"), metrics=metrics)
+
+
+def test_a_sigma_that_was_chosen_is_shown_and_given_as_a_number(search, capsys, tmp_path):
+    exact = SPACE["attack"] | {"adversaries": ["bayes", "mlp"]}
+    other, same = at_sigma(RECORDS[1], 1.75), at_sigma(RECORDS[2], RECORDS[2].config.sigma)
+    search([other, same], attack=exact)
+    main(["best-config"])
+    answer = capsys.readouterr().out
+    assert "# Noise of σ 1 in training, 1.75 at inference." in answer
+    (tmp_path / "best.yaml").write_text(answer)
+    trial = TrainConfig.load(tmp_path / "best.yaml").trial
+    assert trial == RECORDS[1].config.at_inference(1.75)
+    main(["pareto", "--format", "json"])
+    rows = {row["trial"]: row["sigma_inference"] for row in json.loads(capsys.readouterr().out)}
+    assert rows == {1: 1.75, 2: None}
+    main(["pareto"])
+    assert "inf." in capsys.readouterr().out
+    search([same], attack=exact, name="same")
+    main(["best-config"])
+    assert "sigma_inference" not in capsys.readouterr().out
+    main(["pareto"])
+    assert "inf." not in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("options", [["--certified"], ["--max-identification", "10"]])

@@ -50,7 +50,12 @@ def folder(tmp_path_factory):
         patch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{path / 'mlflow.db'}")
         patch.setenv("NARL_CACHE", str(path / "cache"))
         (path / "config.yaml").write_text(yaml.safe_dump(CONFIG))
-        arguments = ["--attacks", "leakage,certificate,averaging,reconstruction,control", "--queries", "1,16"]
+        arguments = [
+            "--attacks",
+            "leakage,certificate,sigma_profile,averaging,reconstruction,control",
+            "--queries",
+            "1,16",
+        ]
         assert main(["evaluate", "config.yaml", *arguments, "--audit", "class", "--seeds", "2", "--out", "out"]) == 0
         yield path
 
@@ -64,7 +69,7 @@ def there(folder, monkeypatch):
 
 def test_an_evaluation_writes_report_configuration_and_figures(folder):
     out = folder / "out"
-    figures = {"averaging.png", "reconstructions.png"}
+    figures = {"averaging.png", "sigma_profile.png", "reconstructions.png"}
     assert {p.name for p in out.iterdir()} == {"report.json", "config.yaml", "table.txt"} | figures
     assert "leakage above the label floor" in (out / "table.txt").read_text()
     report = json.loads((out / "report.json").read_text())
@@ -96,6 +101,19 @@ def test_the_certificate_brackets_what_can_be_read(folder):
     assert set(certificate["identification"]) == {"2", "10"}  # of 60 images
     assert certificate["identification"]["2"]["1"] > certificate["identification"]["10"]["1"]
     assert "nobody reads more of these images" in (out / "table.txt").read_text()
+
+
+def test_the_profile_tells_of_the_trained_client_with_other_noise(folder):
+    report = json.loads((folder / "out" / "report.json").read_text())
+    profile = report["sigma_profile"]
+    assert profile["trained"] == profile["used"] == 1.0 and "1 (trained)" in (folder / "out" / "table.txt").read_text()
+    by_sigma = {float(sigma): level for sigma, level in profile["levels"].items()}
+    assert min(by_sigma) == pytest.approx(0.1) and max(by_sigma) == pytest.approx(10)
+    for level in by_sigma.values():
+        assert level["leakage"] <= level["bound"] <= 100 and level["utility"] <= 100
+    # Answers are drawn once more, of fewer images that the attacker knows: the bound is the same but for luck.
+    bound = report["certificate"]["labels"]["private"]["1"]["bound"]
+    assert by_sigma[1.0]["bound"] == pytest.approx(bound, abs=3)
 
 
 def test_an_evaluation_is_a_run_of_mlflow(folder):

@@ -10,6 +10,8 @@ from narl.config.load import build
 from narl.config.search_space import SearchSpace
 from narl.core.errors import ConfigError
 from narl.core.method_options import METHODS
+from narl.search.distributions import first_value
+from narl.search.space import affordable
 
 SPACE = {
     "name": "s",
@@ -44,6 +46,53 @@ def test_narl_alone_hashes_alike_however_it_is_written():
     for method in ({}, {"method": "narl"}, {"method": ["narl"]}, {"method": {"narl": {}}}):
         assert build(SearchSpace, content | method, "x").content_hash == "4aa9afd45104"
     assert build(SearchSpace, content | {"method": ["narl", "disco"]}, "x").content_hash != "4aa9afd45104"
+
+
+BAYES, NETWORKS = {"attack": {"adversaries": ["bayes", "mlp"]}}, {"attack": {"adversaries": ["mlp"]}}
+
+
+@pytest.mark.parametrize(
+    ("method", "changes", "default"),
+    [
+        (None, {}, "best"),
+        (["narl", "disco"], {}, "best"),
+        (None, NETWORKS, "trained"),  # nothing in closed form
+        (None, {"objectives": ["delta", "delta_at_queries(16)"]}, "trained"),  # the best for one answer is not for 16
+        (None, {"objectives": ["utility", "leakage"]}, "trained"),
+        ("disco", {"sigma": "absent", "lambda": "absent"}, "trained"),
+        ({"image_noise": {"sigma": 1}}, {"sigma": "absent", "lambda": "absent"}, "trained"),
+    ],
+)
+def test_sigma_is_chosen_after_training_where_delta_alone_is_searched(method, changes, default):
+    read = space(method, **changes)
+    assert read.sigma_inference == default
+    asked = {"trained": space(method, **changes, sigma_inference="trained")}
+    if default == "best":
+        asked["best"] = space(method, **changes, sigma_inference="best")
+    assert asked[default] == read and len({one.content_hash for one in asked.values()}) == len(asked)
+    for part in affordable(space(method, **changes)).parts.values():
+        points = {part.config("resnet18", 0 if part.method == "image_noise" else 2, values_of(part)).sigma_inference}
+        assert points == {"best" if default == "best" and part.method == "narl" else None}
+
+
+def values_of(part) -> dict:
+    return {name: first_value(distribution) for name, distribution in part.values.items()}
+
+
+@pytest.mark.parametrize(
+    ("method", "changes", "message"),
+    [
+        (None, NETWORKS, "sigma_inference best is chosen in closed form: attack.adversaries must list bayes"),
+        (
+            "disco",
+            BAYES | {"sigma": "absent", "lambda": "absent"},
+            "disco adds no Gaussian noise to features; leave it out",
+        ),
+    ],
+)
+def test_a_choice_that_cannot_be_made_is_refused(method, changes, message):
+    with pytest.raises(ConfigError, match=message):
+        space(method, **changes, sigma_inference="best")
 
 
 def test_options_override_the_top_level_and_the_rest_has_its_default():

@@ -5,13 +5,14 @@ import json
 import math
 
 import pytest
+from example_records import make_record
 from hypothesis import given
 from hypothesis import strategies as st
 
 from narl.core.errors import ConfigError
 from narl.core.objectives import OBJECTIVES, objective, to_minimise
 from narl.core.point import Point
-from narl.core.records import TrialRecord
+from narl.core.records import SigmaLevel, TrialMetrics, TrialRecord
 
 configs = st.builds(
     Point,
@@ -20,6 +21,7 @@ configs = st.builds(
     sigma=st.floats(0, 1e3),
     lambda_=st.floats(0, 1e3),
     seed=st.integers(0, 9),
+    sigma_inference=st.none() | st.just("best") | st.floats(0, 1e3),
 )
 
 
@@ -33,6 +35,58 @@ def test_config_survives_json_and_keeps_its_hash(config):
 @given(configs, configs)
 def test_hashes_are_equal_exactly_for_equal_configs(a, b):
     assert (a.content_hash == b.content_hash) == (a == b)
+
+
+def test_what_says_nothing_of_sigma_at_inference_keeps_its_hash():
+    """As recorded by version 0.2."""
+    plain = Point(arch="resnet18", split=3, sigma=1.5, lambda_=0.01)
+    assert plain.content_hash == "b4ec289474c1"
+    assert plain.at_inference(1.5) == plain and plain.at_inference(1.5).content_hash == plain.content_hash
+    assert len({plain.at_inference(sigma).content_hash for sigma in (None, 0.0, 2.0, "best")}) == 4
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"sigma_inference": -1}, "greater than or equal to 0"),
+        ({"sigma_inference": "bset"}, "'best'"),
+        ({"sigma_inference": True}, "true and false are not legal here"),
+        (
+            {"method": "disco", "lambda": 0, "sigma_inference": 2},
+            "disco adds no Gaussian noise to features: leave sigma_inf",
+        ),
+        (
+            {"method": "image_noise", "split": 0, "lambda": 0, "sigma": 1, "sigma_inference": "best"},
+            "leave sigma_inference",
+        ),
+    ],
+)
+def test_a_sigma_at_inference_that_makes_no_client_is_refused(changes, words):
+    row = {"arch": "resnet18", "split": 3, "lambda": 0.01} | changes
+    with pytest.raises(ValueError, match=words):
+        Point.from_json(row if "method" in row else row | {"sigma": 1.5})
+
+
+profiles = st.lists(st.builds(SigmaLevel, *[st.floats(0, 100)] * 4), max_size=20)
+
+
+@given(profiles, st.none() | st.floats(0, 100))
+def test_a_profile_survives_json_and_floods_no_metrics(levels, sigma):
+    metrics = dataclasses.replace(make_record().metrics, sigma_profile=tuple(levels), sigma_inference=sigma)
+    again = TrialMetrics.from_json(json.loads(json.dumps(metrics.to_json())))
+    assert again == metrics and [level.delta for level in again.sigma_profile] == [level.delta for level in levels]
+    assert metrics.scalars().keys() - make_record().metrics.scalars().keys() <= {"sigma_inference"}
+
+
+def test_a_record_knows_the_client_that_was_measured(record):
+    chosen = record(0, sigma=3.0)
+    for sigma, inference in ((3.0, None), (4.5, 4.5)):
+        config = chosen.config.at_inference("best")
+        one = dataclasses.replace(
+            chosen, config=config, metrics=dataclasses.replace(chosen.metrics, sigma_inference=sigma)
+        )
+        assert one.measured_point == chosen.config.at_inference(inference) and one.sigma_at_inference == inference
+    assert chosen.measured_point == chosen.config and chosen.sigma_at_inference is None
 
 
 def test_record_survives_json(record):

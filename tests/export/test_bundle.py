@@ -57,6 +57,14 @@ def test_loaded_networks_compute_what_the_saved_ones_did(bundle, halves):
     assert config == CONFIG
 
 
+def test_a_loaded_client_adds_the_noise_of_inference(halves, tmp_path):
+    write(tmp_path / "bundle", halves, config=bundle_config(TRIAL | {"sigma_inference": 0.8}))
+    client, _, config = load_bundle(tmp_path / "bundle")
+    assert client.noise.sigma == 0.8 and config.trial.sigma == 0.5
+    with pytest.raises(ConfigError, match="a trained client has one sigma_inference"):
+        bundle_config(TRIAL | {"sigma_inference": "best"})
+
+
 def test_manifest_states_size_and_hash_of_every_file(bundle):
     manifest = verify_bundle(bundle)
     assert sorted(p.name for p in bundle.iterdir()) == sorted([*FILES, "manifest.json"])

@@ -34,6 +34,7 @@ def test_every_record_is_read_whole(released):
 
 def test_what_it_lacks_is_lacking(released):
     for record in released:
+        assert record.measured.sigma_profile == () and record.measured_point == record.config
         assert record.measured.leakage_bound is None and "–" not in record.leakage_bracket
         with pytest.raises(ConfigError, match="was not measured"):
             record.measured.value("delta_certified")
@@ -52,3 +53,4 @@ def test_its_questions_are_answered(released, capsys):
 def test_its_space_is_read_as_it_was(released):
     space = SearchFolder(RELEASED / "golden").load_space()
     assert (space.attack.adversaries, space.attack.queries) == (("rest", "mlp"), (16,))
+    assert space.sigma_inference == "trained"

@@ -30,6 +30,8 @@ GALLERIES = (2, 10, 100, 1000)
 KNOWN_VALUES = 1 << 27
 # A σ profile's grid: so many per decade, so far below and above the σ of training.
 _PER_DECADE, _DECADES = 8, 1.0
+# Training images that a profile's attacker knows, at most: there are many σ, and to compare them fewer images will do.
+PROFILE_KNOWN = 10_000
 
 
 @dataclass(frozen=True)
@@ -75,28 +77,31 @@ def exact_leakage(
     return (yield from _exact(target, noises, columns, galleries=galleries, rebuild=rebuild, answers=answers))
 
 
-def sigma_profile(
-    target: Target, sigmas: Sequence[float] | None = None, *, queries: float = 1
+def exact_at_sigmas(
+    target: Target, sigmas: Sequence[float], *, queries: float = 1, on: str = "validation"
 ) -> Steps[ExactStep, None, Exact]:
     """Attack and bound the trained client at each σ that it might use at inference, from one set of distances.
 
+    The attacker knows training images as they are, not changed ones, and so reads a little less than elsewhere.
+
     Args:
-        sigmas: >= 0, in units of z; None: `sigma_grid` of the client's own.
+        sigmas: >= 0, in units of z.
         queries: answers that are averaged, 1 to infinity.
+        on: the split that is reported.
 
     Raises:
         ConfigError: an illegal σ, or noise that is zero everywhere and has no shape to scale.
         DivergedTraining: features that are not finite.
     """
-    noise = target.client.noise
-    by_sigma = at_sigmas(noise, sigma_grid(noise.sigma) if sigmas is None else sigmas)
-    return (yield from _exact(target, {sigma: each.averaged(queries) for sigma, each in by_sigma.items()}))
+    noises = {sigma: noise.averaged(queries) for sigma, noise in at_sigmas(target.client.noise, sigmas).items()}
+    return (yield from _exact(target, noises, on=on, most_known=PROFILE_KNOWN, versions=1))
 
 
 def sigma_grid(sigma: float) -> list[float]:
-    """A tenth to ten times `sigma`, eight a decade and `sigma` itself among them; empty if it is 0."""
+    """A tenth to ten times `sigma`, eight a decade, to four digits, and `sigma` itself; empty if it is 0."""
     steps = round(_DECADES * _PER_DECADE)
-    return [sigma * 10 ** (step / _PER_DECADE) for step in range(-steps, steps + 1)] if sigma > 0 else []
+    grid = {step: float(f"{sigma * 10 ** (step / _PER_DECADE):.4g}") for step in range(-steps, steps + 1)}
+    return list({**grid, 0: sigma}.values()) if sigma > 0 else []
 
 
 def _exact(
@@ -107,11 +112,15 @@ def _exact(
     galleries: Sequence[int] = (),
     rebuild: bool = False,
     answers: int = ANSWERS,
+    on: str | None = None,
+    most_known: int | None = None,
+    versions: int | None = None,
 ) -> Steps[ExactStep, None, Exact]:
+    on = on or target.report_on
     labels = _labels(target, columns)
-    reported = Images(matrix_of(target.features[target.report_on]), labels[target.report_on])
+    reported = Images(matrix_of(target.features[on]), labels[on])
     validation = Images(matrix_of(target.features["validation"]), labels["validation"])
-    known = _known(target, labels["train"])
+    known = _known(target, labels["train"], most_known, versions)
     readings = yield from bayes_attack(known, validation, reported, noises, seed=target.seed)
     del known, validation
     rows = torch.arange(len(reported.features), device=reported.features.device)
@@ -121,7 +130,7 @@ def _exact(
         reported.labels,
         seed=target.seed,
         galleries=galleries,
-        images=target.images(target.report_on)[rows] if rebuild else None,
+        images=target.images(on)[rows] if rebuild else None,
         answers=answers,
     )
     return Exact(readings, bounds)
@@ -151,13 +160,18 @@ def _labels(target: Target, columns: Sequence[str]) -> dict[str, dict[str, Tenso
     return {split: {name: label[split] for name, label in by_name.items()} for split in target.features}
 
 
-def _known(target: Target, labels: Mapping[str, Tensor]) -> Images:
-    """Training images, changed versions after the plain ones, as many as `KNOWN_VALUES` has room for."""
+def _known(target: Target, labels: Mapping[str, Tensor], most: int | None, versions: int | None) -> Images:
+    """Training images, changed versions after the plain ones, as many as `KNOWN_VALUES` has room for.
+
+    Args:
+        most: of different images, at even distances; None: all.
+        versions: of each of them; None: `attack.views`.
+    """
     size = math.prod(target.halves.feature_shape)
-    versions = target.views.versions if isinstance(target.views, Views) else 1
+    there = target.views.versions if isinstance(target.views, Views) else 1
     count = target.views.num_samples
-    rows = max(1, min(count, KNOWN_VALUES // size))
-    passes = max(1, min(versions, KNOWN_VALUES // (rows * size)))
+    rows = max(1, min(count, most or count, KNOWN_VALUES // size))
+    passes = max(1, min(there, versions or there, KNOWN_VALUES // (rows * size)))
     chosen = torch.arange(rows) * count // rows
     features = matrix_of(target.views, passes, rows=rows)
     return Images(features, {name: label[chosen].repeat(passes) for name, label in labels.items()})

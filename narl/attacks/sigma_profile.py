@@ -1,0 +1,135 @@
+"""σ after training: what a trained client would be at every σ that its noise might have, and which of them is best.
+
+M1 is trained against noise of one σ, and may be used with another. In closed form what is read at each σ follows from
+one set of distances, without training. `sigma_inference: best` takes the σ of the largest Δ on validation images, as
+
+    Δ(σ) = u(σ) − min(max(l(σ), floor), bound(σ)),
+
+u and l being what the Bayes attacker reads of the useful and the private label. M2 and the adversaries are trained for
+that σ. The largest of several is an optimistic one: Δ at the chosen σ is to be believed on other images only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator as Steps
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from narl.attacks.exact.levels import ExactStep
+from narl.attacks.exact.of_target import exact_at_sigmas, sigma_grid
+from narl.attacks.finding import Case, Finding, Numbers
+from narl.attacks.label_floor import label_floor
+from narl.attacks.target import Target
+from narl.core.chance import most_by_luck
+from narl.core.records import SigmaLevel
+from narl.models.noise.base import WhitenedNoise
+
+Profile = tuple[SigmaLevel, ...]
+
+
+def asked_of(target: Target) -> float | Literal["best"] | None:
+    """The point's `sigma_inference`; None, as it is, also of a client of one's own."""
+    return None if target.halves.point is None else target.halves.point.sigma_inference
+
+
+def at_inference(target: Target) -> Steps[ExactStep, None, Profile]:
+    """Give the client the noise of its point's `sigma_inference`; what it would be at every σ, on validation images.
+
+    The profile is empty without the Bayes attacker among the adversaries, and of noise that has no Gaussian shape to
+    scale. A profile that outlived an interruption is not made again: another CPU's might choose another σ.
+
+    Raises:
+        DivergedTraining: features that are not finite.
+    """
+    asked, noise = asked_of(target), target.client.noise
+    profile: Profile | None = None if target.finished is None else target.finished.sigma_profile
+    if profile is None:
+        also = [asked] if isinstance(asked, float) else []
+        profile = (yield from profile_of(target, also=also)) if target.settings.is_exact else ()
+    if target.finished is not None:
+        target.finished.sigma_profile = profile
+    if asked == "best" and profile:
+        useful = target.labels("utility")["validation"]
+        chance = 100 * useful.bincount().max().item() / len(useful)
+        target.client.noise = noise.with_sigma(best_sigma(profile, guess=most_by_luck(chance, len(useful))))
+    elif isinstance(asked, float):
+        target.client.noise = noise.with_sigma(asked)
+    return profile
+
+
+def profile_of(
+    target: Target, *, on: str = "validation", also: Sequence[float] = ()
+) -> Steps[ExactStep, None, Profile]:
+    """What the client would be at each σ of a grid about the one of training, ascending; percentages to two decimals.
+
+    Args:
+        on: the split whose images are read.
+        also: further σ.
+    """
+    noise = target.client.noise
+    sigmas = {*sigma_grid(_trained_sigma(target)), *also}
+    if not isinstance(noise, WhitenedNoise) or not sigmas:
+        return ()
+    exact = yield from exact_at_sigmas(target, sorted(sigmas), on=on)
+    labels = (target.labels(label)[on].numpy(force=True) for label in ("utility", "private"))
+    floor = label_floor(*labels)
+    levels = []
+    for sigma in sorted(sigmas):
+        (reads, bound), utility = exact.bracket("private", sigma), min(exact.bracket("utility", sigma))
+        numbers = (utility, min(max(reads, floor), bound), bound)
+        levels.append(SigmaLevel(sigma, *(round(number, 2) for number in numbers)))
+    return tuple(levels)
+
+
+def best_sigma(profile: Sequence[SigmaLevel], guess: float = 0.0) -> float:
+    """The σ of the largest Δ; of several the largest, which hides most.
+
+    Args:
+        guess: a utility that is no more, percent, is one, and its Δ counts only where all are.
+    """
+    return max(profile, key=lambda level: (level.utility > guess, round(level.delta, 2), level.sigma)).sigma
+
+
+def _trained_sigma(target: Target) -> float:
+    """σ of training. Learned noise has none in its configuration, nor has a client of one's own: there it is the noise's."""
+    point = target.halves.point
+    return target.client.noise.sigma if point is None or point.sigma == 0 else point.sigma
+
+
+@dataclass(frozen=True)
+class SigmaProfile(Finding):
+    """The profile on the reported images, of which no choice of σ has seen any.
+
+    Attributes:
+        trained, used: σ of the noise in training, and of the client that was attacked.
+    """
+
+    name = "sigma_profile"
+
+    profile: Profile
+    trained: float
+    used: float
+
+    @classmethod
+    def find(cls, case: Case) -> Steps[ExactStep, None, SigmaProfile | None]:
+        target = case.target
+        if target.halves.point is not None and target.halves.point.sigma == 0:
+            return None  # learned noise, and so another grid for every seed
+        used = target.client.noise.sigma
+        also = [used] if isinstance(asked_of(target), float) else []
+        profile = yield from profile_of(target, on=target.report_on, also=also)
+        return cls(profile, _trained_sigma(target), used) if profile else None
+
+    def numbers(self) -> dict[str, Any]:
+        """Percent by σ."""
+        levels = {
+            f"{level.sigma:g}": {"utility": level.utility, "leakage": level.leakage, "bound": level.bound}
+            for level in self.profile
+        }
+        return {self.name: {"trained": self.trained, "used": self.used, "levels": levels}}
+
+    @classmethod
+    def scalars(cls, entries: Numbers) -> dict[str, float]:
+        """None: three curves are a figure, not metrics."""
+        return {}

@@ -1,0 +1,57 @@
+"""What a trained client would be with other noise: utility, leakage and its bound, and the bracket of Δ, over σ."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from narl.figures.front import PALETTE, RIM
+
+
+def sigma_profile_png(
+    entry: Mapping[str, Any], title: str, path: Path | str, *, label_floor: float, reported_on: str
+) -> None:
+    """Above what is read at each σ, below Δ from what was read and what nobody exceeds; σ of training and use marked.
+
+    Args:
+        entry: of `narl.attacks.sigma_profile.SigmaProfile`, in a report.
+        label_floor: percent.
+        reported_on: the split.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(8, 7), dpi=160, layout="constrained")
+    FigureCanvasAgg(figure)
+    above, below = figure.subplots(2, 1, sharex=True)
+    sigmas, levels = [float(sigma) for sigma in entry["levels"]], list(entry["levels"].values())
+    utility, leakage, bound = ([level[name] for level in levels] for name in ("utility", "leakage", "bound"))
+    blue, orange, green = PALETTE[:3]
+
+    above.plot(sigmas, utility, color=blue, marker="o", markersize=4, label="utility")
+    above.fill_between(sigmas, leakage, bound, color=orange, alpha=0.3, linewidth=0, label="leakage: read – bound")
+    above.plot(sigmas, leakage, color=orange, marker="s", markersize=4)
+    above.axhline(label_floor, color=RIM, linestyle="--", linewidth=1, label="label floor")
+    above.set_ylabel(f"accuracy in closed form, % of {reported_on} images")
+    above.set_ylim(0, 100)
+
+    highest = [u - read for u, read in zip(utility, leakage, strict=True)]
+    lowest = [u - most for u, most in zip(utility, bound, strict=True)]
+    below.fill_between(sigmas, lowest, highest, color=green, alpha=0.3, linewidth=0, label="Δ: certified – read")
+    below.plot(sigmas, highest, color=green, marker="^", markersize=4)
+    below.set_ylabel("Δ, percentage points")
+    below.set_xlabel("σ at inference, units of z")
+    below.set_xscale("log")
+    below.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
+    for axes in (above, below):
+        axes.axvline(
+            entry["trained"], color=RIM, linestyle=":", linewidth=1.2, label=f"trained, σ {entry['trained']:.3g}"
+        )
+        if entry["used"] != entry["trained"]:
+            axes.axvline(entry["used"], color=RIM, linewidth=1.2, label=f"used, σ {entry['used']:.3g}")
+        axes.legend(frameon=False, fontsize=9)
+        axes.grid(True, color="#E6E6E6", linewidth=0.8)
+        axes.set_axisbelow(True)
+    above.set_title(title)
+    figure.savefig(path, format="png")
