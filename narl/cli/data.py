@@ -28,7 +28,10 @@ def run_build(args: argparse.Namespace) -> int:
     pipeline = Pipeline.load(args.pipeline)
     if args.to is not None:
         open_beton_store(args.to, pipeline.name)  # an address that names no store is told before anything is written
-    betons = ensure_betons(pipeline, label(pipeline, args.cache_dir), args.cache_dir, force=args.force)
+    labelled = label(pipeline, args.cache_dir)
+    for line in (*labelled.notices, *(f"doubt: {doubt}" for doubt in labelled.doubts)):
+        print(line)
+    betons = ensure_betons(pipeline, labelled, args.cache_dir, force=args.force)
     for beton in betons:
         size = beton.path.stat().st_size / 2**20
         print(f"{beton.split:<10}  {beton.state:<10}  {beton.images:>8} images  {size:8.1f} MiB  {beton.path}")

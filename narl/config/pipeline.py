@@ -15,6 +15,7 @@ from narl.core.strict import Strict
 from narl.storage.s3 import S3Address, is_url, parse_s3
 
 Loader = Literal["auto", "ffcv", "tensor"]
+Duplicates = Literal["refuse", "warn", "group"]
 
 
 def _path_or_s3(place: str) -> str:
@@ -152,6 +153,9 @@ class Splits(Strict):
         validation: fraction of the non-test images that chooses and compares; ignored where the source brings its own.
         test: fraction held out from every choice; ignored where the source brings its own test set.
         train_limit, validation_limit, test_limit: keep at most so many images, stratified.
+        group: a column of the source, say of persons: images with one value in it stay in one split.
+        duplicates: what becomes of images that are equal byte for byte and in different splits: refused, told, or kept
+            in one split like a group.
     """
 
     validation: float = Field(0.15, gt=0, lt=1)
@@ -160,6 +164,13 @@ class Splits(Strict):
     train_limit: int | None = Field(None, ge=1)
     validation_limit: int | None = Field(None, ge=1)
     test_limit: int | None = Field(None, ge=1)
+    group: str | None = None
+    duplicates: Duplicates = "warn"
+
+    @model_serializer(mode="wrap")
+    def _without_what_is_not_there(self, handler):
+        left_out = {"group": None, "duplicates": "warn"}
+        return {key: value for key, value in handler(self).items() if key not in left_out or value != left_out[key]}
 
 
 class Image(Strict):

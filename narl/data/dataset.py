@@ -30,6 +30,7 @@ class Dataset:
         splits: the splits that were opened.
         utility_classes, private_classes: what the label numbers mean.
         loader_name: `ffcv` or `tensor`.
+        notices, doubts: see `Labelled`.
     """
 
     def __init__(self, pipeline: Pipeline, labelled: Labelled, splits: tuple[str, ...], betons: dict[str, Path] | None):
@@ -39,6 +40,7 @@ class Dataset:
         self.utility_classes = labelled.utility_classes
         self.private_classes = labelled.private_classes
         self.loader_name = "tensor" if betons is None else "ffcv"
+        self.notices, self.doubts = labelled.notices, labelled.doubts
         self._labelled = labelled
         self._betons = betons
         self._tensors: dict[str, Tensor] = {}

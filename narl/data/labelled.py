@@ -10,6 +10,7 @@ import numpy as np
 from narl.config.pipeline import Pipeline, moved, place_of
 from narl.core.errors import DataError
 from narl.core.hashing import stable_hash
+from narl.data.groups import check_groups, contents_of, groups_of, told_of_copies
 from narl.data.labels import encode_labels
 from narl.data.sources import open_source
 from narl.data.sources.base import Source
@@ -26,6 +27,8 @@ class Labelled:
         utility, private: int64 [N], positions in `utility_classes` and `private_classes`.
         indices: split -> sorted int64 positions in the source.
         key: twelve hex digits that change with any byte of an image file, any label or split, wherever the files lie.
+        notices: what a user may want to know of these images, a line each.
+        doubts: reasons not to trust numbers that are measured on these splits, a line each.
     """
 
     source: Source
@@ -35,6 +38,8 @@ class Labelled:
     private: np.ndarray
     indices: dict[str, np.ndarray]
     key: str
+    notices: tuple[str, ...] = ()
+    doubts: tuple[str, ...] = ()
 
     def labels(self, split: str) -> tuple[np.ndarray, np.ndarray]:
         """(utility, private) int64 of the images of `split`, in its order."""
@@ -55,7 +60,10 @@ def label(pipeline: Pipeline, cache_dir: Path | str | None = None) -> Labelled:
     utility_classes, utility = encode_labels(pipeline.utility, source.columns)
     private_classes, private = encode_labels(pipeline.private, source.columns)
     strata = utility * len(private_classes) + private
-    indices = split_indices(strata, source.subsets, pipeline.splits)
+    contents = contents_of(source)
+    groups = groups_of(pipeline.splits, source, contents)
+    indices = split_indices(strata, source.subsets, pipeline.splits, groups)
+    check_groups(pipeline.splits, source, indices)
     for split in SPLITS:
         for spec, values, labels in (
             (pipeline.utility, utility_classes, utility),
@@ -68,8 +76,19 @@ def label(pipeline: Pipeline, cache_dir: Path | str | None = None) -> Labelled:
                     f"label {spec.name!r}: value {value!r} has no image among the {len(indices[split])} of the "
                     f"{split} split; more images, a larger fraction or a larger {split}_limit would give it some"
                 )
+    notice, doubt = told_of_copies(pipeline.splits, source, contents, indices)
     key = stable_hash([STORED_AS, _settings_hash(pipeline), source.fingerprint()])
-    return Labelled(source, utility_classes, private_classes, utility, private, indices, key)
+    return Labelled(
+        source=source,
+        utility_classes=utility_classes,
+        private_classes=private_classes,
+        utility=utility,
+        private=private,
+        indices=indices,
+        key=key,
+        notices=(notice,) if notice else (),
+        doubts=(doubt,) if doubt else (),
+    )
 
 
 def _settings_hash(pipeline: Pipeline) -> str:

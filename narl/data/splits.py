@@ -11,13 +11,16 @@ from narl.config.pipeline import Splits
 SPLITS = ("train", "validation", "test")
 
 
-def split_indices(strata: np.ndarray, subsets: Sequence[str | None], config: Splits) -> dict[str, np.ndarray]:
+def split_indices(
+    strata: np.ndarray, subsets: Sequence[str | None], config: Splits, groups: np.ndarray | None = None
+) -> dict[str, np.ndarray]:
     """Sorted, disjoint int64 positions for train, validation and test; together they cover every image if no limit is
     set. A subset that the source brings is kept; the missing ones are drawn from what is not test or validation.
 
     Args:
         strata: int64 [N], images of one stratum are spread over the splits in proportion.
         subsets: N times train, validation, test, or None where the source leaves it open.
+        groups: int64 [N], images of one group are drawn together; None where each is drawn by itself.
     """
     generator = np.random.default_rng(config.seed)
     given = np.array([subset or "" for subset in subsets])
@@ -25,7 +28,10 @@ def split_indices(strata: np.ndarray, subsets: Sequence[str | None], config: Spl
     rest = np.flatnonzero((given == "") | (given == "train"))
     for name, fraction, keep in (("test", config.test, 2), ("validation", config.validation, 1)):
         if not len(parts[name]):
-            parts[name], rest = _take_fraction(rest, strata, fraction, keep, generator)
+            if groups is None:
+                parts[name], rest = _take_fraction(rest, strata, fraction, keep, generator)
+            else:
+                parts[name], rest = _take_groups(rest, strata, groups, fraction, keep, generator)
     parts["train"] = rest
     for name in SPLITS:
         limit = getattr(config, f"{name}_limit")
@@ -44,6 +50,43 @@ def _take_fraction(
         taken.append(members[:count])
         left.append(members[count:])
     return np.concatenate(taken), np.concatenate(left)
+
+
+def _take_groups(
+    pool: np.ndarray,
+    strata: np.ndarray,
+    groups: np.ndarray,
+    fraction: float,
+    keep: int,
+    generator: np.random.Generator,
+) -> tuple[np.ndarray, np.ndarray]:
+    """(taken, left): whole groups, so that of each stratum about the fraction is taken; `keep` groups are left and, if
+    there are more, one is taken.
+
+    Largest groups first, in random order among equals, each if it brings the strata nearer to what is wanted of them
+    (squared distance over what is wanted, as in Pearson's statistic).
+    """
+
+    def farther(i: int) -> float:
+        """How much farther from what is wanted this group would bring us."""
+        kinds, counts = np.unique(strata[members[i]], return_counts=True)
+        return float((counts * (counts - 2 * lacking[kinds]) / wanted[kinds]).sum())
+
+    _, group, sizes = np.unique(groups[pool], return_inverse=True, return_counts=True)
+    members = np.split(pool[np.argsort(group, kind="stable")], np.cumsum(sizes)[:-1])
+    wanted = np.maximum(1.0, fraction * np.bincount(strata[pool], minlength=strata.max(initial=0) + 1))
+    lacking = wanted.copy()
+    order = generator.permutation(len(sizes))
+    spare = max(0, len(sizes) - keep)
+    taken: list[int] = []
+    for i in order[np.argsort(-sizes[order], kind="stable")]:
+        if len(taken) < spare and farther(i) < 0:
+            taken.append(i)
+            lacking -= np.bincount(strata[members[i]], minlength=len(lacking))
+    if spare and not taken:
+        taken.append(min(order, key=farther))
+    is_taken = np.isin(group, taken)
+    return pool[is_taken], pool[~is_taken]
 
 
 def _take_count(pool: np.ndarray, strata: np.ndarray, count: int, generator: np.random.Generator) -> np.ndarray:

@@ -168,7 +168,8 @@ def seed_of(outcome: TrialOutcome, findings: Iterable[Finding]) -> Seed:
     # By number of answers, and of whose image it was, the attacks' own entries tell.
     told = asdict(metrics)
     measured = {name: told[name] for name in told if name in SeedReport.model_fields}
-    doubts, entries, per_image, pictures = list(leakage.doubts()), {}, leakage.per_image(), {}
+    doubts = [*outcome.target.dataset.doubts, *leakage.doubts()]
+    entries, per_image, pictures = {}, leakage.per_image(), {}
     if metrics.utility_is_a_guess:
         doubts.append(f"utility is a guess: naming the largest class, without z, scores {metrics.utility_chance:.2f} %")
     for finding in findings:

@@ -138,6 +138,8 @@ def run_search(
             checkpoints = below(storage, folder.name, "checkpoints")
         elif on_cluster:
             checkpoints = None  # no folder that its nodes share is known
+        for line in (*dataset.notices, *(f"doubt: {doubt}" for doubt in dataset.doubts)):
+            session.notice(line)
         try:
             if pending:
                 if not resources.gpus and space.resources.gpus_per_trial is None:

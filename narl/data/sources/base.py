@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -47,6 +47,12 @@ class Source(Protocol):
     def file(self, i: int) -> Path | None:
         """Where image `i` lies, if it has a file of its own."""
 
+    def digest(self, i: int) -> str:
+        """SHA-256 of image `i`: of its file, or of its pixels if it has none of its own."""
+
+    def where(self, i: int) -> str:
+        """Which image that is, for messages: its file, or the line that names it."""
+
     def fingerprint(self) -> str:
         """Changes with every byte of an image and with every label, and with nothing else."""
 
@@ -58,6 +64,7 @@ class Files:
     Attributes:
         paths: one an image, relative to `root`.
         lists: files with names and labels, relative to `root`.
+        lines: which line of the first list names each image; empty where that is not known.
         digests: SHA-256 of every image file by its normalised path, as it was when the source was opened.
     """
 
@@ -66,6 +73,7 @@ class Files:
     columns: dict[str, tuple[str, ...]]
     subsets: tuple[str | None, ...]
     lists: tuple[str, ...] = ()
+    lines: tuple[int, ...] = ()
     digests: Mapping[str, str] | None = None
 
     @property
@@ -81,8 +89,10 @@ class Files:
     def file(self, i: int) -> Path:
         return self.root / self.paths[i]
 
+    def where(self, i: int) -> str:
+        return f"{self.root / self.lists[0]}, line {self.lines[i]}" if self.lines else str(self.file(i))
+
     def digest(self, i: int) -> str:
-        """SHA-256 of the file of image `i`."""
         if self.digests is None:
             return sha256_of(self.file(i))
         return self.digests[os.path.normpath(self.paths[i])]
@@ -143,21 +153,19 @@ class Listed:
     """The image files that lie directly in `root/name`, looked up without asking the disk for each.
 
     Raises:
-        DataError: no such folder, or it or a file in it is a link that leads out of `root`.
+        DataError: no such folder, or see `OwnFiles`.
     """
 
-    def __init__(self, root: Path, name: str, how_to_get_it: str) -> None:
-        self._folder = root / name
+    def __init__(self, own: OwnFiles, name: str, how_to_get_it: str) -> None:
+        self._folder = own.root / name
         if not self._folder.is_dir():
             raise DataError(f"{self._folder} is not a folder; {how_to_get_it}")
-        refuse_outside(root, [self._folder])
         self._how_to_get_it = how_to_get_it
         self._unseen = set()
         with os.scandir(self._folder) as entries:
             for entry in entries:
-                if entry.is_symlink():
-                    refuse_outside(root, [Path(entry.path)])
                 if entry.is_file():
+                    own.take(Path(entry.path))
                     self._unseen.add(entry.name)
 
     def take(self, name: str, where: str) -> None:
@@ -176,13 +184,42 @@ class Listed:
             raise DataError(f"{where}: no such image {str(self._folder / name)!r}; {self._how_to_get_it}")
 
 
-def refuse_outside(root: Path, paths: Iterable[Path]) -> None:
-    """No path may lead out of `root`, be it by a symbolic link.
+class OwnFiles:
+    """What a source has below `root`: no path may lead out of it, and no file be taken twice, however it is spelled."""
 
-    Raises:
-        DataError: naming the first that does.
-    """
-    real_root = root.resolve()
-    for path in paths:
-        if not path.resolve().is_relative_to(real_root):
-            raise DataError(f"{path} leads out of {root}: images must lie below that folder")
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self._real_root = os.path.realpath(root)
+        self._folders: dict[str, str] = {}
+        self._taken: dict[str, str] = {}
+
+    def take(self, path: Path, where: str = "") -> None:
+        """Take the file at `path`, which is there; `where` it is named, if that is not the path itself.
+
+        Raises:
+            DataError: it leads out of the root, or was taken before; says where.
+        """
+        real = os.path.join(self.folder(path.parent), path.name)
+        if os.path.islink(real):
+            real = os.path.realpath(real)
+            self._check(path, real)
+        where = where or str(path)
+        if real in self._taken:
+            raise DataError(f"{where}: this picture was named before, {self._taken[real]}: each may be there once")
+        self._taken[real] = where
+
+    def folder(self, path: Path) -> str:
+        """Where the folder `path` really is.
+
+        Raises:
+            DataError: out of the root.
+        """
+        key = str(path)
+        if key not in self._folders:
+            self._folders[key] = os.path.realpath(path)
+            self._check(path, self._folders[key])
+        return self._folders[key]
+
+    def _check(self, path: Path, real: str) -> None:
+        if os.path.commonpath([self._real_root, real]) != self._real_root:
+            raise DataError(f"{path} leads out of {self.root}: images must lie below that folder")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from narl.config.pipeline import CelebASource
 from narl.core.errors import DataError
-from narl.data.sources.base import Files, Listed, existing_folder, read_list
+from narl.data.sources.base import Files, Listed, OwnFiles, existing_folder, read_list
 from narl.data.splits import SPLITS
 
 FOLDER, ATTRIBUTES, PARTITION = "img_align_celeba", "list_attr_celeba.txt", "list_eval_partition.txt"
@@ -27,7 +27,7 @@ def celeba(config: CelebASource) -> Files:
         DataError: naming file and line: something missing, a list that is not as released, or an image without a file.
     """
     root = existing_folder(config.root, "CelebA folder", GET_IT)
-    there = Listed(root, FOLDER, GET_IT)
+    there = Listed(OwnFiles(root), FOLDER, GET_IT)
     names, columns = _attributes(root / ATTRIBUTES, there)
     return Files(
         root=root,

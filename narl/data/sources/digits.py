@@ -32,6 +32,12 @@ class Digits:
     def file(self, i: int) -> None:
         return None
 
+    def digest(self, i: int) -> str:
+        return hashlib.sha256(self._images[i].tobytes()).hexdigest()
+
+    def where(self, i: int) -> str:
+        return f"image {i}"
+
     def fingerprint(self) -> str:
         digest = hashlib.sha256(self._images.tobytes())
         digest.update("".join(self.columns["class"]).encode())

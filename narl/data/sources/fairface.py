@@ -7,7 +7,7 @@ from collections.abc import Collection
 
 from narl.config.pipeline import FairFaceSource
 from narl.core.errors import DataError, unknown_name
-from narl.data.sources.base import Files, Listed, existing_folder, read_list
+from narl.data.sources.base import Files, Listed, OwnFiles, existing_folder, read_list
 
 SUBSETS = {"train": "train", "val": "test"}  # by folder; no test set was published
 CLASSES = {
@@ -30,12 +30,13 @@ def fairface(config: FairFaceSource) -> Files:
         DataError: naming file and line: something missing, a list that is not as released, or an image without a file.
     """
     root = existing_folder(config.root, "FairFace folder", GET_IT)
+    own = OwnFiles(root)
     rows: list[list[str]] = []
     subsets: list[str] = []
     for folder, subset in SUBSETS.items():
         path = root / _list_of(folder)
         lines = read_list(path, GET_IT)
-        there = Listed(root, folder, GET_IT)
+        there = Listed(own, folder, GET_IT)
         for number, row in enumerate(csv.reader(lines), start=1):
             where = f"{path}, line {number}"
             if number == 1:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from narl.config.pipeline import ImageFolderSource
 from narl.core.errors import DataError, did_you_mean
-from narl.data.sources.base import Files, existing_folder, refuse_outside
+from narl.data.sources.base import Files, OwnFiles, existing_folder
 
 EXTENSIONS = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".ppm", ".pgm", ".tif", ".tiff"})
 
@@ -22,14 +22,15 @@ def image_folder(config: ImageFolderSource) -> Files:
         DataError: a missing folder, a class folder without an image, or a link that leads out of `root`.
     """
     root = existing_folder(config.root, "image folder")
+    own = OwnFiles(root)
     parts = {None: root}
     if config.train is not None:
-        parts = {"train": _inside(root, config.train), "test": _inside(root, config.test)}
+        parts = {"train": _inside(own, config.train), "test": _inside(own, config.test)}
     paths: list[str] = []
     classes: list[str] = []
     subsets: list[str | None] = []
     for subset, folder in parts.items():
-        for name, files in _classes(root, folder):
+        for name, files in _classes(own, folder):
             paths += files
             classes += [name] * len(files)
             subsets += [subset] * len(files)
@@ -51,33 +52,31 @@ def _is_image(name: str) -> bool:
     return not name.startswith(".") and os.path.splitext(name)[1].lower() in EXTENSIONS
 
 
-def _inside(root: Path, name: str) -> Path:
-    folder = root / name
+def _inside(own: OwnFiles, name: str) -> Path:
+    root, folder = own.root, own.root / name
     if not folder.is_dir():
         found = sorted(entry.name for entry in root.iterdir() if entry.is_dir())
         raise DataError(
             f"{root} has no folder {name!r}: found {', '.join(found) or 'no folder'}{did_you_mean(name, found)}"
         )
-    refuse_outside(root, [folder])
+    own.folder(folder)
     return folder
 
 
-def _classes(root: Path, folder: Path) -> list[tuple[str, list[str]]]:
+def _classes(own: OwnFiles, folder: Path) -> list[tuple[str, list[str]]]:
     """Class name and image paths relative to `root`, both sorted."""
     found = []
     for entry in sorted(os.scandir(folder), key=lambda entry: entry.name):
         if entry.name.startswith(".") or not entry.is_dir():
             continue
-        if entry.is_symlink():
-            refuse_outside(root, [Path(entry.path)])
+        own.folder(Path(entry.path))
         files = []
         for image in sorted(os.scandir(entry.path), key=lambda image: image.name):
             if not _is_image(image.name):
                 continue
-            if image.is_symlink():
-                refuse_outside(root, [Path(image.path)])
             if image.is_file():
-                files.append(os.path.relpath(image.path, root))
+                own.take(Path(image.path))
+                files.append(os.path.relpath(image.path, own.root))
         if not files:
             raise DataError(
                 f"class folder {entry.path} has no image ({', '.join(sorted(EXTENSIONS))}); "

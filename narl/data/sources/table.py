@@ -10,7 +10,7 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 
 from narl.config.pipeline import TableSource
 from narl.core.errors import DataError, did_you_mean, unknown_name
-from narl.data.sources.base import Files, refuse_outside
+from narl.data.sources.base import Files, OwnFiles
 from narl.data.splits import SPLITS
 
 
@@ -25,11 +25,12 @@ def table(config: TableSource) -> Files:
     names = [name for name in header if name not in (config.path_column, config.split_column)]
     if not names:
         raise DataError(f"{path} has no label column besides {', '.join(header)}")
+    own = OwnFiles(path.parent)
     for line, row in rows:
         for name, value in row.items():
             if not value:
                 raise DataError(f"{path}, line {line}: no value in column {name!r}")
-        _check_path(path.parent, row[config.path_column], f"{path}, line {line}")
+        _take(own, row[config.path_column], f"{path}, line {line}")
         if config.split_column and row[config.split_column] not in SPLITS:
             raise DataError(f"{path}, line {line}: {unknown_name('split', row[config.split_column], SPLITS)}")
     return Files(
@@ -38,6 +39,7 @@ def table(config: TableSource) -> Files:
         columns={name: tuple(row[name] for _, row in rows) for name in names},
         subsets=tuple(row[config.split_column] if config.split_column else None for _, row in rows),
         lists=(path.name,),
+        lines=tuple(line for line, _ in rows),
     )
 
 
@@ -81,10 +83,11 @@ def _read(path: Path, config: TableSource) -> tuple[list[str], list[tuple[int, d
     return header, rows
 
 
-def _check_path(folder: Path, given: str, where: str) -> None:
+def _take(own: OwnFiles, given: str, where: str) -> None:
     absolute = PurePosixPath(given).is_absolute() or PureWindowsPath(given).is_absolute()
     if absolute or ".." in PurePosixPath(given).parts or "\0" in given:
         raise DataError(f"{where}: path {given!r} must be relative to the table's folder and stay below it")
-    if not (folder / given).is_file():
-        raise DataError(f"{where}: no such image {str(folder / given)!r}")
-    refuse_outside(folder, [folder / given])
+    path = own.root / given
+    if not path.is_file():
+        raise DataError(f"{where}: no such image {str(path)!r}")
+    own.take(path, where)
