@@ -10,7 +10,11 @@ from typing import Any, Protocol, Self, TypeVar, get_args
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from narl.core.errors import ConfigError, did_you_mean, unknown_name, without_credentials
+from narl.config.plain_yaml import parse
+from narl.core.errors import ConfigError, did_you_mean, shortened, unknown_name, without_credentials
+
+# Of a file, so many are told at once.
+MOST_PROBLEMS = 10
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -24,14 +28,14 @@ def read_yaml(path: Path | str) -> dict[str, Any]:
     path = Path(path)
     try:
         text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
+    except (OSError, ValueError) as error:  # ValueError: not UTF-8, or no path at all
         near = did_you_mean(path.name, [p.name for p in path.parent.glob("*")]) if path.parent.is_dir() else ""
         reason = "no such file" if isinstance(error, FileNotFoundError) else str(error)
         raise ConfigError(f"cannot read {path}: {reason}{near}") from error
     try:
-        content = yaml.load(text, Loader=_PlainYaml)
+        content = parse(text)
     except yaml.YAMLError as error:
-        raise ConfigError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from error
+        raise ConfigError(f"{path} is not valid YAML: {shortened(' '.join(str(error).split()))}") from error
     if not isinstance(content, dict):
         raise ConfigError(f"{path}: expected a mapping of keys to values, got {type(content).__name__}")
     return content
@@ -69,12 +73,14 @@ def build(model: type[Model], content: Any, where: str) -> Model:
     try:
         return model.model_validate(content)
     except ValidationError as error:
-        lines = [_explain(model, problem) for problem in error.errors()]
+        lines = [_explain(model, problem) for problem in error.errors()[:MOST_PROBLEMS]]
+        if (more := error.error_count() - len(lines)) > 0:
+            lines.append(f"and {more} more")
         raise ConfigError(f"{where}: " + "; ".join(lines)) from error
 
 
 def _explain(model: type[BaseModel], problem: Mapping[str, Any]) -> str:
-    place = ".".join(str(part) for part in problem["loc"])
+    place = shortened(".".join(str(part) for part in problem["loc"]))
     if problem["type"] == "extra_forbidden":
         allowed = _keys_at(model, problem["loc"][:-1])
         listed = f" (allowed: {', '.join(sorted(allowed))})" if allowed else ""
@@ -88,7 +94,11 @@ def _explain(model: type[BaseModel], problem: Mapping[str, Any]) -> str:
         choices = [choice.strip("'") for choice in re.split(", | or ", problem["ctx"]["expected"])]
         return f"{place}: {unknown_name('value', problem['input'], choices)}"
     message = problem["msg"].removeprefix("Value error, ")
-    given = "" if isinstance(problem["input"], dict) else f" (given: {without_credentials(repr(problem['input']))})"
+    given = (
+        ""
+        if isinstance(problem["input"], dict)
+        else f" (given: {shortened(without_credentials(repr(problem['input'])))})"
+    )
     return f"{place}: {message}{given}" if place else f"{message}"
 
 
@@ -120,29 +130,3 @@ def _models_in(annotation: Any) -> list[type[BaseModel]]:
     if isinstance(annotation, type):
         return [annotation] if issubclass(annotation, BaseModel) else []
     return [model for part in get_args(annotation) for model in _models_in(part)]
-
-
-class _PlainYaml(yaml.SafeLoader):
-    """Safe loading in which yes, no, on and off are words, and a key given twice is refused.
-
-    YAML 1.1 reads those words as true and false, and silently keeps the last of two keys.
-    """
-
-    yaml_implicit_resolvers = {
-        first: [(tag, regexp) for tag, regexp in resolvers if tag != "tag:yaml.org,2002:bool"]
-        for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
-    }
-
-    def construct_mapping(self, node, deep=False):
-        seen = set()
-        for key_node, _ in node.value:
-            key = self.construct_object(key_node, deep=True)
-            if isinstance(key, (str, int, float, bool)) and key in seen:
-                raise yaml.YAMLError(f"key {key!r} is given twice, line {key_node.start_mark.line + 1}")
-            seen.add(key if isinstance(key, (str, int, float, bool)) else str(key))
-        return super().construct_mapping(node, deep)
-
-
-_PlainYaml.add_implicit_resolver(
-    "tag:yaml.org,2002:bool", re.compile(r"^(?:true|True|TRUE|false|False|FALSE)$"), "tTfF"
-)

@@ -59,13 +59,18 @@ def without_credentials(text: str) -> str:
     return re.sub(r"(?<=password=)[^\s'\"&]*", "…", re.sub(r"(?<=://)[^\s'\"]*@", "", text))
 
 
+def shortened(text: str, most: int = 200) -> str:
+    """At most so many characters of it, the end left out."""
+    return text if len(text) <= most else f"{text[:most]}… ({len(text):,} characters)"
+
+
 def did_you_mean(given: object, allowed: Iterable[object]) -> str:
     """`"; did you mean 'x'?"` for the nearest allowed name, or an empty string."""
-    near = difflib.get_close_matches(str(given), [str(name) for name in allowed], n=1, cutoff=0.5)
+    near = difflib.get_close_matches(str(given)[:200], [str(name) for name in allowed], n=1, cutoff=0.5)
     return f"; did you mean {near[0]!r}?" if near else ""
 
 
 def unknown_name(what: str, given: object, allowed: Iterable[object]) -> str:
     """A full message for a name that is not one of `allowed`."""
     names = [str(name) for name in allowed]
-    return f"unknown {what} {str(given)!r}: allowed are {', '.join(names)}{did_you_mean(given, names)}"
+    return f"unknown {what} {shortened(str(given))!r}: allowed are {', '.join(names)}{did_you_mean(given, names)}"
