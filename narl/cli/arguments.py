@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from narl.core.errors import ConfigError, unknown_name
+from narl.core.paths import user_path
 from narl.storage.s3 import is_url
 
 if TYPE_CHECKING:
@@ -90,8 +91,16 @@ def add_lpips(parser: argparse.ArgumentParser) -> None:
 
 
 def folder_or_url(text: str) -> Path | str:
-    """A path; an address stays as it is."""
+    """A path as it was written, on whichever host; an address stays as it is."""
     return text if is_url(text) else Path(text)
+
+
+def local_path(text: str) -> Path:
+    """A path, `~` written out also where the shell did not: in `--runs=~/x`."""
+    try:
+        return user_path(text)
+    except ConfigError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 def add_search_choice(parser: argparse.ArgumentParser) -> None:

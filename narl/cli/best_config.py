@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
-from pathlib import Path
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
-from narl.cli.arguments import add_budgets, add_search_choice, best_within_budgets, refused_guesses
+from narl.cli.arguments import add_budgets, add_search_choice, best_within_budgets, local_path, refused_guesses
+from narl.cli.terminal import takes_unicode
+
+if TYPE_CHECKING:
+    from narl.core.records import TrialRecord
 
 
 def register(subparsers) -> None:
@@ -15,7 +19,10 @@ def register(subparsers) -> None:
     add_budgets(parser)
     add_search_choice(parser)
     parser.add_argument(
-        "--cluster", type=Path, metavar="FILE", help="ask the head of this Ray cluster; --runs is then a folder there"
+        "--cluster",
+        type=local_path,
+        metavar="FILE",
+        help="ask the head of this Ray cluster; --runs is then a folder there",
     )
     parser.add_argument("--format", choices=("yaml", "json"), default="yaml")
     parser.set_defaults(run=run)
@@ -43,29 +50,33 @@ def answer(args: argparse.Namespace, folder) -> int:
     record = best_within_budgets(args, records)
     content = folder.train_config(record).model_dump(mode="json", by_alias=True)
     if args.format == "json":
-        print(json.dumps(content, indent=2, ensure_ascii=False))
-    else:
-        m = record.metrics
-        print(f"# Search {folder.name!r}, trial {record.trial_id}, measured on validation images:")
-        floor = f"label floor {m.label_floor:.2f} %"
-        print(f"# Δ {m.delta:.2f} = utility {m.utility:.2f} % − leakage {m.leakage:.2f} % ({floor})")
-        if m.utility_is_a_guess:
-            print(f"# Utility is a guess: naming the largest class, without z, scores {m.utility_chance:.2f} %.")
-        if refused := refused_guesses(args, records, record):
-            print(f"# Refused, as their utility is a guess: {refused} of higher Δ (--with-guesses admits them).")
-        if m.leakage_bound is not None:
-            print(
-                f"# Nobody who has z alone reads more than {m.leakage_bound:.2f} % of these images: "
-                f"Δ is at least {m.delta_certified:.2f}"
-            )
-        if (sigma := record.sigma_at_inference) is not None:
-            print(f"# Noise of σ {record.config.sigma:.4g} in training, {sigma:.4g} at inference.")
-        if record.leakage_is_lower_bound:
-            who = record.tags["unconverged"]
-            print(f"# Leakage is at least that, Δ at most: {who} had not converged (attack.max_epochs).")
-        costs = (
-            f"{m.cost.client_gflops:.4g} GFLOPs, {m.cost.client_memory_mib:.4g} MiB, uplink {m.cost.uplink_kib:.4g} KiB"
-        )
-        print(f"# client {record.config.client}: {costs}")
-        yaml.safe_dump(content, sys.stdout, sort_keys=False, allow_unicode=True)
+        print(json.dumps(content, indent=2, ensure_ascii=not takes_unicode()))
+        return 0
+    text = yaml.safe_dump(content, sort_keys=False, allow_unicode=takes_unicode())
+    print("\n".join([*_explained(record, folder.name, refused_guesses(args, records, record)), text]), end="")
     return 0
+
+
+def _explained(record: TrialRecord, search: str, refused: int) -> Iterator[str]:
+    """What the configuration is, as comments; `refused` trials of higher Δ were not chosen, as their utility is a guess."""
+    m = record.measured
+    yield f"# Search {search!r}, trial {record.trial_id}, measured on validation images:"
+    floor = f"label floor {m.label_floor:.2f} %"
+    yield f"# Δ {m.delta:.2f} = utility {m.utility:.2f} % − leakage {m.leakage:.2f} % ({floor})"
+    if m.utility_is_a_guess:
+        yield f"# Utility is a guess: naming the largest class, without z, scores {m.utility_chance:.2f} %."
+    if refused:
+        yield f"# Refused, as their utility is a guess: {refused} of higher Δ (--with-guesses admits them)."
+    if m.leakage_bound is not None:
+        yield (
+            f"# Nobody who has z alone reads more than {m.leakage_bound:.2f} % of these images: "
+            f"Δ is at least {m.delta_certified:.2f}"
+        )
+    if (sigma := record.sigma_at_inference) is not None:
+        yield f"# Noise of σ {record.config.sigma:.4g} in training, {sigma:.4g} at inference."
+    if record.leakage_is_lower_bound:
+        who = record.tags["unconverged"]
+        yield f"# Leakage is at least that, Δ at most: {who} had not converged (attack.max_epochs)."
+    cost = m.cost
+    costs = f"{cost.client_gflops:.4g} GFLOPs, {cost.client_memory_mib:.4g} MiB, uplink {cost.uplink_kib:.4g} KiB"
+    yield f"# client {record.config.client}: {costs}"

@@ -12,7 +12,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from narl.cli.arguments import add_lpips, names_among, names_in, positive_int, positive_number, query_counts
+from narl.cli.arguments import add_lpips, local_path, names_among, names_in, positive_int, positive_number, query_counts
 from narl.cli.evaluation_tables import (
     RebuiltRow,
     as_range,
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 def register(subparsers) -> None:
     parser = subparsers.add_parser("compare", help="all methods side by side: Table 1", description=__doc__)
-    parser.add_argument("--pipeline", type=Path, required=True, help="images and labels")
+    parser.add_argument("--pipeline", type=local_path, required=True, help="images and labels")
     parser.add_argument("--methods", default="all", help="all, or names separated by commas")
     parser.add_argument("--arch", default="resnet18", help="architecture of every method (default: resnet18)")
     parser.add_argument(
@@ -56,7 +56,9 @@ def register(subparsers) -> None:
     )
     add_lpips(parser)
     parser.add_argument("--seeds", type=positive_int, default=3, help="how many seeds (default: 3)")
-    parser.add_argument("--out", type=Path, default=Path("comparison"), help="folder to write (default: comparison)")
+    parser.add_argument(
+        "--out", type=local_path, default=Path("comparison"), help="folder to write (default: comparison)"
+    )
     parser.set_defaults(run=run)
 
 

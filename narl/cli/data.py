@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import argparse
 
+from narl.cli.arguments import local_path
+
 
 def register(subparsers: argparse._SubParsersAction) -> None:
     data = subparsers.add_parser("data", help="prepare image data")
     actions = data.add_subparsers(required=True, metavar="ACTION")
     build = actions.add_parser("build", help="write the .beton files of a pipeline")
-    build.add_argument("pipeline", metavar="PIPELINE", help="pipeline file, for example pipelines/digits.yaml")
+    build.add_argument(
+        "pipeline", metavar="PIPELINE", type=local_path, help="pipeline file, for example pipelines/digits.yaml"
+    )
     build.add_argument("--cache-dir", help="where to (default: $NARL_CACHE, else $XDG_CACHE_HOME/narl)")
     build.add_argument("--force", action="store_true", help="write them again even if they are up to date")
     build.add_argument(

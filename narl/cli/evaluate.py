@@ -13,7 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from narl.cli.arguments import add_lpips, add_runs, names_among, names_in, positive_int, query_counts
+from narl.cli.arguments import add_lpips, add_runs, local_path, names_among, names_in, positive_int, query_counts
 from narl.cli.evaluation_tables import (
     as_range,
     control_rows,
@@ -23,6 +23,7 @@ from narl.cli.evaluation_tables import (
     recording_console,
 )
 from narl.core.errors import ConfigError, NarlError
+from narl.core.paths import user_path
 
 if TYPE_CHECKING:
     from narl.evaluation.report import Summary
@@ -45,7 +46,7 @@ def register(subparsers) -> None:
     )
     add_lpips(parser)
     parser.add_argument("--seeds", type=positive_int, default=3, help="how many seeds (default: 3)")
-    parser.add_argument("--out", type=Path, help="folder to write (default: evaluations/…)")
+    parser.add_argument("--out", type=local_path, help="folder to write (default: evaluations/…)")
     add_runs(parser)
     parser.add_argument("--no-mlflow", action="store_true", help="do not record the result in MLflow")
     parser.set_defaults(run=run)
@@ -101,7 +102,7 @@ def _subject(args: argparse.Namespace) -> Subject:
     how = {"adversaries": names_in(args.adversaries), "audit": None if args.audit is None else names_in(args.audit)}
     if how["audit"] == ():
         raise ConfigError("--audit names no column")
-    path = Path(args.what)
+    path = user_path(args.what)
     if path.is_dir() or path.is_file() or path.suffix in (".yaml", ".yml"):
         return subject_of(path, **how)
     from narl.search.folder import find_search

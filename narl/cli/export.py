@@ -9,7 +9,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from narl.cli.arguments import add_budgets, add_search_choice, best_within_budgets, bounds
+from narl.cli.arguments import add_budgets, add_search_choice, best_within_budgets, bounds, local_path
 from narl.core.errors import ConfigError
 
 
@@ -18,7 +18,7 @@ def register(subparsers) -> None:
     add_budgets(parser)
     add_search_choice(parser)
     parser.add_argument("--to", required=True, metavar="DIR|s3://BUCKET/PREFIX", help="where to put the halves")
-    parser.add_argument("--from", dest="source", type=Path, metavar="DIR", help="a folder that narl train wrote")
+    parser.add_argument("--from", dest="source", type=local_path, metavar="DIR", help="a folder that narl train wrote")
     parser.add_argument("--endpoint-url", metavar="URL", help="S3 endpoint, for stores other than AWS")
     parser.set_defaults(run=run)
 

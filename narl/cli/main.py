@@ -9,6 +9,7 @@ import sys
 from collections.abc import Sequence
 
 from narl import __version__
+from narl.cli.terminal import one_line, replace_what_cannot_be_shown
 from narl.core.errors import NarlError, did_you_mean
 
 # In the order a user meets them.
@@ -23,7 +24,7 @@ class _Parser(argparse.ArgumentParser):
             given = message.split("'")[1]
             names = [name.replace("_", "-") for name in SUBCOMMANDS]
             message += did_you_mean(given, names)
-        self.exit(2, f"{self.prog}: {message}\n")
+        self.exit(2, f"{self.prog}: {one_line(message)}\n")
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -37,11 +38,12 @@ def build_parser() -> argparse.ArgumentParser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code: 0, 1 (an honest no), 2 (bad input), 130 (interrupted)."""
+    replace_what_cannot_be_shown()
     args = build_parser().parse_args(argv)
     try:
         return args.run(args)
     except NarlError as error:
-        print(f"narl: {error}", file=sys.stderr)
+        print(f"narl: {one_line(str(error))}", file=sys.stderr)
         return error.exit_code
     except BrokenPipeError:
         # The reader of our output left; there is nobody to tell.
@@ -50,7 +52,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except OSError as error:  # after BrokenPipeError, which is one
         if error.filename is None:
             raise
-        print(f"narl: {error.filename}: {error.strerror}", file=sys.stderr)
+        print(f"narl: {one_line(str(error.filename))}: {error.strerror}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("narl: interrupted; what had finished is kept", file=sys.stderr)

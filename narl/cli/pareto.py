@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from narl.cli.arguments import add_guesses, add_search_choice
+from narl.cli.arguments import add_guesses, add_search_choice, local_path
 from narl.core.errors import ConfigError, NothingFeasible
 from narl.core.objectives import bound_sign
 
@@ -20,9 +20,13 @@ def register(subparsers) -> None:
     parser = subparsers.add_parser("pareto", help="the front of a search", description=__doc__)
     add_search_choice(parser)
     parser.add_argument("--objectives", metavar="A,B,…", help="whose front (default: the search's own objectives)")
-    parser.add_argument("--figure", type=Path, metavar="FILE", help="also draw it: .png, or .html (interactive)")
-    parser.add_argument("--heatmap", type=Path, metavar="FILE.png", help="draw every trial of a grid over σ and λ")
-    parser.add_argument("--concurrency", metavar="FILE.png", type=Path, help="draw how many trials ran when, and where")
+    parser.add_argument("--figure", type=local_path, metavar="FILE", help="also draw it: .png, or .html (interactive)")
+    parser.add_argument(
+        "--heatmap", type=local_path, metavar="FILE.png", help="draw every trial of a grid over σ and λ"
+    )
+    parser.add_argument(
+        "--concurrency", metavar="FILE.png", type=local_path, help="draw how many trials ran when, and where"
+    )
     add_guesses(parser)
     parser.add_argument("--format", choices=("table", "json", "csv"), default="table")
     parser.set_defaults(run=run)

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import argparse
 import os
-from pathlib import Path
 
-from narl.cli.arguments import folder_or_url, non_negative_int, positive_int, positive_number
+from narl.cli.arguments import folder_or_url, local_path, non_negative_int, positive_int, positive_number
 
 
 def register(subparsers) -> None:
     parser = subparsers.add_parser("search", help="search a design space", description=__doc__)
-    parser.add_argument("space", type=Path, help="search space file")
+    parser.add_argument("space", type=local_path, help="search space file")
     parser.add_argument("--trials", type=positive_int, help="trials in all, resumed ones included")
     parser.add_argument("--time-budget", type=positive_number, metavar="MINUTES", help="start no trial after this")
     parser.add_argument("--seed", type=non_negative_int, help="seed of the sampler and of every trial")

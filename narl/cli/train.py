@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from narl.cli.arguments import positive_int
+from narl.cli.arguments import local_path, positive_int
 
 if TYPE_CHECKING:
     from narl.evaluation.report import Summary
@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 
 def register(subparsers) -> None:
     parser = subparsers.add_parser("train", help="train, attack and test one configuration", description=__doc__)
-    parser.add_argument("config", type=Path, help="what narl best-config printed")
-    parser.add_argument("--out", type=Path, help="folder to write (default: trained/ARCH-SPLIT-HASH)")
+    parser.add_argument("config", type=local_path, help="what narl best-config printed")
+    parser.add_argument("--out", type=local_path, help="folder to write (default: trained/ARCH-SPLIT-HASH)")
     parser.add_argument("--seeds", type=positive_int, default=1, help="how many seeds to report (default: 1)")
     parser.set_defaults(run=run)
 

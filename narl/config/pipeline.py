@@ -11,6 +11,7 @@ from pydantic import AfterValidator, Field, model_serializer, model_validator
 from narl.config.load import build, read_yaml
 from narl.core.errors import ConfigError
 from narl.core.hashing import stable_hash
+from narl.core.paths import resolved, user_path
 from narl.core.strict import Strict
 from narl.storage.s3 import S3Address, is_url, parse_s3
 
@@ -255,7 +256,7 @@ def with_absolute_paths(pipeline: _Pipeline, folder: Path) -> _Pipeline:
     """The same pipeline with `~` and relative paths resolved against `folder`; URLs stay what they are."""
 
     def absolute(place: str) -> str:
-        return place if is_url(place) else str((folder / Path(place).expanduser()).resolve())
+        return place if is_url(place) else str(resolved(folder / user_path(place)))
 
     changes: dict[str, Any] = {}
     if (place := place_of(pipeline.source)) is not None:

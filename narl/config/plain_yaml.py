@@ -55,7 +55,7 @@ class _PlainYaml(yaml.SafeLoader):
     def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
         if self.check_event(yaml.AliasEvent):
             node = super().compose_node(parent, index)
-            if node not in self._extent:
+            if node is not None and node not in self._extent:
                 raise yaml.YAMLError(f"alias within what it stands for{_line(node)}")
             return node
         self._open += 1
@@ -63,11 +63,13 @@ class _PlainYaml(yaml.SafeLoader):
             raise yaml.YAMLError(f"nested deeper than {DEEPEST} levels")
         node = super().compose_node(parent, index)
         self._open -= 1
-        self._measure(node)
+        if node is not None:
+            self._measure(node)
+        if isinstance(node, yaml.MappingNode):
+            self._refuse_repeated_keys(node)
         return node
 
-    def compose_mapping_node(self, anchor: str | None) -> yaml.MappingNode:
-        node = super().compose_mapping_node(anchor)
+    def _refuse_repeated_keys(self, node: yaml.MappingNode) -> None:
         seen = set()
         for key, _ in node.value:
             if isinstance(key, yaml.ScalarNode) and key.tag != "tag:yaml.org,2002:merge":
@@ -75,7 +77,6 @@ class _PlainYaml(yaml.SafeLoader):
                 if (key.tag, value) in seen:
                     raise yaml.YAMLError(f"key {value!r} is given twice{_line(key)}")
                 seen.add((key.tag, value))
-        return node
 
     def _measure(self, node: yaml.Node) -> None:
         below = node.value if isinstance(node, yaml.CollectionNode) else []

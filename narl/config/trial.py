@@ -9,6 +9,7 @@ from pydantic import Field, field_validator, model_serializer, model_validator
 
 from narl.config.load import build, read_yaml
 from narl.config.pipeline import Pipeline, with_absolute_paths
+from narl.core.paths import user_path
 from narl.core.point import Point
 from narl.core.strict import Strict
 
@@ -190,7 +191,7 @@ def with_pipeline(content: dict[str, Any], folder: Path) -> dict[str, Any]:
     """`content` with a `pipeline` that names a file replaced by that file's content, paths made absolute."""
     given = content.get("pipeline")
     if isinstance(given, str):
-        return {**content, "pipeline": Pipeline.load(folder / Path(given).expanduser()).model_dump()}
+        return {**content, "pipeline": Pipeline.load(folder / user_path(given)).model_dump()}
     if isinstance(given, dict):
         pipeline = with_absolute_paths(build(Pipeline, given, "pipeline"), folder)
         return {**content, "pipeline": pipeline.model_dump()}

@@ -11,12 +11,13 @@ from pathlib import Path
 from typing import NamedTuple
 
 from narl.core.errors import DataError
+from narl.core.paths import user_path
 
 
 def cache_root(cache_dir: Path | str | None = None) -> Path:
     """`cache_dir`, or $NARL_CACHE, or $XDG_CACHE_HOME/narl, or ~/.cache/narl."""
     cache_dir = cache_dir or os.environ.get("NARL_CACHE")
-    return Path(cache_dir).expanduser().absolute() if cache_dir else _default_cache()
+    return user_path(cache_dir).absolute() if cache_dir else _default_cache()
 
 
 class NodeCache(NamedTuple):
@@ -34,7 +35,7 @@ def node_cache(wanted: Path | str | None = None) -> NodeCache:
     Raises:
         DataError: none can; says why of each.
     """
-    candidates = [Path(wanted).expanduser().absolute()] if wanted else []
+    candidates = [user_path(wanted).absolute()] if wanted else []
     candidates += [cache_root(), _default_cache()]
     refused: list[str] = []
     for candidate in dict.fromkeys(candidates):
@@ -48,7 +49,7 @@ def node_cache(wanted: Path | str | None = None) -> NodeCache:
 
 
 def _default_cache() -> Path:
-    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser().absolute() / "narl"
+    return user_path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").absolute() / "narl"
 
 
 @contextmanager

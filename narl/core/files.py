@@ -9,7 +9,7 @@ import os
 import shutil
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 
@@ -24,6 +24,20 @@ def whole_file(path: Path, *, name: str | None = None) -> Iterator[Path]:
     try:
         yield temporary
         replace_whole(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def first_file(path: Path) -> Iterator[Path]:
+    """`whole_file`, but of several writers at once the first decides what `path` is; the others' files go."""
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.partial")
+    try:
+        yield temporary
+        _sync(temporary)
+        with suppress(FileExistsError):
+            os.link(temporary, path)
+        _sync(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
 

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from narl.core.errors import DataError
 from narl.core.files import whole_file
+from narl.core.paths import user_path
 from narl.data.local_copy import sha256_of
 from narl.storage.s3 import S3Address, is_url, parse_s3, s3_client, s3_errors
 
@@ -117,4 +118,4 @@ def open_beton_store(place: str, name: str) -> BetonStore:
     """
     if is_url(place):
         return _S3Store(parse_s3(place, otherwise="a path"), name)
-    return _FolderStore(Path(place).expanduser().absolute() / name)
+    return _FolderStore(user_path(place).absolute() / name)

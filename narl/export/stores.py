@@ -15,6 +15,7 @@ from typing import Protocol
 
 from narl.core.errors import ConfigError, NarlError
 from narl.core.files import whole_file
+from narl.core.paths import user_path
 from narl.storage.s3 import S3Address, check_endpoint, is_url, parse_s3, s3_client, s3_errors
 
 MANIFEST = "manifest.json"
@@ -62,7 +63,7 @@ def open_store(url: str, *, endpoint_url: str | None = None) -> Store:
             raise ConfigError(f"an endpoint is for s3://bucket/prefix, and {url!r} is a folder")
         if not url:
             raise ConfigError("expected a folder or s3://bucket/prefix, got nothing")
-        return FolderStore(Path(url).expanduser())
+        return FolderStore(user_path(url))
     address = parse_s3(url, otherwise="a folder")
     if endpoint_url is not None:
         check_endpoint(endpoint_url)

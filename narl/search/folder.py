@@ -18,8 +18,10 @@ from narl.config.trial import FoundBy, TrainConfig
 from narl.core.cache import cache_root
 from narl.core.errors import ConfigError, unknown_name
 from narl.core.files import write_whole
+from narl.core.paths import user_path
 from narl.core.records import TrialRecord
 from narl.search.ledger import read_ledger
+from narl.storage.databases import sqlite_url
 from narl.storage.places import FolderStorage, Storage, open_storage, without_options
 from narl.storage.s3 import is_url
 
@@ -40,7 +42,7 @@ def default_runs_folder() -> Path:
         raise ConfigError(
             f"a search runs in a folder, and NARL_RUNS is {without_options(runs)!r}: --storage takes that"
         )
-    return Path(runs)
+    return user_path(runs)
 
 
 def _default_runs() -> str:
@@ -63,7 +65,7 @@ class SearchFolder:
 
     @property
     def study_url(self) -> str:
-        return f"sqlite:///{(self.path / 'study.db').absolute()}"
+        return sqlite_url(self.path / "study.db")
 
     @property
     def log_path(self) -> Path:
@@ -174,7 +176,7 @@ def find_search(runs: Path | str | None, name: str | None) -> SearchFolder:
     runs = runs if runs is not None else _default_runs()
     if isinstance(runs, str) and is_url(runs):
         return _copied(runs, name)
-    root = Path(runs)
+    root = user_path(runs)
     found = {p.parent.name: SearchFolder(p.parent) for p in sorted(root.glob(f"*/{SPACE}"))}
     return found[_choice(str(root), {n: _last_write(folder) for n, folder in found.items()}, name)]
 

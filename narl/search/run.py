@@ -13,6 +13,7 @@ from narl.checkpoints.store import remove_others
 from narl.config.search_space import FREE_KEYS, SearchSpace
 from narl.core.cache import cache_root
 from narl.core.errors import ConfigError, NarlError
+from narl.core.paths import user_path
 from narl.core.point import Point
 from narl.core.records import TrialRecord
 from narl.data.dataset import open_dataset
@@ -82,7 +83,7 @@ def run_search(
     """
     started = time.monotonic()
     affordable_space = affordable(space)
-    folder = SearchFolder((runs or default_runs_folder()) / space.name)
+    folder = SearchFolder((user_path(runs) if runs else default_runs_folder()) / space.name)
     _check_resume(folder, space, resume)
     if study_url is not None or (folder.path / "study.db").exists():
         check_study(study_url or folder.study_url)

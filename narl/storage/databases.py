@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import re
+from pathlib import Path
 
 from narl.core.errors import ConfigError, without_credentials
 
@@ -48,6 +49,21 @@ _REASONS = (
     ("no such table", _DAMAGED),
     ("Can't locate revision", "it holds another program's tables, or a newer version's; name a database of its own"),
 )
+
+
+def sqlite_url(path: Path) -> str:
+    """The address of a file, which may have any name: what means something in an address is quoted."""
+    from sqlalchemy.engine import URL
+
+    return URL.create("sqlite", database=str(path.absolute())).render_as_string()
+
+
+def sqlite_path(url: str) -> Path | None:
+    """The file that an address names; None if it names none."""
+    from sqlalchemy.engine import make_url
+
+    database = make_url(url).database if url.startswith("sqlite:///") else None
+    return Path(database) if database else None
 
 
 def with_driver(url: str) -> str:

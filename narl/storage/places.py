@@ -14,6 +14,7 @@ from typing import Protocol
 
 from narl.core.errors import ConfigError, NarlError
 from narl.core.files import whole_file
+from narl.core.paths import user_path
 from narl.storage.s3 import S3Address, is_url, parse_s3, s3_client, s3_errors
 
 # S3 takes up to 5 GB at once. Parts of an upload that was killed stay, and are paid for, till a rule removes them.
@@ -52,7 +53,7 @@ def open_storage(location: str) -> Storage:
         return S3Storage(parse_s3(location, otherwise="a folder"))
     if not location:
         raise ConfigError("expected a folder or s3://bucket/prefix, got nothing")
-    return FolderStorage(Path(location).expanduser())
+    return FolderStorage(user_path(location))
 
 
 def below(location: str, *names: str) -> str:

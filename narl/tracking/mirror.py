@@ -19,15 +19,16 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
+from urllib.parse import quote
 
 from narl.config.search_space import SearchSpace
 from narl.core.errors import NarlError, without_credentials
-from narl.core.files import whole_file
+from narl.core.files import first_file
 from narl.core.hashing import stable_hash
 from narl.core.records import TrialRecord
 from narl.figures.concurrency import concurrency_png
 from narl.figures.front import front_figure, front_png, front_table, write_html
-from narl.storage.databases import with_driver
+from narl.storage.databases import sqlite_path, sqlite_url, with_driver
 from narl.tracking.parent_run import Progress, finish_order
 
 if TYPE_CHECKING:
@@ -129,7 +130,7 @@ class MLflowMirror:
         title = os.environ.get("MLFLOW_EXPERIMENT_NAME") or f"narl/{self.name}"
         experiment = self._client.get_experiment_by_name(title)
         if experiment is None:
-            self._experiment_id = self._client.create_experiment(title)
+            self._experiment_id = self._client.create_experiment(title, _artifacts(self.uri, title))
         elif experiment.lifecycle_stage == "active":
             self._experiment_id = experiment.experiment_id
         else:
@@ -333,7 +334,7 @@ class BackgroundMirror:
 
 def default_uri() -> str:
     """`$MLFLOW_TRACKING_URI`, else `mlflow.db` (SQLite) in the working folder of now."""
-    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{Path('mlflow.db').absolute()}"
+    return os.environ.get("MLFLOW_TRACKING_URI") or sqlite_url(Path("mlflow.db"))
 
 
 def connected(uri: str | None = None) -> tuple[MlflowClient, str]:
@@ -352,13 +353,21 @@ def connected(uri: str | None = None) -> tuple[MlflowClient, str]:
 
 def _create_database(uri: str) -> None:
     """Make a new SQLite database under another name first: a driver killed meanwhile leaves none that is half made."""
-    path = Path(uri.removeprefix("sqlite:///"))
-    if not uri.startswith("sqlite:///") or path.exists() or not path.parent.is_dir():
+    path = sqlite_path(uri)
+    if path is None or path.exists() or not path.parent.is_dir():
         return
     from mlflow import MlflowClient
 
-    with whole_file(path) as unfinished:
-        MlflowClient(tracking_uri=f"sqlite:///{unfinished}").search_experiments(max_results=1)
+    with first_file(path) as unfinished:  # another search may begin in this folder at the same time
+        MlflowClient(tracking_uri=sqlite_url(unfinished)).search_experiments(max_results=1)
+
+
+def _artifacts(uri: str, title: str) -> str | None:
+    """Where an experiment's files go; None for MLflow's choice, which fails where a folder's name needs quotes."""
+    path = sqlite_path(uri)
+    if path is None or quote(str(path)) == str(path):
+        return None
+    return (path.absolute().parent / "mlruns" / title).as_uri()
 
 
 def _one_line(error: Exception) -> str:

@@ -14,10 +14,8 @@ from narl.config.plain_yaml import DEEPEST, parse
 from narl.config.search_space import load_search_space
 from narl.core.errors import ConfigError
 
-SCALARS = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(st.characters(codec="utf-8"))
-CONTENT = st.recursive(
-    SCALARS, lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=8), inner, max_size=4)
-)
+SCALARS = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | TEXT
+CONTENT = st.recursive(SCALARS, lambda inner: st.lists(inner, max_size=4) | st.dictionaries(TEXT, inner, max_size=4))
 NUMBER_LIKE = st.from_regex(r"\A[-+0-9._:eExo]{1,8}\Z")
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from narl.core import files
-from narl.core.files import replace_whole, whole_file, whole_folder, write_whole
+from narl.core.files import first_file, replace_whole, whole_file, whole_folder, write_whole
 
 
 @pytest.fixture
@@ -56,11 +56,20 @@ def test_unsynced_replacement_only_renames(tmp_path, calls):
     assert calls == [("rename", "a")]
 
 
-@pytest.mark.parametrize("whole", [whole_file, whole_folder])
+@pytest.mark.parametrize("whole", [whole_file, first_file, whole_folder])
 def test_nothing_is_left_after_an_error(tmp_path, whole):
     with pytest.raises(FileNotFoundError), whole(tmp_path / "a") as temporary:
         write_then_fail(temporary / "file" if whole is whole_folder else temporary)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_of_two_that_write_at_once_the_first_to_finish_decides(tmp_path):
+    with first_file(tmp_path / "a") as slow:
+        slow.write_text("slow")
+        with first_file(tmp_path / "a") as quick:
+            quick.write_text("quick")
+    assert (tmp_path / "a").read_text() == "quick"
+    assert len(list(tmp_path.iterdir())) == 1
 
 
 def test_an_error_leaves_the_old_content(tmp_path):

@@ -12,6 +12,7 @@ from pathlib import Path
 from narl.config.pipeline import Source as SourceConfig
 from narl.config.pipeline import address_of, moved, place_of
 from narl.core.errors import DataError
+from narl.core.paths import user_path
 from narl.data.digests import digests
 from narl.data.local_copy import LocalCopy, copy_around
 from narl.data.remote import fetch
@@ -42,7 +43,7 @@ def open_source(config: SourceConfig, cache_dir: Path | str | None = None) -> So
     opener, _ = SOURCES[config.kind]
     if address_of(config) is None:
         place = place_of(config)
-        folder = None if place is None else Path(place).expanduser().absolute()
+        folder = None if place is None else user_path(place).absolute()
         copy = None if folder is None else copy_around(folder.parent if config.kind == "table" else folder)
         return _with_digests(opener(config), copy, cache_dir)
     here, copy = _fetched(config, cache_dir)

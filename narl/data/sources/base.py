@@ -14,6 +14,7 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from narl.core.errors import DataError
+from narl.core.paths import user_path
 from narl.data.local_copy import sha256_of
 
 
@@ -129,7 +130,7 @@ def existing_folder(path: Path | str, what: str, how_to_get_it: str = "") -> Pat
     Raises:
         DataError: it is not a folder.
     """
-    path = Path(path).expanduser().absolute()
+    path = user_path(path).absolute()
     if not path.is_dir():
         advice = f"; {how_to_get_it}" if how_to_get_it else ""
         raise DataError(f"{what} {str(path)!r} is not a folder{advice}")

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Collection
-from pathlib import Path
 
 import numpy as np
 
 from narl.config.pipeline import Cifar10Source
 from narl.core.errors import DataError
+from narl.core.paths import user_path
 
 
 class Cifar10:
@@ -22,7 +22,7 @@ class Cifar10:
     def __init__(self, config: Cifar10Source) -> None:
         from torchvision.datasets import CIFAR10
 
-        root = Path(config.root).expanduser()
+        root = user_path(config.root)
         try:
             parts = [CIFAR10(str(root), train=train, download=config.download) for train in (True, False)]
         except (RuntimeError, OSError) as error:

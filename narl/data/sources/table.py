@@ -10,6 +10,7 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 
 from narl.config.pipeline import TableSource
 from narl.core.errors import DataError, did_you_mean, unknown_name
+from narl.core.paths import user_path
 from narl.data.sources.base import Files, OwnFiles
 from narl.data.splits import SPLITS
 
@@ -20,7 +21,7 @@ def table(config: TableSource) -> Files:
     Raises:
         DataError: no such file or column, a row with a missing value or file, or a path out of the file's folder.
     """
-    path = Path(config.csv).expanduser().absolute()
+    path = user_path(config.csv).absolute()
     header, rows = _read(path, config)
     names = [name for name in header if name not in (config.path_column, config.split_column)]
     if not names:

@@ -1,0 +1,23 @@
+"""What the terminal or the file that output goes to can take."""
+
+from __future__ import annotations
+
+import io
+import sys
+
+
+def replace_what_cannot_be_shown() -> None:
+    """A character that an output's encoding lacks becomes a question mark, not an error in the middle."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
+
+
+def takes_unicode() -> bool:
+    """Whether standard output has every character: data written there need no escapes then."""
+    return (sys.stdout.encoding or "").lower().replace("-", "").startswith("utf")
+
+
+def one_line(text: str) -> str:
+    """The text with line ends and a terminal's codes written out: names of files may hold both."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)

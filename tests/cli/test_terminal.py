@@ -1,0 +1,71 @@
+"""Output that a terminal cannot encode, and names that would steer it."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+from example_records import make_record
+from examples import DIGITS
+
+from narl.cli.main import main
+from narl.cli.terminal import one_line
+from narl.config.load import build
+from narl.config.search_space import SearchSpace
+from narl.config.trial import TrainConfig
+from narl.search.folder import SearchFolder
+from narl.search.ledger import Ledger
+
+ENCODINGS = ("ascii", "latin-1", "cp1252", "utf-8")
+PIPELINE = DIGITS | {"utility": {"name": "parité σ", "map": DIGITS["utility"]["map"]}}
+SPACE = {"name": "tiny", "pipeline": PIPELINE, "architectures": {"resnet18": {}}, "sigma": 1, "lambda": 0.01}
+
+
+@pytest.fixture
+def searched(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    folder = SearchFolder(Path("narl-runs") / "tiny")
+    folder.save_space(build(SearchSpace, SPACE, "s.yaml"))
+    Ledger(folder.ledger_path).append(make_record(0, bound=40.0))
+
+
+def narl(encoding: str, *argv: str) -> subprocess.CompletedProcess[bytes]:
+    environment = os.environ | {"PYTHONIOENCODING": encoding}
+    return subprocess.run([sys.executable, "-m", "narl", *argv], capture_output=True, env=environment, timeout=300)
+
+
+@pytest.mark.parametrize("encoding", ENCODINGS)
+@pytest.mark.parametrize("argv", [["pareto", "--help"], ["pareto"], ["profile", "--arch", "resnet18"]])
+def test_every_encoding_gets_the_whole_answer(searched, encoding, argv):
+    done = narl(encoding, *argv)
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert done.stdout.count(b"\n") == narl("utf-8", *argv).stdout.count(b"\n")
+
+
+@pytest.mark.parametrize("encoding", ENCODINGS)
+@pytest.mark.parametrize("form", ["yaml", "json"])
+def test_a_configuration_loses_nothing_in_any_encoding(searched, encoding, form):
+    done = narl(encoding, "best-config", "--format", form)
+    config = build(TrainConfig, yaml.safe_load(done.stdout.decode(encoding)), "answer")
+    assert config.pipeline.utility.name == "parité σ"
+
+
+def test_names_with_line_ends_and_a_terminals_codes_are_written_out(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert main(["search", "a\n\x1b[2Jb.yaml"]) == 2
+    message = capsys.readouterr().err
+    assert message.count("\n") == 1 and "\x1b" not in message and r"a\n\x1b[2Jb.yaml" in message
+    assert one_line("Δ σ é 中") == "Δ σ é 中"
+
+
+def test_a_tilde_that_no_shell_has_seen(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert main(["pareto", "--runs=~/nowhere"]) == 2
+    assert f"no search in {tmp_path}/nowhere" in capsys.readouterr().err
+    monkeypatch.setenv("NARL_RUNS", "~/elsewhere")
+    assert main(["pareto"]) == 2
+    assert f"no search in {tmp_path}/elsewhere" in capsys.readouterr().err

@@ -1,0 +1,28 @@
+"""A search's folder and MLflow's may have any name that a folder can have."""
+
+from __future__ import annotations
+
+import pytest
+from example_search import make_search
+from mlflow import MlflowClient
+
+from narl.search.folder import SearchFolder
+from narl.storage.databases import sqlite_path, sqlite_url
+from narl.tracking.mirror import MLflowMirror, default_uri
+
+
+@pytest.mark.parametrize("name", ["per%cent%41", "what?", "a#b", "a b", "naïve", "plain"])
+def test_study_and_mlflow_and_its_files_lie_where_they_should(name, tmp_path, monkeypatch):
+    folder = tmp_path / name
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    assert sqlite_path(sqlite_url(folder / "study.db")) == folder / "study.db"
+    MLflowMirror("digits", ("delta", "client_gflops"), {}).finish(make_search(3))
+    assert (folder / "mlflow.db").is_file()
+    assert list((folder / "mlruns").rglob("front.png"))
+    client = MlflowClient(default_uri())
+    (experiment,) = client.search_experiments(filter_string="name = 'narl/digits'")
+    (parent,) = client.search_runs([experiment.experiment_id], "tags.`narl.search` = 'digits'")
+    assert "front.png" in {file.path for file in client.list_artifacts(parent.info.run_id)}
+    assert SearchFolder(folder / "digits").study_url.startswith("sqlite:///")
