@@ -102,7 +102,7 @@ def run(args: argparse.Namespace) -> int:
                 seed, step, f"{names.index(row) + 1 + seed * len(rows)}/{total} {row}, "
             ),
         )
-    summaries = {row: summarise(seeds, report_on="test") for row, seeds in found.items()}
+    summaries = {row: summarise(seeds, report_on="test", classes=dataset.class_counts) for row, seeds in found.items()}
     reports = {row: summary.to_json() for row, summary in summaries.items()}
     report_path = args.out / "comparison.json"
     report_path.write_text(json.dumps(reports, indent=1, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8")

@@ -23,7 +23,7 @@ def register(subparsers: argparse._SubParsersAction) -> None:
 
 
 def run_build(args: argparse.Namespace) -> int:
-    """Prints one line a split: path, images, size, and whether it was built, fetched or up to date."""
+    """Prints the classes, then one line a split: path, images, size, and whether it was built, fetched or up to date."""
     from narl.config.pipeline import Pipeline
     from narl.data.beton import ensure_betons
     from narl.data.beton_store import open_beton_store
@@ -33,8 +33,7 @@ def run_build(args: argparse.Namespace) -> int:
     if args.to is not None:
         open_beton_store(args.to, pipeline.name)  # an address that names no store is told before anything is written
     labelled = label(pipeline, args.cache_dir)
-    for line in (*labelled.notices, *(f"doubt: {doubt}" for doubt in labelled.doubts)):
-        print(line)
+    print(*labelled.told, sep="\n")
     betons = ensure_betons(pipeline, labelled, args.cache_dir, force=args.force)
     for beton in betons:
         size = beton.path.stat().st_size / 2**20

@@ -126,6 +126,8 @@ def _trial_named(what: str) -> tuple[str, int]:
 
 def print_evaluation(name: str, summary: Summary) -> str:
     """Means with 95 % intervals, what every attack found, and every reason for doubt; what was printed."""
+    from narl.data.class_counts import class_lines
+
     console = recording_console()
     mean, interval, found = summary.mean, summary.interval95, dict(summary.findings)
     if certificate := found.pop("certificate", None):
@@ -188,6 +190,7 @@ def print_evaluation(name: str, summary: Summary) -> str:
     lines = [
         f"{name}: {summary.reported_on} split, {summary.num_samples} images, seeds "
         f"{', '.join(map(str, summary.seeds))}, {summary.client}; label floor {summary.label_floor:.2f} %",
+        *class_lines(summary.classes or {}),
         *(f"doubt: {doubt}" for doubt in summary.doubts),
     ]
     for line in lines:

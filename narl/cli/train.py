@@ -56,6 +56,7 @@ def print_report(summary: Summary) -> None:
     from rich.console import Console
 
     from narl.cli.evaluation_tables import as_range, plain_table
+    from narl.data.class_counts import class_lines
     from narl.evaluation.intervals import wilson_interval
 
     bounded = all(report.leakage_bound is not None for report in summary.by_seed.values())
@@ -88,6 +89,8 @@ def print_report(summary: Summary) -> None:
     console.print(f"test split, {summary.num_samples} images, strongest of the adversaries, {floor}", highlight=False)
     if bounded:
         console.print("bound: nobody who has z alone exceeds it on these images", highlight=False)
+    for line in class_lines(summary.classes or {}):
+        console.print(line, highlight=False, markup=False, soft_wrap=True)
     for seed, report in summary.by_seed.items():
         for doubt in report.doubts:
             console.print(f"doubt, seed {seed}: {doubt}", highlight=False, markup=False)

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal, Self, TypeVar
 from pydantic import AfterValidator, Field, model_serializer, model_validator
 
 from narl.config.load import build, read_yaml
+from narl.config.names import Name
 from narl.core.errors import ConfigError
 from narl.core.hashing import stable_hash
 from narl.core.paths import resolved, user_path
@@ -75,8 +76,8 @@ class TableSource(Strict):
 
     kind: Literal["table"]
     csv: Place
-    path_column: str = "path"
-    split_column: str | None = None
+    path_column: Name = "path"
+    split_column: Name | None = None
 
     @model_validator(mode="after")
     def _a_file(self):
@@ -123,13 +124,18 @@ class LabelSpec(Strict):
     """
 
     name: str
-    column: str = "class"
-    map: dict[str, list[str]] | None = None
+    column: Name = "class"
+    map: dict[str, list[Name]] | None = None
 
     @model_validator(mode="before")
     @classmethod
     def _column_by_name(cls, content: Any) -> Any:
         return {"name": content, "column": content} if isinstance(content, str) else content
+
+    @property
+    def named(self) -> frozenset[str]:
+        """Every class that the map gathers."""
+        return frozenset(name for classes in (self.map or {}).values() for name in classes)
 
     @model_validator(mode="after")
     def _disjoint(self):
@@ -165,7 +171,7 @@ class Splits(Strict):
     train_limit: int | None = Field(None, ge=1)
     validation_limit: int | None = Field(None, ge=1)
     test_limit: int | None = Field(None, ge=1)
-    group: str | None = None
+    group: Name | None = None
     duplicates: Duplicates = "warn"
 
     @model_serializer(mode="wrap")

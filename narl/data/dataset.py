@@ -16,6 +16,7 @@ from narl.core.errors import DataError, unknown_name
 from narl.data.augment import Augmentation
 from narl.data.beton import ensure_betons
 from narl.data.ffcv_support import require_ffcv
+from narl.data.label_words import check_column
 from narl.data.labelled import Labelled, label
 from narl.data.labels import number_classes
 from narl.data.loaders import BatchLoader, FFCVLoader, TensorLoader
@@ -30,7 +31,7 @@ class Dataset:
         splits: the splits that were opened.
         utility_classes, private_classes: what the label numbers mean.
         loader_name: `ffcv` or `tensor`.
-        notices, doubts: see `Labelled`.
+        doubts, told, class_counts: see `Labelled`.
     """
 
     def __init__(self, pipeline: Pipeline, labelled: Labelled, splits: tuple[str, ...], betons: dict[str, Path] | None):
@@ -40,7 +41,7 @@ class Dataset:
         self.utility_classes = labelled.utility_classes
         self.private_classes = labelled.private_classes
         self.loader_name = "tensor" if betons is None else "ffcv"
-        self.notices, self.doubts = labelled.notices, labelled.doubts
+        self.doubts, self.told, self.class_counts = labelled.doubts, labelled.told, labelled.class_counts
         self._labelled = labelled
         self._betons = betons
         self._tensors: dict[str, Tensor] = {}
@@ -61,12 +62,13 @@ class Dataset:
         Classes are those of the whole source, so that one may be without an image in the split.
 
         Raises:
-            DataError: the split was not opened, or an unknown column.
+            DataError: the split was not opened, an unknown column, or one with words that are no class.
         """
         self._check_opened(split)
         columns = self._labelled.source.columns
         if column not in columns:
             raise DataError(unknown_name("column", column, columns))
+        check_column(self._labelled.source, column)
         classes, labels = number_classes(columns[column])
         return torch.from_numpy(labels[self._labelled.indices[split]]), classes
 

@@ -10,6 +10,7 @@ from scipy.sparse.csgraph import connected_components
 
 from narl.config.pipeline import Splits
 from narl.core.errors import DataError, unknown_name
+from narl.data.label_words import check_column
 from narl.data.sources.base import Source
 
 
@@ -28,6 +29,7 @@ def groups_of(config: Splits, source: Source, contents: np.ndarray) -> np.ndarra
     if config.group is not None:
         if config.group not in source.columns:
             raise DataError(f"splits.group: {unknown_name('column', config.group, source.columns)}")
+        check_column(source, config.group)
         partitions.append(np.unique(source.columns[config.group], return_inverse=True)[1])
     if config.duplicates == "group" and contents.max() + 1 < len(contents):
         partitions.append(contents)

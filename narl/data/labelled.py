@@ -10,7 +10,9 @@ import numpy as np
 from narl.config.pipeline import Pipeline, moved, place_of
 from narl.core.errors import DataError
 from narl.core.hashing import stable_hash
+from narl.data.class_counts import ClassCounts, class_counts, class_lines
 from narl.data.groups import check_groups, contents_of, groups_of, told_of_copies
+from narl.data.label_words import check_column
 from narl.data.labels import encode_labels
 from narl.data.sources import open_source
 from narl.data.sources.base import Source
@@ -41,6 +43,20 @@ class Labelled:
     notices: tuple[str, ...] = ()
     doubts: tuple[str, ...] = ()
 
+    @property
+    def class_counts(self) -> ClassCounts:
+        """How many images of each class are in each split."""
+        return class_counts(
+            {"utility": self.utility_classes, "private": self.private_classes},
+            {"utility": self.utility, "private": self.private},
+            self.indices,
+        )
+
+    @property
+    def told(self) -> list[str]:
+        """What a user should read before numbers are measured: classes, notices and doubts, a line each."""
+        return [*class_lines(self.class_counts), *self.notices, *(f"doubt: {doubt}" for doubt in self.doubts)]
+
     def labels(self, split: str) -> tuple[np.ndarray, np.ndarray]:
         """(utility, private) int64 of the images of `split`, in its order."""
         chosen = self.indices[split]
@@ -57,6 +73,8 @@ def label(pipeline: Pipeline, cache_dir: Path | str | None = None) -> Labelled:
         DataError: unusable source, labels that do not fit it, or a label value without an image in some split.
     """
     source = open_source(pipeline.source, cache_dir)
+    for spec in (pipeline.utility, pipeline.private):
+        check_column(source, spec.column, spec.named)
     utility_classes, utility = encode_labels(pipeline.utility, source.columns)
     private_classes, private = encode_labels(pipeline.private, source.columns)
     strata = utility * len(private_classes) + private

@@ -92,7 +92,7 @@ def evaluate(
             on_progress=lambda row, seed, step: on_progress(seed, step),
         )[""]
         on_seed(number, measured[number])
-    return summarise(measured, report_on=report_on, one_client=trained is not None)
+    return summarise(measured, report_on=report_on, one_client=trained is not None, classes=dataset.class_counts)
 
 
 def seed_numbers(seeds: int | Sequence[int], first: int) -> tuple[int, ...]:

@@ -54,7 +54,9 @@ def train_final(
         on_progress=lambda row, seed, step: on_progress(seed, step),
         on_outcome=lambda row, seed, outcome: first or first.append(outcome),
     )[""]
-    return FinalResult(summarise(seeds, report_on="test"), first[0], dataset.utility_classes)
+    return FinalResult(
+        summarise(seeds, report_on="test", classes=dataset.class_counts), first[0], dataset.utility_classes
+    )
 
 
 def save_final(folder: Path, config: TrainConfig, result: FinalResult) -> None:

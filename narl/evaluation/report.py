@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from narl.core.errors import DataError
 from narl.core.records import ClientCost
+from narl.data.class_counts import ClassCounts
 from narl.evaluation.released import current_seed, current_summary
 
 Interval = tuple[float, float]
@@ -134,6 +135,7 @@ class Summary(_Report):
         cost: what the client pays.
         doubts: each once, with the seeds that have it where not all do.
         by_seed: every seed's report.
+        classes: of both labels, and how many images of each are in which split; None where that was not told.
     """
 
     reported_on: str
@@ -147,6 +149,7 @@ class Summary(_Report):
     cost: ClientCost
     doubts: tuple[str, ...]
     by_seed: dict[int, SeedReport]
+    classes: ClassCounts | None = None
 
     def to_json(self) -> dict[str, Any]:
         each = {str(seed): report.to_json() for seed, report in self.by_seed.items()}

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from narl.attacks.catalogue import FINDINGS
+from narl.data.class_counts import ClassCounts
 from narl.evaluation.report import Interval, SeedReport, Summary
 from narl.evaluation.samples import SeedSamples
 from narl.evaluation.seed import Seed
@@ -20,11 +21,14 @@ REPORTED = (
 )
 
 
-def summarise(seeds: Mapping[int, Seed], *, report_on: str, one_client: bool = False) -> Summary:
+def summarise(
+    seeds: Mapping[int, Seed], *, report_on: str, one_client: bool = False, classes: ClassCounts | None = None
+) -> Summary:
     """Means over seeds with their intervals, and every seed's report.
 
     Args:
         seeds: by number, all of the same images and attacks.
+        classes: of the data set, see `Summary`.
         one_client: whether all seeds attacked one trained client, rather than each its own.
     """
     reports = {number: seed.report for number, seed in seeds.items()}
@@ -49,6 +53,7 @@ def summarise(seeds: Mapping[int, Seed], *, report_on: str, one_client: bool = F
         cost=first.cost,
         doubts=_doubts(reports),
         by_seed=reports,
+        classes=classes,
         findings=findings,
     )
 

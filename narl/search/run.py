@@ -139,7 +139,7 @@ def run_search(
             checkpoints = below(storage, folder.name, "checkpoints")
         elif on_cluster:
             checkpoints = None  # no folder that its nodes share is known
-        for line in (*dataset.notices, *(f"doubt: {doubt}" for doubt in dataset.doubts)):
+        for line in dataset.told:
             session.notice(line)
         try:
             if pending:

@@ -6,6 +6,7 @@ import os
 from collections.abc import Collection
 from pathlib import Path
 
+from narl.config.names import composed
 from narl.config.pipeline import ImageFolderSource
 from narl.core.errors import DataError, did_you_mean
 from narl.data.sources.base import Files, OwnFiles, existing_folder
@@ -32,7 +33,7 @@ def image_folder(config: ImageFolderSource) -> Files:
     for subset, folder in parts.items():
         for name, files in _classes(own, folder):
             paths += files
-            classes += [name] * len(files)
+            classes += [composed(name)] * len(files)
             subsets += [subset] * len(files)
     return Files(root, tuple(paths), {"class": tuple(classes)}, tuple(subsets))
 

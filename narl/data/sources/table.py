@@ -8,6 +8,7 @@ import posixpath
 from collections.abc import Callable, Collection
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
+from narl.config.names import composed
 from narl.config.pipeline import TableSource
 from narl.core.errors import DataError, did_you_mean, unknown_name
 from narl.core.paths import user_path
@@ -28,8 +29,8 @@ def table(config: TableSource) -> Files:
         raise DataError(f"{path} has no label column besides {', '.join(header)}")
     own = OwnFiles(path.parent)
     for line, row in rows:
-        for name, value in row.items():
-            if not value:
+        for name in (config.path_column, config.split_column):
+            if name is not None and not row[name]:
                 raise DataError(f"{path}, line {line}: no value in column {name!r}")
         _take(own, row[config.path_column], f"{path}, line {line}")
         if config.split_column and row[config.split_column] not in SPLITS:
@@ -37,7 +38,7 @@ def table(config: TableSource) -> Files:
     return Files(
         root=path.parent,
         paths=tuple(row[config.path_column] for _, row in rows),
-        columns={name: tuple(row[name] for _, row in rows) for name in names},
+        columns={name: tuple(composed(row[name]) for _, row in rows) for name in names},
         subsets=tuple(row[config.split_column] if config.split_column else None for _, row in rows),
         lists=(path.name,),
         lines=tuple(line for line, _ in rows),
@@ -64,7 +65,7 @@ def _read(path: Path, config: TableSource) -> tuple[list[str], list[tuple[int, d
         raise DataError(f"cannot read the table {path}: {reason}{near}") from error
     reader = csv.reader(io.StringIO(text, newline=""), strict=True)
     try:
-        header = [name.strip() for name in next(reader, [])]
+        header = [composed(name.strip()) for name in next(reader, [])]
         if len(set(header)) != len(header):
             raise DataError(f"{path}: two columns of the same name in {', '.join(header)}")
         rows = []
