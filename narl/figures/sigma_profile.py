@@ -21,6 +21,7 @@ def sigma_profile_png(
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
+    from matplotlib.ticker import LogLocator, NullFormatter
 
     figure = Figure(figsize=(8, 7), dpi=160, layout="constrained")
     FigureCanvasAgg(figure)
@@ -43,6 +44,8 @@ def sigma_profile_png(
     below.set_ylabel("Δ, percentage points")
     below.set_xlabel("σ at inference, units of z")
     below.set_xscale("log")
+    below.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    below.xaxis.set_minor_formatter(NullFormatter())
     below.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
     for axes in (above, below):
         axes.axvline(

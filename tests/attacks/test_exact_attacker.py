@@ -174,4 +174,4 @@ def test_a_profile_over_sigma_is_what_each_sigma_gives(target):
     bounds = found.bounds.labels["private"]
     assert bounds[0.1].percent > bounds[0.5].percent > bounds[5.0].percent
     assert abs(bounds[0.5].percent - alone.bounds.labels["private"][1].percent) < 5 * 1.5 * bounds[0.5].error
-    assert sigma_grid(3.0)[8] == 3.0 and sigma_grid(3.0)[0] == pytest.approx(0.3) and sigma_grid(0.0) == []
+    assert sigma_grid(3.0)[6] == 3.0 and sigma_grid(3.0)[0] == pytest.approx(0.3) and sigma_grid(0.0) == []

@@ -31,7 +31,7 @@ from narl.models.noise.base import Noise
 WIDENINGS = (1.0, 1.5, 2.0, 3.0)
 # Further candidates: the noise's variance and these shares of the squared distance to the nearest known image.
 GAP_SHARES = (1 / 128, 1 / 32, 1 / 8, 1 / 2)
-# Answers about validation images that choose τ, at most; and about reported ones, at least.
+# Answers about validation images that choose τ, at most; and about reported ones, at least, by default.
 CHOOSING, REPORTING = 600, 2_000
 
 Labels = Mapping[str, Tensor]
@@ -51,7 +51,13 @@ class Images:
 
 
 def bayes_attack(
-    known: Images, validation: Images, reported: Images, noises: Mapping[float, Noise], *, seed: int
+    known: Images,
+    validation: Images,
+    reported: Images,
+    noises: Mapping[float, Noise],
+    *,
+    seed: int,
+    answers: int = REPORTING,
 ) -> Steps[ExactStep, None, dict[str, dict[float, BayesReading]]]:
     """What the Bayes attacker reads of every label at every level, by both; yields after each block.
 
@@ -60,6 +66,7 @@ def bayes_attack(
         validation: choose τ.
         reported: may be `validation`, as in a search.
         noises: by level, see `narl.attacks.exact.levels`.
+        answers: about reported images, at least.
 
     Raises:
         ConfigError: labels that do not fit, a split without images, or a noise that is none.
@@ -87,7 +94,7 @@ def bayes_attack(
     ]
 
     evidence = Evidence(found, known.features, reported.features)
-    draws = math.ceil(REPORTING / len(reported.features))
+    draws = math.ceil(answers / len(reported.features))
     chosen = [sorted(set(each.values())) for each in best]
     final = [{i: _Hits(reported.labels, device) for i in each} for each in chosen]
     generator = Generator(device).manual_seed(derive_seed(seed, "bayes attacker", "report"))

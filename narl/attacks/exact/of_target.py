@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from narl.attacks.exact.attacker import Images, bayes_attack
+from narl.attacks.exact.attacker import REPORTING, Images, bayes_attack
 from narl.attacks.exact.bound import ANSWERS, bayes_bounds
 from narl.attacks.exact.levels import ExactStep, at_queries, at_sigmas
 from narl.attacks.exact.results import BayesBounds, BayesReading
@@ -29,9 +29,10 @@ GALLERIES = (2, 10, 100, 1000)
 # Values of the known images' features, at most: 0.5 GB in float32 and, where distances need it, 1 GB in float64.
 KNOWN_VALUES = 1 << 27
 # A σ profile's grid: so many per decade, so far below and above the σ of training.
-_PER_DECADE, _DECADES = 8, 1.0
-# Training images that a profile's attacker knows, at most: there are many σ, and to compare them fewer images will do.
-PROFILE_KNOWN = 10_000
+_PER_DECADE, _DECADES = 6, 1.0
+# There are many σ, which all see the same draws, so to compare them less will do: training images that the attacker
+# knows, at most; answers that it reads, and that the bound is averaged over, at least.
+PROFILE_KNOWN, PROFILE_READ, PROFILE_BOUND = 10_000, 1_000, 4_000
 
 
 @dataclass(frozen=True)
@@ -94,11 +95,11 @@ def exact_at_sigmas(
         DivergedTraining: features that are not finite.
     """
     noises = {sigma: noise.averaged(queries) for sigma, noise in at_sigmas(target.client.noise, sigmas).items()}
-    return (yield from _exact(target, noises, on=on, most_known=PROFILE_KNOWN, versions=1))
+    return (yield from _exact(target, noises, on=on, answers=PROFILE_BOUND, coarse=True))
 
 
 def sigma_grid(sigma: float) -> list[float]:
-    """A tenth to ten times `sigma`, eight a decade, to four digits, and `sigma` itself; empty if it is 0."""
+    """A tenth to ten times `sigma`, six a decade, to four digits, and `sigma` itself; empty if it is 0."""
     steps = round(_DECADES * _PER_DECADE)
     grid = {step: float(f"{sigma * 10 ** (step / _PER_DECADE):.4g}") for step in range(-steps, steps + 1)}
     return list({**grid, 0: sigma}.values()) if sigma > 0 else []
@@ -113,15 +114,15 @@ def _exact(
     rebuild: bool = False,
     answers: int = ANSWERS,
     on: str | None = None,
-    most_known: int | None = None,
-    versions: int | None = None,
+    coarse: bool = False,
 ) -> Steps[ExactStep, None, Exact]:
     on = on or target.report_on
     labels = _labels(target, columns)
     reported = Images(matrix_of(target.features[on]), labels[on])
     validation = Images(matrix_of(target.features["validation"]), labels["validation"])
-    known = _known(target, labels["train"], most_known, versions)
-    readings = yield from bayes_attack(known, validation, reported, noises, seed=target.seed)
+    known = _known(target, labels["train"], coarse=coarse)
+    how = {"seed": target.seed, "answers": PROFILE_READ if coarse else REPORTING}
+    readings = yield from bayes_attack(known, validation, reported, noises, **how)
     del known, validation
     rows = torch.arange(len(reported.features), device=reported.features.device)
     bounds = yield from bayes_bounds(
@@ -160,18 +161,17 @@ def _labels(target: Target, columns: Sequence[str]) -> dict[str, dict[str, Tenso
     return {split: {name: label[split] for name, label in by_name.items()} for split in target.features}
 
 
-def _known(target: Target, labels: Mapping[str, Tensor], most: int | None, versions: int | None) -> Images:
+def _known(target: Target, labels: Mapping[str, Tensor], *, coarse: bool) -> Images:
     """Training images, changed versions after the plain ones, as many as `KNOWN_VALUES` has room for.
 
     Args:
-        most: of different images, at even distances; None: all.
-        versions: of each of them; None: `attack.views`.
+        coarse: at most `PROFILE_KNOWN` of the plain ones alone.
     """
     size = math.prod(target.halves.feature_shape)
-    there = target.views.versions if isinstance(target.views, Views) else 1
+    versions = target.views.versions if isinstance(target.views, Views) and not coarse else 1
     count = target.views.num_samples
-    rows = max(1, min(count, most or count, KNOWN_VALUES // size))
-    passes = max(1, min(there, versions or there, KNOWN_VALUES // (rows * size)))
+    rows = max(1, min(count, PROFILE_KNOWN if coarse else count, KNOWN_VALUES // size))
+    passes = max(1, min(versions, KNOWN_VALUES // (rows * size)))
     chosen = torch.arange(rows) * count // rows
     features = matrix_of(target.views, passes, rows=rows)
     return Images(features, {name: label[chosen].repeat(passes) for name, label in labels.items()})
