@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import io
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,11 +10,11 @@ from pathlib import Path
 from typing import Protocol
 
 import numpy as np
-from PIL import Image, ImageOps
 
 from narl.core.errors import DataError
 from narl.core.paths import user_path
 from narl.data.local_copy import sha256_of
+from narl.data.sources.picture import read_image
 
 
 class Source(Protocol):
@@ -104,24 +103,6 @@ class Files:
             labels = [names[i] for names in self.columns.values()]
             digest.update(repr((path, self.digest(i), self.subsets[i], labels)).encode())
         return digest.hexdigest()
-
-
-def read_image(path: Path, sha256: str) -> np.ndarray:
-    """The file as uint8 [H, W, 3] RGB, turned upright as its EXIF data says.
-
-    Raises:
-        DataError: not a readable image of 8 bits a channel, or not the one with that SHA-256.
-    """
-    try:
-        content = path.read_bytes()
-        if hashlib.sha256(content).hexdigest() != sha256:
-            raise DataError(f"{path} was changed after the data were opened: begin again")
-        with Image.open(io.BytesIO(content)) as image:
-            if image.mode.startswith(("I", "F")):
-                raise DataError(f"{path}: images of more than 8 bits a channel (mode {image.mode}) are not supported")
-            return np.array(ImageOps.exif_transpose(image).convert("RGB"))
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise DataError(f"cannot read the image {path}: {error}") from error
 
 
 def existing_folder(path: Path | str, what: str, how_to_get_it: str = "") -> Path:
