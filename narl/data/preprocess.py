@@ -11,6 +11,10 @@ from PIL import Image as Pillow
 from narl.config.pipeline import Image
 from narl.data.sources.base import Source
 
+# Of a picture so many times longer than it is wide only what is kept is resized, or memory would have no bound. Pillow
+# keeps the corners of a box in float32, so that a pixel may differ by 1: other pictures are resized whole and then cut.
+LONG = 16
+
 
 def to_square(image: np.ndarray, config: Image) -> np.ndarray:
     """uint8 [H, W, 3] -> uint8 [size, size, 3], bilinear with antialiasing.
@@ -25,8 +29,13 @@ def to_square(image: np.ndarray, config: Image) -> np.ndarray:
     if config.fit == "center_crop":
         scale = size / min(height, width)
         target = (max(size, round(width * scale)), max(size, round(height * scale)))
-    resized = np.asarray(Pillow.fromarray(image).resize(target, Pillow.Resampling.BILINEAR))
     left, top = (target[0] - size) // 2, (target[1] - size) // 2
+    picture = Pillow.fromarray(image)
+    if max(target) > LONG * size:
+        across, down = width / target[0], height / target[1]  # pixels of the image to one of what is kept
+        kept = (left * across, top * down, (left + size) * across, (top + size) * down)
+        return np.array(picture.resize((size, size), Pillow.Resampling.BILINEAR, box=kept))
+    resized = np.asarray(picture.resize(target, Pillow.Resampling.BILINEAR))
     return np.ascontiguousarray(resized[top : top + size, left : left + size])
 
 

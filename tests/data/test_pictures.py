@@ -138,6 +138,13 @@ def test_a_resolution_that_is_no_number_turns_nothing_away(read):
     assert np.array_equal(read(content), np.rot90(lying, -1))
 
 
+def test_a_picture_has_a_limit_of_pixels(read):
+    content = bytearray(encoded("PNG"))
+    content[16:24] = struct.pack(">II", 20_000, 20_000)
+    with pytest.raises(DataError, match=r"/picture: .*400000000 pixels.* exceeds limit of 178956970 pixels"):
+        read(with_right_sums(content))
+
+
 def test_a_text_of_megabytes_is_passed_over(read):
     info = PngInfo()
     info.add_text("workflow", "x" * 2_000_000, zip=True)

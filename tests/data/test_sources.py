@@ -8,6 +8,8 @@ import pickle
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from PIL import Image
 from small_data import write_images
 from torchvision.datasets import CIFAR10
@@ -232,6 +234,35 @@ def test_center_crop_keeps_the_middle_and_squash_keeps_all():
     assert (cropped == [0, 255, 0]).all()
     squashed = to_square(image, ImageConfig(size=9, fit="squash"))
     assert (squashed[:, 1] == [255, 0, 0]).all() and (squashed[:, 7] == [0, 0, 255]).all()
+
+
+def resized_whole(image, size):
+    height, width = image.shape[:2]
+    scale = size / min(height, width)
+    target = (max(size, round(width * scale)), max(size, round(height * scale)))
+    left, top = (target[0] - size) // 2, (target[1] - size) // 2
+    resized = np.asarray(Image.fromarray(image).resize(target, Image.Resampling.BILINEAR))
+    return resized[top : top + size, left : left + size]
+
+
+@settings(deadline=None)
+@given(st.integers(1, 60), st.integers(1, 60), st.integers(8, 40), st.integers(0, 9))
+def test_what_is_kept_is_what_the_whole_picture_has_there(height, width, size, seed):
+    image = np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
+    off = np.abs(to_square(image, ImageConfig(size=size)).astype(int) - resized_whole(image, size)).max()
+    assert off <= (max(height, width) > 15.9 * min(height, width))
+
+
+def test_a_very_long_picture_takes_no_memory(monkeypatch):
+    sizes = []
+    resize = Image.Image.resize
+    monkeypatch.setattr(
+        Image.Image, "resize", lambda self, size, *a, **k: sizes.append(size) or resize(self, size, *a, **k)
+    )
+    for shape in ((1, 100_000), (100_000, 1)):
+        image = np.full((*shape, 3), 77, dtype=np.uint8)
+        assert (to_square(image, ImageConfig(size=178)) == 77).all()
+    assert sizes == [(178, 178)] * 2
 
 
 @pytest.mark.parametrize("shape", [(1, 50), (50, 1), (8, 8), (7, 13), (33, 31)])

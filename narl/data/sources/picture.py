@@ -30,7 +30,8 @@ def read_image(path: Path, sha256: str) -> np.ndarray:
     """The file as uint8 [H, W, 3] RGB, turned upright as its EXIF data says, where that can be read.
 
     Raises:
-        DataError: naming the file: not a readable image of 8 bits a channel, or not the one with that SHA-256.
+        DataError: naming the file: not a readable image of 8 bits a channel, of more than 178,956,970 pixels (Pillow's
+            limit), or not the one with that SHA-256.
     """
     try:
         content = path.read_bytes()
