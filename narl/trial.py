@@ -25,9 +25,10 @@ from narl.checkpoints.store import Checkpoints
 from narl.checkpoints.team import TeamCheckpoints
 from narl.checkpoints.trial_state import TrialState
 from narl.config.trial import AttackConfig, TrainConfig
-from narl.core.records import ClientCost, SigmaLevel, TrialMetrics
+from narl.core.front_so_far import FrontSoFar
+from narl.core.records import NETWORKS_TAG, ClientCost, SigmaLevel, TrialMetrics
 from narl.core.seeds import derive_seed
-from narl.core.steps import mapped
+from narl.core.steps import drained, mapped
 from narl.data.dataset import Dataset
 from narl.methods.base import Ingredients, Method
 from narl.methods.catalogue import METHODS, halves_of
@@ -109,10 +110,12 @@ class TrialOutcome:
 
     @property
     def tags(self) -> dict[str, str]:
-        """Among them `unconverged`: the networks that `max_epochs` stopped, if any; `batch_parts` and
-        `attack_batch_parts`: in how many GPU memory held a batch, if it did not hold it whole."""
+        """Among them `unconverged`: the networks that `max_epochs` stopped, if any; `networks`: that they were spared;
+        `batch_parts` and `attack_batch_parts`: in how many GPU memory held a batch, if it did not hold it whole."""
         unconverged = (*self.leakage.unconverged, *self.averaging.unconverged)
         named = {"unconverged": ",".join(unconverged)} if unconverged else {}
+        if self.target.settings.networks and not self.leakage.networks_attacked:
+            named[NETWORKS_TAG] = "not trained: dominated already"
         if parts := self.target.batch_parts:
             named["attack_batch_parts"] = ",".join(f"{name} {count}" for name, count in parts.items())
         return {**self.measured_with, **named, **self.trained.tags}
@@ -154,6 +157,7 @@ def run_trial(
     checkpoints: Checkpoints | None = None,
     team: Team = ALONE,
     exact_queries: Sequence[float] = (),
+    front: FrontSoFar | None = None,
 ) -> Steps[Progress, None, TrialOutcome | None]:
     """Train, attack and measure `config` on `dataset`, yielding a `Progress` after each epoch.
 
@@ -169,7 +173,7 @@ def run_trial(
         checkpoints: this trial's own; removed once it has ended, with an outcome or by a failure that is its own. All of
             a team give one or none; rank 0's is used.
         team: who trains.
-        exact_queries: see `attack_client`.
+        exact_queries, front: see `attack_client`.
 
     Raises:
         ConfigError: illegal architecture, split point or image size.
@@ -186,7 +190,7 @@ def run_trial(
     state = TrialState(config, report_on, dataset, checkpoints, workers=team.size)
     with state.until_ended(), blame(device):
         trained = yield from _train(config, halves, dataset, device, state, team)
-        how = {"report_on": report_on, "finished": state, "team": team, "exact_queries": exact_queries}
+        how = {"report_on": report_on, "finished": state, "team": team, "exact_queries": exact_queries, "front": front}
         return (yield from mapped(attack_client(config, trained, dataset, **how), state.attacked))
 
 
@@ -199,6 +203,7 @@ def attack_client(
     finished: Finished | None = None,
     team: Team = ALONE,
     exact_queries: Sequence[float] = (),
+    front: FrontSoFar | None = None,
 ) -> Steps[Progress, None, TrialOutcome | None]:
     """Attack a `trained` client of `config` and measure it; the second half of `run_trial`.
 
@@ -206,6 +211,8 @@ def attack_client(
         finished: readings of this very attack, kept through interruptions.
         team: who computes features; all but rank 0 return None then.
         exact_queries: numbers of answers that exact attackers read besides one and `attack.queries`.
+        front: of the search; where it excludes the client by what the Bayes attacker reads, no networks attack, as
+            leakage is a maximum. None: they do.
 
     Raises:
         DivergedTraining: an attacker's loss blew up.
@@ -225,26 +232,36 @@ def attack_client(
         return None
     target.finished = finished
     profile = yield from mapped(at_inference(target), attack_progress)
+
+    def outcome(leakage: Leakage, averaging: Averaging) -> TrialOutcome:
+        return TrialOutcome(
+            target=target,
+            leakage=leakage,
+            averaging=averaging,
+            cost=trained.halves.cost(config.uplink_dtype),
+            trained=trained,
+            attack_seconds=trained.attack_seconds + time.monotonic() - started,
+            measured_with={
+                "device": trained.precision.device.type,
+                "precision": trained.precision.name,
+                "loader": dataset.loader_name,
+                "torch_threads": str(torch.get_num_threads()),
+                "reported_on": report_on,
+            },
+            sigma_profile=profile,
+        )
+
+    def is_futile(by_bayes: Leakage) -> bool:
+        if front is None:
+            return False
+        averaging = drained(average(target, by_bayes, config.attack.queries), lambda epoch: None)
+        return front.excludes(outcome(by_bayes, averaging).metrics)
+
     queries = (*config.attack.queries, *exact_queries)
-    leakage = yield from mapped(attack(target, queries, config.audit), attack_progress)
+    leakage = yield from mapped(attack(target, queries, config.audit, is_futile=is_futile), attack_progress)
     averaging = yield from mapped(average(target, leakage, config.attack.queries), attack_progress)
     target.finished = None  # further attacks use the same names under other settings
-    return TrialOutcome(
-        target=target,
-        leakage=leakage,
-        averaging=averaging,
-        cost=trained.halves.cost(config.uplink_dtype),
-        trained=trained,
-        attack_seconds=trained.attack_seconds + time.monotonic() - started,
-        measured_with={
-            "device": trained.precision.device.type,
-            "precision": trained.precision.name,
-            "loader": dataset.loader_name,
-            "torch_threads": str(torch.get_num_threads()),
-            "reported_on": report_on,
-        },
-        sigma_profile=profile,
-    )
+    return outcome(leakage, averaging)
 
 
 def _certified(exact: Exact, queries: Sequence[int]) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from narl.attacks.sigma_profile import best_sigma
 from narl.config.load import build
 from narl.config.trial import TrainConfig
 from narl.core.errors import ConfigError, DivergedTraining
+from narl.core.front_so_far import FrontSoFar
 from narl.core.steps import drained
 from narl.data.dataset import open_dataset
 from narl.evaluation.evaluator import seed_of
@@ -131,6 +132,35 @@ def test_a_client_in_nothing_but_noise_is_told_from_one_that_is_private():
     assert m.delta == pytest.approx(m.delta_of_nothing, abs=12) and m.delta > 25  # out of nothing
     (doubt,) = (doubt for doubt in seed_of(outcome, ()).report.doubts if "guess:" in doubt)
     assert doubt.startswith("utility is a guess")
+
+
+# A member that any client loses to, and one that beats any, in points of Δ at 1 and at 16 answers.
+OUT_OF_REACH = FrontSoFar(("delta", "delta_at_queries(16)"), ((-100.0, -100.0),))
+NO_RIVAL = FrontSoFar(("delta", "delta_at_queries(16)"), ((100.0, 100.0),))
+
+
+def test_networks_attack_only_a_client_that_could_still_be_on_the_front():
+    asked = config(attack={"queries": [16]})
+    spared, progress = run(asked, device=torch.device("cpu"), front=OUT_OF_REACH)
+    in_full, _ = run(asked, device=torch.device("cpu"), front=NO_RIVAL)
+    trained = {p.detail.split()[0] for p in progress if p.phase == "attack"}
+    assert trained == {"bayes", "utility"} and set(spared.metrics.adversaries) == {"bayes"}
+    assert "networks" not in in_full.tags and spared.tags["networks"] == "not trained: dominated already"
+    at_best, all_told = spared.metrics, in_full.metrics
+    for name in ("utility", "leakage_bound", "identification", "utility_bound"):
+        assert getattr(at_best, name) == getattr(all_told, name)
+    for name in ("delta", "delta_at_queries(16)"):
+        assert at_best.value(name) >= all_told.value(name)
+    assert all_told.adversaries["bayes"] == at_best.adversaries["bayes"]
+
+
+def test_where_the_bayes_attacker_does_not_attack_networks_always_do():
+    outcome, _ = run(
+        config(attack={"adversaries": ["mlp"]}),
+        device=torch.device("cpu"),
+        front=FrontSoFar(("delta",), ((-100.0,),)),
+    )
+    assert set(outcome.metrics.adversaries) == {"mlp"} and "networks" not in outcome.tags
 
 
 def test_exact_attackers_alone_read_any_number_of_answers():

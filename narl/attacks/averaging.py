@@ -138,7 +138,7 @@ def average(
     """Read the private label from the mean of n answers, for each n of `queries`.
 
     Args:
-        leakage: of one answer, which needs no second attack.
+        leakage: of one answer, which needs no second attack. Where no network read it, none reads more answers.
         second_attempts: whether suspect adversaries get a second attempt, see `narl.attacks.second_attempts`.
 
     Raises:
@@ -151,6 +151,9 @@ def average(
             continue
         if not target.client.noise.is_random:  # keyed noise, or none
             readings[n] = readings[1]  # a second attack would lift leakage by its luck alone
+            continue
+        if not leakage.networks_attacked:
+            readings[n] = strongest(bayes_reading(leakage.exact, n))
             continue
         how = {"noise": target.client.noise.averaged(n), "prefix": f"{name_of(n)} queries, "}
         if second_attempts:

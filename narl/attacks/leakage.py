@@ -8,9 +8,9 @@ validation split chooses as well as reports during a search; a final result repo
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator, Sequence
 from collections.abc import Generator as Steps
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from torch import Tensor, nn
 
@@ -65,6 +65,11 @@ class Leakage:
     def adversaries(self) -> dict[str, float]:
         """Accuracy of each adversary by name."""
         return {name: reading.scores.accuracy for name, reading in self.readings.items()}
+
+    @property
+    def networks_attacked(self) -> bool:
+        """Whether adversaries were trained."""
+        return any(name != "bayes" for name in self.readings)
 
     @property
     def strongest(self) -> Reading:
@@ -133,13 +138,20 @@ class Leakage:
 
 
 def attack(
-    target: Target, queries: Sequence[float] = (), columns: Sequence[str] = ()
+    target: Target,
+    queries: Sequence[float] = (),
+    columns: Sequence[str] = (),
+    *,
+    is_futile: Callable[[Leakage], bool] = lambda by_bayes: False,
 ) -> Steps[AttackEpoch | ExactStep, None, Leakage]:
     """Read what can be read in closed form, then train every fresh network; yields after each block and epoch.
+
+    M2 is the first: with what it reads, the most that Δ can be is known.
 
     Args:
         queries: numbers of answers, besides one, that exact attackers read.
         columns: label columns, besides private and utility, that they read.
+        is_futile: of what is read without trained adversaries, whether these are spared; asked where `bayes` attacks.
 
     Raises:
         DivergedTraining: an attacker's loss is not finite.
@@ -151,17 +163,20 @@ def attack(
     outputs = num_outputs(len(dataset.utility_classes))
     network = target.halves.rest(num_outputs=outputs, seed=derive_seed(target.seed, "utility"))
     utility = yield from target.read("utility", network, target.labels("utility"))
-    readings = yield from target.read_with_adversaries(target.labels("private"), len(dataset.private_classes))
     feature_rms, feature_std = scales_of(target.features[target.report_on])
     utility_labels, private_labels = dataset.labels(target.report_on)
-    return Leakage(
+    by_bayes = Leakage(
         utility_reading=utility,
-        readings={**bayes_reading(exact, 1), **readings},
+        readings=bayes_reading(exact, 1),
         label_floor=label_floor(utility_labels.numpy(), private_labels.numpy()),
         feature_rms=feature_rms,
         feature_std=feature_std,
         exact=exact,
     )
+    if exact is not None and is_futile(by_bayes):
+        return by_bayes
+    readings = yield from target.read_with_adversaries(target.labels("private"), len(dataset.private_classes))
+    return replace(by_bayes, readings={**by_bayes.readings, **readings})
 
 
 def bayes_reading(exact: Exact | None, queries: float) -> dict[str, Reading]:

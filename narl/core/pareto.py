@@ -46,6 +46,11 @@ class Front(Generic[Item]):
         self._rows[item] = row
         return True
 
+    @property
+    def rows(self) -> tuple[tuple[float, ...], ...]:
+        """Of its members."""
+        return tuple(self._rows.values())
+
     def __contains__(self, item: Item) -> bool:
         return item in self._rows
 

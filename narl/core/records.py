@@ -19,6 +19,10 @@ from narl.core.point import Point
 _SUBTRACTED = {"delta": "leakage", "delta_certified": "leakage_bound"}
 
 
+# A record with this tag says so: networks did not attack, since the trial was dominated already.
+NETWORKS_TAG = "networks"
+
+
 @dataclass(frozen=True)
 class ClientCost:
     """What one image costs the client, known before any training.
@@ -238,9 +242,17 @@ class TrialRecord:
         return self.metrics
 
     @property
+    def networks_were_spared(self) -> bool:
+        """True if no network attacked since the trial could not be on the front any more, whatever they read."""
+        return NETWORKS_TAG in self.tags
+
+    @property
     def leakage_is_lower_bound(self) -> bool:
-        """True if an adversary was still improving, or still guessing, when its epochs ran out: Δ is an upper bound."""
-        return any(name != "utility" for name in self.tags.get("unconverged", "").split(",") if name)
+        """True if an adversary was still improving, or still guessing, when its epochs ran out, or networks were
+        spared: Δ is an upper bound."""
+        return self.networks_were_spared or any(
+            name != "utility" for name in self.tags.get("unconverged", "").split(",") if name
+        )
 
     @property
     def measured_point(self) -> Point:
@@ -255,7 +267,7 @@ class TrialRecord:
         return None if sigma == self.config.sigma else sigma
 
     def bound_sign(self, metric: str) -> str:
-        """What to write before a metric's value where adversaries had not converged: `≤`, `≥`, or nothing."""
+        """What to write before a metric's value where adversaries may read more: `≤`, `≥`, or nothing."""
         return bound_sign(metric) if self.leakage_is_lower_bound else ""
 
     @property

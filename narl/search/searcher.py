@@ -60,7 +60,7 @@ class StudySearcher(Searcher):
         self._trial_ids[trial_id], config = proposal
         self._proposed += 1
         where = {"number": self._proposed, "data": self._data.arguments, "avoid": self._nodes.taken_out}
-        return trial_payload(config, self._space, **where, **self._payload)
+        return trial_payload(config, self._space, front=self._session.front, **where, **self._payload)
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
         if "phase" in result and trial_id in self._trial_ids:

@@ -10,6 +10,9 @@ from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
+from narl.core.front_so_far import FrontSoFar
+from narl.core.objectives import to_minimise
+from narl.core.pareto import Front
 from narl.core.point import Point
 from narl.core.records import TrialRecord
 from narl.search.ledger import Ledger, num_counted
@@ -63,10 +66,18 @@ class SearchSession:
         self._waiting: deque[tuple[int, Point]] = deque()
         self._times_lost: Counter[int] = Counter()
         self._exhausted = False
+        self._front: Front[int] = Front()
+        for record in ledger.records:
+            self._follow_front(record)
         self.set_aside: dict[int, str] = {}
         """Trials that were lost too often in this session, and why the last time. They are in no ledger."""
         for observer in observers:
             observer.resumed(ledger.records)
+
+    @property
+    def front(self) -> FrontSoFar:
+        """Of all trials that have finished, earlier sessions' included."""
+        return FrontSoFar(self._study.objectives, self._front.rows)
 
     @property
     def num_live(self) -> int:
@@ -167,8 +178,13 @@ class SearchSession:
             history["retry_of"] = str(earlier)
         return history
 
+    def _follow_front(self, record: TrialRecord) -> None:
+        if record.metrics is not None and not record.metrics.utility_is_a_guess:
+            self._front.add(to_minimise(record.metrics, self._study.objectives), record.trial_id)
+
     def _finish(self, record: TrialRecord) -> None:
         self._study.tell(record)
+        self._follow_front(record)
         del self._live[record.trial_id]
         for observer in self._observers:
             observer.finished(record)

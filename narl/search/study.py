@@ -96,6 +96,11 @@ class SearchStudy:
         return len(failed)
 
     @property
+    def objectives(self) -> tuple[str, ...]:
+        """Of the search."""
+        return self._objectives
+
+    @property
     def num_to_retry(self) -> int:
         """How many failed trials shall be repeated and have not been."""
         return len(self._to_retry)

@@ -12,6 +12,7 @@ from ray import tune
 
 from narl.config.search_space import SearchSpace
 from narl.core.errors import DataError, TrialFailure
+from narl.core.front_so_far import FrontSoFar
 from narl.core.point import Point
 from narl.search.node_data import open_on_node
 from narl.search.peers import Peers
@@ -28,6 +29,7 @@ def trial_payload(
     gpus: float = 0.0,
     workers: int = 1,
     checkpoints: str | None = None,
+    front: FrontSoFar | None = None,
 ) -> dict[str, Any]:
     """What a worker needs to run `config`, as plain JSON types.
 
@@ -38,6 +40,7 @@ def trial_payload(
         gpus: that the trial is granted, all its workers together.
         workers: that train it.
         checkpoints: where the trial keeps what it has learned, for whoever goes on with it; None for nowhere.
+        front: of the search so far, see `narl.trial.attack_client`.
     """
     return {
         "run": space.train_config(config).model_dump(mode="json", by_alias=True),
@@ -48,6 +51,7 @@ def trial_payload(
         "gpus": gpus,
         "workers": workers,
         "checkpoints": checkpoints and {"location": checkpoints, "key": config.content_hash},
+        "front": front and {"objectives": list(front.objectives), "rows": [list(row) for row in front.rows]},
     }
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import ray
 
 from narl.core.errors import DataError, NodeFault, TrialLost
+from narl.core.front_so_far import FrontSoFar
 from narl.search.draining import Leaving
 from narl.search.gpu_share import claim
 from narl.search.node_data import open_on_node
@@ -43,7 +44,7 @@ class Worker:
 
         torch.set_num_threads(payload["threads"])
         self._config = build(TrainConfig, payload["run"], "trial")
-        self._checkpoints = payload["checkpoints"]
+        self._checkpoints, self._front = payload["checkpoints"], payload["front"]
         self._telemetry = GpuTelemetry()
         self.device = claim(payload["gpus"] / payload["workers"])
         if self.device.type == "cuda":
@@ -66,7 +67,9 @@ class Worker:
         where = self._checkpoints
         how = {"every_seconds": CHECKPOINT_EVERY, "urgent": Leaving(other_nodes)}
         checkpoints = Checkpoints(**where, **how) if where else None
-        return run_trial(self._config, self._dataset, device=self.device, checkpoints=checkpoints, team=team)
+        front = None if self._front is None else FrontSoFar(**self._front)
+        rest = {"device": self.device, "checkpoints": checkpoints, "team": team, "front": front}
+        return run_trial(self._config, self._dataset, **rest)
 
     def stop(self) -> dict[str, float]:
         """What its accelerator did."""

@@ -144,6 +144,12 @@ def test_a_utility_that_luck_explains_is_a_guess(record, utility, bound, is_gues
     assert metrics.utility_is_a_guess == is_guess
 
 
+def test_where_networks_were_spared_leakage_is_at_least_and_delta_at_most_what_is_shown(record):
+    spared = dataclasses.replace(record(0), tags={"networks": "not trained: dominated already"})
+    assert spared.networks_were_spared and not record(0).networks_were_spared
+    assert (spared.bound_sign("delta"), spared.bound_sign("leakage"), spared.bound_sign("utility")) == ("≤", "≥", "")
+
+
 def test_without_a_record_of_chance_nothing_is_called_a_guess(record):
     assert not record(0, utility=1.0).metrics.utility_is_a_guess
     assert record(0).metrics.delta_of_nothing is None

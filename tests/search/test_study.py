@@ -9,7 +9,7 @@ from optuna.trial import TrialState
 from toy import measure, toy_space
 
 from narl.core.objectives import to_minimise
-from narl.core.pareto import hypervolume
+from narl.core.pareto import front_of, hypervolume
 from narl.search.samplers import SAMPLERS
 from narl.search.study import SearchStudy
 
@@ -78,6 +78,17 @@ def test_a_guess_is_told_as_what_hides_nothing(tmp_path):
     (trial,) = optuna.load_study(study_name="toy", storage=bench.url).get_trials()
     assert trial.values[0] == -49.0
     assert bench.ledger.get(trial_id).metrics.delta == 31.0
+
+
+def test_the_front_that_trials_are_told_is_that_of_the_ledger_after_a_restart_too(tmp_path):
+    space = toy_space()
+    bench = Bench(tmp_path, space)
+    assert bench.session.front.rows == ()
+    bench.run(9)
+    names = space.objectives
+    expected = {to_minimise(record.measured, names) for record in front_of(bench.ledger.records, names)}
+    for session in (bench.session, Bench(tmp_path, space).session):
+        assert session.front.objectives == names and set(session.front.rows) == expected
 
 
 def test_failures_and_nonsense_are_told_as_fail_and_recorded(tmp_path):

@@ -1,0 +1,36 @@
+"""What a search has found when a trial starts, by which the trial is known to be no front member before it ends."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from narl.core.objectives import to_minimise
+from narl.core.pareto import Row, dominates
+from narl.core.records import TrialMetrics
+
+
+@dataclass(frozen=True)
+class FrontSoFar:
+    """The front of the trials that have finished.
+
+    Whatever it excludes is on no later front either: a member leaves it only for one that dominates the member.
+
+    Attributes:
+        objectives: of the search.
+        rows: of its members, smaller is better, as `narl.core.objectives.to_minimise` gives them.
+    """
+
+    objectives: Sequence[str]
+    rows: Sequence[Row]
+
+    def excludes(self, at_best: TrialMetrics) -> bool:
+        """Whether a member dominates a trial of which further adversaries are still to be heard.
+
+        Args:
+            at_best: measured by the Bayes attacker alone. More adversaries can raise leakage, at any number of answers,
+                and so lower each Δ; they change no bound, no utility and no cost. Nothing is known of the one adversary
+                whom `delta_paper` takes as it is: it may read nothing.
+        """
+        row = to_minimise(replace(at_best, delta_paper=at_best.utility), self.objectives)
+        return any(dominates(member, row) for member in self.rows)
