@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Self
+
 from pydantic import Field, model_validator
 
 from narl.config.trial import TrainConfig
@@ -21,7 +23,7 @@ class BundleConfig(TrainConfig):
     utility_outputs: int = Field(ge=1, le=2**20)
 
     @model_validator(mode="after")
-    def _facts_agree(self):
+    def _facts_agree(self) -> Self:
         if self.image_size != self.pipeline.image.size:
             raise ValueError(f"image_size {self.image_size} is not the pipeline's, {self.pipeline.image.size}")
         count = len(self.utility_classes)

@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, ConfigDict, Field, field_validator, model_serializer
+from pydantic import (
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    field_validator,
+    model_serializer,
+)
 
 from narl.config.values import Range, Values
 from narl.core.errors import unknown_name
@@ -19,14 +26,14 @@ class Architecture(Strict):
 
     @field_validator("split_points", mode="before")
     @classmethod
-    def _list_or_all(cls, value):
+    def _list_or_all(cls, value: object) -> object:
         if value != "all" and not isinstance(value, (list, tuple)):
             raise ValueError("expected all, or a list of split points")
         return value
 
     @field_validator("split_points")
     @classmethod
-    def _distinct(cls, value):
+    def _distinct(cls, value: tuple[int, ...] | Literal["all"]) -> tuple[int, ...] | Literal["all"]:
         if value != "all" and (not value or len(set(value)) != len(value)):
             raise ValueError("list at least one split point, each once")
         return value
@@ -76,7 +83,7 @@ class MethodSpace(Strict):
         return dict(self.__pydantic_extra__)
 
     @model_serializer(mode="wrap")
-    def _without_what_is_not_there(self, handler):
+    def _without_what_is_not_there(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
         return {key: value for key, value in handler(self).items() if value is not None}
 
 

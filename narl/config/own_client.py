@@ -25,7 +25,7 @@ class OwnClientConfig(Strict):
     seed: int = Field(0, ge=0)
 
     @model_validator(mode="after")
-    def _audited_columns_are_others(self):
+    def _audited_columns_are_others(self) -> Self:
         audited_columns_are_others(self.pipeline, self.audit)
         return self
 

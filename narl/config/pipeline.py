@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeVar
 
-from pydantic import AfterValidator, Field, model_serializer, model_validator
+from pydantic import AfterValidator, Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
 from narl.config.load import build, read_yaml
 from narl.config.names import Name
@@ -47,7 +47,7 @@ class Cifar10Source(Strict):
     download: bool = False
 
     @model_validator(mode="after")
-    def _download_to_a_folder(self):
+    def _download_to_a_folder(self) -> Self:
         if self.download and is_url(self.root):
             raise ValueError("download is for a folder: leave it out where root is s3://…")
         return self
@@ -62,7 +62,7 @@ class ImageFolderSource(Strict):
     test: str | None = None
 
     @model_validator(mode="after")
-    def _both_or_none(self):
+    def _both_or_none(self) -> Self:
         if (self.train is None) != (self.test is None):
             raise ValueError("name both folders, train and test, or neither")
         return self
@@ -80,7 +80,7 @@ class TableSource(Strict):
     split_column: Name | None = None
 
     @model_validator(mode="after")
-    def _a_file(self):
+    def _a_file(self) -> Self:
         if is_url(self.csv) and not parse_s3(self.csv, otherwise="a path").prefix:
             raise ValueError(f"csv names a bucket and no object in it: {self.csv!r}")
         return self
@@ -138,7 +138,7 @@ class LabelSpec(Strict):
         return frozenset(name for classes in (self.map or {}).values() for name in classes)
 
     @model_validator(mode="after")
-    def _disjoint(self):
+    def _disjoint(self) -> Self:
         if self.map is not None:
             if len(self.map) < 2:
                 raise ValueError(f"a label map needs at least two values, got {list(self.map)}")
@@ -175,8 +175,8 @@ class Splits(Strict):
     duplicates: Duplicates = "warn"
 
     @model_serializer(mode="wrap")
-    def _without_what_is_not_there(self, handler):
-        left_out = {"group": None, "duplicates": "warn"}
+    def _without_what_is_not_there(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        left_out: dict[str, Any] = {"group": None, "duplicates": "warn"}
         return {key: value for key, value in handler(self).items() if key not in left_out or value != left_out[key]}
 
 
@@ -213,7 +213,7 @@ class Beton(Strict):
     store: Place | None = None
 
     @model_serializer(mode="wrap")
-    def _without_what_is_not_there(self, handler):
+    def _without_what_is_not_there(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
         return {key: value for key, value in handler(self).items() if key != "store" or value is not None}
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
-from pydantic import Field, field_serializer, field_validator, model_validator
+from pydantic import Field, SerializerFunctionWrapHandler, field_serializer, field_validator, model_validator
 
 from narl.config.load import build, read_yaml
 from narl.config.method_space import Architectures, MethodSpace, check_options, options_by_name
@@ -46,7 +46,7 @@ class Resources(Strict):
 
     @field_validator("gpus_per_trial")
     @classmethod
-    def _whole_or_a_share(cls, value):
+    def _whole_or_a_share(cls, value: float | None) -> float | None:
         if value is None or value == 0 or 1e-4 <= value <= 1 or (math.isfinite(value) and value == int(value)):
             return value
         if value < 1:
@@ -54,7 +54,7 @@ class Resources(Strict):
         raise ValueError(f"a share of one GPU or whole GPUs: allowed are 0 to 1, 2, 3, …, got {value:g}")
 
     @model_validator(mode="after")
-    def _one_gpu_a_worker(self):
+    def _one_gpu_a_worker(self) -> Self:
         gpus, workers = self.gpus_per_trial, self.workers_per_trial
         if gpus and workers and max(1, gpus) != workers:
             raise ValueError(
@@ -98,18 +98,18 @@ class SearchSpace(Strict):
 
     @field_validator("method", mode="before")
     @classmethod
-    def _by_name(cls, value):
+    def _by_name(cls, value: object) -> dict[str, Any]:
         return options_by_name(value)
 
     @field_validator("method")
     @classmethod
-    def _legal_options(cls, value):
+    def _legal_options(cls, value: dict[str, MethodSpace]) -> dict[str, MethodSpace]:
         for method, chosen in value.items():
             check_options(method, chosen)
         return value
 
     @model_validator(mode="after")
-    def _given_where_used(self):
+    def _given_where_used(self) -> Self:
         """What is given at the top level must be searched by some method, and what a method searches must be given."""
         uses_by_key = {
             "architectures": set(self.method),
@@ -127,7 +127,7 @@ class SearchSpace(Strict):
         return self
 
     @model_validator(mode="after")
-    def _sigma_that_can_be_chosen(self):
+    def _sigma_that_can_be_chosen(self) -> Self:
         scaled = any(METHODS[method].noise_on_features for method in self.method)
         if "sigma_inference" not in self.model_fields_set:
             only_delta = set(self.objectives) - set(COST_NAMES) == {"delta"}
@@ -142,14 +142,16 @@ class SearchSpace(Strict):
         return self
 
     @field_serializer("method", mode="wrap")
-    def _one_method_by_its_name(self, value, handler):
-        content = handler(value)
+    def _one_method_by_its_name(
+        self, value: dict[str, MethodSpace], handler: SerializerFunctionWrapHandler
+    ) -> dict[str, Any] | str:
+        content: dict[str, Any] = handler(value)
         (first, options), *others = content.items()
         return content if options or others else first
 
     @field_validator("objectives")
     @classmethod
-    def _known_objectives(cls, value):
+    def _known_objectives(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         for name in value:
             try:
                 objective(name)
@@ -161,7 +163,7 @@ class SearchSpace(Strict):
 
     @field_validator("budgets")
     @classmethod
-    def _known_costs(cls, value):
+    def _known_costs(cls, value: dict[str, float]) -> dict[str, float]:
         for name, bound in value.items():
             if name not in COST_NAMES:
                 raise ValueError(unknown_name("budget", name, COST_NAMES))

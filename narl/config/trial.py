@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any, Literal, Protocol, Self
 
-from pydantic import Field, field_validator, model_serializer, model_validator
+from pydantic import Field, SerializerFunctionWrapHandler, field_validator, model_serializer, model_validator
 
 from narl.config.load import build, read_yaml
 from narl.config.pipeline import Pipeline, with_absolute_paths
@@ -72,19 +72,19 @@ class Attack(Strict):
         return tuple(name for name in self.adversaries if name != "bayes")
 
     @model_serializer(mode="wrap")
-    def _without_what_is_not_there(self, handler):
+    def _without_what_is_not_there(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
         row = handler(self)
         return {key: value for key, value in row.items() if key != "queries" or value}
 
     @model_validator(mode="after")
-    def _room_to_converge(self):
+    def _room_to_converge(self) -> Self:
         if self.min_epochs > self.max_epochs:
             raise ValueError(f"min_epochs {self.min_epochs} is above max_epochs {self.max_epochs}")
         return self
 
     @field_validator("adversaries")
     @classmethod
-    def _some_and_distinct(cls, value):
+    def _some_and_distinct(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         if not value or len(set(value)) != len(value):
             raise ValueError("name at least one adversary, each once")
         return value
@@ -144,18 +144,18 @@ class TrainConfig(Strict):
     audit: tuple[str, ...] = ()
 
     @model_validator(mode="after")
-    def _audited_columns_are_others(self):
+    def _audited_columns_are_others(self) -> Self:
         audited_columns_are_others(self.pipeline, self.audit)
         return self
 
     @model_validator(mode="after")
-    def _best_sigma_can_be_chosen(self):
+    def _best_sigma_can_be_chosen(self) -> Self:
         if self.trial.sigma_inference == "best" and not self.attack.is_exact:
             raise ValueError(BEST_NEEDS_BAYES)
         return self
 
     @model_serializer(mode="wrap")
-    def _without_what_is_not_there(self, handler):
+    def _without_what_is_not_there(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
         row = handler(self)
         return {key: value for key, value in row.items() if key != "audit" or value}
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from contextlib import suppress
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
 from pydantic import BeforeValidator, Discriminator, Field, Tag, field_validator, model_validator
 
@@ -19,7 +19,7 @@ class Range(Strict):
     log: bool = False
 
     @model_validator(mode="after")
-    def _ordered(self):
+    def _ordered(self) -> Self:
         if self.low >= self.high:
             raise ValueError(f"low {self.low:g} must be below high {self.high:g}")
         if self.log and self.low == 0:
@@ -34,7 +34,7 @@ class Choices(Strict):
 
     @field_validator("choices")
     @classmethod
-    def _legal(cls, value):
+    def _legal(cls, value: tuple[float, ...]) -> tuple[float, ...]:
         if any(v < 0 for v in value):
             raise ValueError(f"values must be >= 0, got {min(value):g}")
         if len(set(value)) != len(value):

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from narl.core.errors import ConfigError, unknown_name
 
@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from narl.core.records import TrialMetrics
 
 COST_NAMES = ("client_gflops", "client_memory_mib", "uplink_kib", "peak_activation_mib")
+
+
+Direction = Literal["maximize", "minimize"]
 
 
 @dataclass(frozen=True)
@@ -28,7 +31,7 @@ class Objective:
     """
 
     name: str
-    direction: str
+    direction: Direction
     unit: str
     label: str
     queries: int | None = None

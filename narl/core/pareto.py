@@ -28,7 +28,7 @@ def dominates(a: Row, b: Row) -> bool:
 class Front(Generic[Item]):
     """The rows that no other row dominates, ties kept, as rows arrive one by one."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self._rows: dict[Item, tuple[float, ...]] = {}
 
     def add(self, row: Row, item: Item) -> bool:

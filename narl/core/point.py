@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, field_validator, model_serializer, model_validator
+from pydantic import Field, SerializerFunctionWrapHandler, field_validator, model_serializer, model_validator
 
 from narl.core.hashing import stable_hash
 from narl.core.method_options import METHODS, Bound, NoiseKind, check_method, complete_settings
@@ -45,11 +45,11 @@ class Point(Strict):
 
     @field_validator("method")
     @classmethod
-    def _known_method(cls, value):
+    def _known_method(cls, value: str) -> str:
         return check_method(value)
 
     @model_validator(mode="after")
-    def _as_the_method_wants(self):
+    def _as_the_method_wants(self) -> Self:
         options = METHODS[self.method]
         given = {"split": self.split, "sigma": self.sigma, "lambda": self.lambda_}
         keys = {"split": "split", "sigma": "sigma", "lambda": "lambda_"}
@@ -78,7 +78,7 @@ class Point(Strict):
         return self
 
     @model_serializer(mode="wrap")
-    def _without_what_is_not_there(self, handler):
+    def _without_what_is_not_there(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
         row = handler(self)
         absent: dict[str, Any] = {"settings": {}, "bound": "none", "clip_rms": None, "noise": "fresh"}
         absent["sigma_inference"] = None

@@ -157,9 +157,9 @@ class TrialMetrics:
         """
         asked = objective(name)
         if name in COST_NAMES:
-            return getattr(self.cost, name)
+            return float(getattr(self.cost, name))
         if asked.queries is None:
-            value = getattr(self, name)
+            value: float | None = getattr(self, name)
             if value is None:
                 raise ConfigError(f"{name} was not measured: the search's attack.adversaries must list bayes")
             return value

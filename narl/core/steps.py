@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from collections.abc import Generator as Steps
-from typing import TypeVar
+from typing import TypeVar, cast
 
 Step = TypeVar("Step")
 Changed = TypeVar("Changed")
@@ -17,7 +17,7 @@ def mapped(steps: Steps[Step, None, Result], change: Callable[[Step], Changed]) 
         try:
             step = next(steps)
         except StopIteration as stop:
-            return stop.value
+            return cast(Result, stop.value)
         yield change(step)
 
 
@@ -28,4 +28,4 @@ def drained(steps: Steps[Step, None, Result], on_step: Callable[[Step], object])
         try:
             next(changes)
         except StopIteration as stop:
-            return stop.value
+            return cast(Result, stop.value)

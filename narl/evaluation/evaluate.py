@@ -75,15 +75,16 @@ def evaluate(
     if report_on not in ("validation", "test"):
         raise ConfigError(unknown_name("split to report on", report_on, ("validation", "test")))
     if not isinstance(what, Subject):
-        how = {"attack": attack, "adversaries": adversaries, "audit": audit}
-        what = subject_of(what, pipeline=pipeline, noise=noise, server=server, **how)
+        what = subject_of(
+            what, pipeline=pipeline, noise=noise, server=server, attack=attack, adversaries=adversaries, audit=audit
+        )
     numbers = seed_numbers(seeds, what.config.seed)
     if lpips is not None:
         provide_lpips_weights(lpips)
     dataset = open_dataset(what.config.pipeline, splits=tuple(dict.fromkeys(("train", "validation", report_on))))
     evaluator = Evaluator(dataset, attacks, sorted({1, *queries}), report_on)
     trained = None if what.trained is None else what.trained(dataset)
-    measured = {}
+    measured: dict[int, Seed] = {}
     for number in numbers:
         measured |= evaluator.measure_seeds(
             {"": what.config},

@@ -7,13 +7,15 @@ is a doubt beside every Δ.
 
 from __future__ import annotations
 
+import functools
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from collections.abc import Generator as Steps
 from dataclasses import asdict, replace
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
+from torch import Tensor
 
 from narl.attacks.averaging import Averaging
 from narl.attacks.catalogue import ATTACKS, FINDINGS
@@ -83,12 +85,14 @@ class Evaluator:
         config = config.with_attack(queries=())
         for kind in FINDINGS:
             kind.check(config, self.dataset)
-        how = {"report_on": self.report_on, "exact_queries": self.queries}
         if trained is None:
             assert isinstance(config, TrainConfig)
-            outcome = yield from run_trial(config, self.dataset, **how)
+            outcome = yield from run_trial(config, self.dataset, report_on=self.report_on, exact_queries=self.queries)
         else:
-            outcome = yield from attack_client(config, trained, self.dataset, **how)
+            outcome = yield from attack_client(
+                config, trained, self.dataset, report_on=self.report_on, exact_queries=self.queries
+            )
+        assert outcome is not None  # only a team's other workers have none
         started = time.monotonic()
         if self._second_attempts:
             outcome = yield from _attempted_again(outcome)
@@ -118,7 +122,7 @@ class Evaluator:
         *,
         trained: Trained | None = None,
         kept: KeptSeeds | None = None,
-        on_progress: Callable[[str, int, Progress], None] = lambda row, number, step: None,
+        on_progress: Callable[[str, int, Progress], object] = lambda row, number, step: None,
         on_outcome: Callable[[str, int, TrialOutcome], None] = lambda row, number, outcome: None,
     ) -> dict[str, dict[int, Seed]]:
         """Every configuration under every seed, by row and seed: seed after seed, so that rows grow alike.
@@ -137,7 +141,7 @@ class Evaluator:
                 seed = kept.load(row, number) if kept is not None else None
                 if seed is None:
                     steps = self.measure(config.with_seed(number), trained)
-                    seed, outcome = drained(steps, lambda step, row=row, number=number: on_progress(row, number, step))
+                    seed, outcome = drained(steps, functools.partial(on_progress, row, number))
                     on_outcome(row, number, outcome)
                     del outcome  # its features would wait beside those of the next client
                     if kept is not None:
@@ -168,8 +172,9 @@ def seed_of(outcome: TrialOutcome, findings: Iterable[Finding]) -> Seed:
     # By number of answers, and of whose image it was, the attacks' own entries tell.
     told = asdict(metrics)
     measured = {name: told[name] for name in told if name in SeedReport.model_fields}
-    doubts = [*outcome.target.dataset.doubts, *leakage.doubts()]
-    entries, per_image, pictures = {}, leakage.per_image(), {}
+    doubts, per_image = [*outcome.target.dataset.doubts, *leakage.doubts()], leakage.per_image()
+    entries: dict[str, Any] = {}
+    pictures: dict[str, Tensor] = {}
     if metrics.utility_is_a_guess:
         doubts.append(f"utility is a guess: naming the largest class, without z, scores {metrics.utility_chance:.2f} %")
     for finding in findings:

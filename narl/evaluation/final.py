@@ -48,11 +48,16 @@ def train_final(
     queries = config.attack.queries
     evaluator = Evaluator(dataset, ("averaging",) if queries else (), queries, "test", second_attempts=False)
     first: list[TrialOutcome] = []
+
+    def keep_first(row: str, seed: int, outcome: TrialOutcome) -> None:
+        if not first:
+            first.append(outcome)
+
     seeds = evaluator.measure_seeds(
         {"": config.model_copy(update={"audit": ()})},
         range(config.trial.seed, config.trial.seed + num_seeds),
         on_progress=lambda row, seed, step: on_progress(seed, step),
-        on_outcome=lambda row, seed, outcome: first or first.append(outcome),
+        on_outcome=keep_first,
     )[""]
     return FinalResult(
         summarise(seeds, report_on="test", classes=dataset.class_counts), first[0], dataset.utility_classes

@@ -39,8 +39,13 @@ def write_evaluation(
         averaging_png({config.trial.client: report}, "Leakage against averaging", folder / FIGURE)
     if "sigma_profile" in report:
         written.append(folder / PROFILE)
-        how = {"label_floor": summary.label_floor, "reported_on": summary.reported_on}
-        sigma_profile_png(report["sigma_profile"], f"{config.trial.client} with other noise", folder / PROFILE, **how)
+        sigma_profile_png(
+            report["sigma_profile"],
+            f"{config.trial.client} with other noise",
+            folder / PROFILE,
+            label_floor=summary.label_floor,
+            reported_on=summary.reported_on,
+        )
     if pictures:
         written.append(folder / PICTURES)
         reconstructions_png(pictures, f"{config.pipeline.name}: rebuilt images", folder / PICTURES)

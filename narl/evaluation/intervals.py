@@ -51,7 +51,8 @@ class Bootstrap:
         Args:
             per_image: for each seed [N], one value an image, the images in the same order.
         """
-        return self._sums(np.stack(per_image, axis=1)) / self._images.shape[1]
+        means: np.ndarray = self._sums(np.stack(per_image, axis=1)) / self._images.shape[1]
+        return means
 
     def class_means(self, per_image: Sequence[np.ndarray], labels: np.ndarray) -> np.ndarray:
         """[R, S, C]: the same within each class of `labels` [N]; NaN for a class that a resample lacks."""

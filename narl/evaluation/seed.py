@@ -39,7 +39,7 @@ class Seed:
         arrays = {f"per_image/{name}": values for name, values in self.per_image.items()}
         arrays |= {f"pictures/{name}": images for name, images in self.pictures.items()}
         content = io.BytesIO()
-        np.savez_compressed(content, **arrays)
+        np.savez_compressed(content, allow_pickle=False, **arrays)
         write_whole(path.with_suffix(".npz"), content.getvalue())
         write_whole(path, json.dumps(self.report.to_json(), allow_nan=False).encode())
 

@@ -6,7 +6,7 @@ import copy
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from torch import nn
 
@@ -57,9 +57,9 @@ def subject_of(
     audit: Sequence[str] | None = None,
 ) -> Subject:
     """See `narl.evaluation.evaluate.evaluate`, which takes the same."""
-    changes = {**(attack or {}), "adversaries": tuple(adversaries)}
+    changes: dict[str, Any] = {**(attack or {}), "adversaries": tuple(adversaries)}
     if isinstance(what, Obfuscator) and noise is None:
-        what, noise = what.body, what.noise
+        what, noise = what.body, cast(Noise, what.noise)
     if isinstance(what, nn.Module):
         if pipeline is None or noise is None:
             raise ConfigError("a client of one's own needs pipeline= and noise= (a standard deviation; 0 adds none)")
@@ -68,14 +68,14 @@ def subject_of(
         content = {"pipeline": loaded(Pipeline, pipeline), "attack": changes, "audit": tuple(audit or ())}
         own = OwnClient(what, noise, server)
         return Subject(type(what).__name__, build(OwnClientConfig, content, _WHERE), own.trained)
-    if not (pipeline is noise is server is None):
+    if any(given is not None for given in (pipeline, noise, server)):
         raise ConfigError("pipeline, noise and server are for a client of one's own: leave them out")
     name, config, client = _configured(what)
-    content = config.model_dump(by_alias=True)
-    content["attack"] |= changes
+    described = config.model_dump(by_alias=True)
+    described["attack"] |= changes
     if audit is not None:
-        content["audit"] = tuple(audit)
-    config = build(TrainConfig, content, _WHERE)
+        described["audit"] = tuple(audit)
+    config = build(TrainConfig, described, _WHERE)
     halves_of(config.trial, config.pipeline.image.size)  # refused before the images are opened
     return Subject(name, config, client and (lambda dataset: trained_client(config, client, dataset)))
 
@@ -89,4 +89,4 @@ def _configured(what: TrainConfig | Bundle | Path | str) -> tuple[str, TrainConf
         bundle = load_bundle(what)
         return Path(what).resolve().name, bundle.config.training_alone(), bundle.client
     config = loaded(TrainConfig, what)
-    return (config.trial.client if what is config else Path(what).stem), config, None
+    return (config.trial.client if isinstance(what, TrainConfig) else Path(what).stem), config, None

@@ -60,10 +60,11 @@ def summarise(
 
 def scalars(summary: Summary) -> dict[str, float]:
     """Every number to plot under one flat name: means, the ends of their intervals, and what attacks found."""
-    flat = {**summary.mean, "label_floor": summary.label_floor}
+    flat: dict[str, float] = {**summary.mean, "label_floor": summary.label_floor}
     for name in summary.mean:
-        if name in summary.interval95:
-            flat[f"{name}_low95"], flat[f"{name}_high95"] = summary.interval95[name]
+        interval = summary.interval95.get(name)
+        if isinstance(interval, tuple):
+            flat[f"{name}_low95"], flat[f"{name}_high95"] = interval
     if summary.snr_db is not None:
         flat["snr_db"] = summary.snr_db
     for kind in FINDINGS:

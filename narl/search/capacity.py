@@ -84,7 +84,7 @@ def resolve(
     return trial
 
 
-def node_types_to_come(bootstrap: Path = BOOTSTRAP) -> list[tuple[dict[str, float], int]]:
+def node_types_to_come(bootstrap: Path = BOOTSTRAP) -> list[tuple[Mapping[str, float], int]]:
     """Resources and largest number of each node type of the cluster that `ray up` made; empty on any other.
 
     Types whose resources the launcher does not know count as having none.
@@ -94,7 +94,7 @@ def node_types_to_come(bootstrap: Path = BOOTSTRAP) -> list[tuple[dict[str, floa
         types, head, limit = content["available_node_types"], content["head_node_type"], content.get("max_workers", 2)
     except (OSError, yaml.YAMLError, KeyError, TypeError, AttributeError):
         return []
-    found = []
+    found: list[tuple[Mapping[str, float], int]] = []
     for name, kind in types.items():
         count = min(kind.get("max_workers", 0 if name == head else limit), limit)
         if count > 0:

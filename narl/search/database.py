@@ -14,6 +14,7 @@ import optuna
 from optuna.trial import FrozenTrial, TrialState
 
 from narl.core.errors import ConfigError, NarlError, without_credentials
+from narl.core.objectives import Direction
 from narl.storage.databases import reason_of, with_driver
 
 
@@ -54,7 +55,7 @@ class StudyDatabase:
         ConfigError: it cannot be opened; the message holds no password.
     """
 
-    def __init__(self, *, name: str, url: str, directions: Sequence[str]):
+    def __init__(self, *, name: str, url: str, directions: Sequence[Direction]):
         self._url = url
         try:
             self._storage = optuna.storages.get_storage(_storage(url))

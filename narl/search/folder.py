@@ -97,8 +97,11 @@ class SearchFolder:
 
         Raises:
             ConfigError: the search space is gone or damaged.
+            ValueError: the trial failed.
         """
         m = record.metrics
+        if m is None:
+            raise ValueError(f"trial {record.trial_id} failed: it measured nothing")
         found_by = FoundBy(
             search=self.name,
             trial_id=record.trial_id,
@@ -198,8 +201,8 @@ def _copied(location: str, name: str | None) -> SearchFolder:
     written = {n: storage.modified(f"{n}/{SPACE}") for n in found}
     if name is not None and written[name] is None:  # only now look at all, to say which there are
         written = {n[:-1]: storage.modified(f"{n}{SPACE}") for n in storage.names() if n.endswith("/")}
-    written = {n: storage.modified(f"{n}/{LEDGER}") or at for n, at in written.items() if at is not None}
-    name = _choice(without_options(location), written, name)
+    last_written = {n: storage.modified(f"{n}/{LEDGER}") or at for n, at in written.items() if at is not None}
+    name = _choice(without_options(location), last_written, name)
     folder = cache_root() / "searches" / hashlib.sha256(location.encode()).hexdigest()[:16]
     copy(storage, FolderStorage(folder), [f"{name}/{LEDGER}", f"{name}/{SPACE}"])
     return SearchFolder(folder / name)

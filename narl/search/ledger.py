@@ -9,6 +9,7 @@ import json
 import os
 from collections.abc import Collection, Iterable
 from pathlib import Path
+from typing import BinaryIO
 
 from narl.core.errors import NarlError
 from narl.core.records import TrialRecord
@@ -80,7 +81,7 @@ def read_ledger(path: Path | str) -> list[TrialRecord]:
     return records
 
 
-def _drop_torn_line(file) -> None:
+def _drop_torn_line(file: BinaryIO) -> None:
     """Cut what follows the last newline: a write that a crash interrupted."""
     end = file.seek(0, os.SEEK_END)
     position = end

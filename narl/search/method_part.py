@@ -9,10 +9,10 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from optuna.distributions import BaseDistribution, CategoricalDistribution, IntDistribution
+from optuna.distributions import CategoricalDistribution, IntDistribution
 
 from narl.core.point import Point
-from narl.search.distributions import all_values, count, distribution_of_splits, first_value
+from narl.search.distributions import Distribution, all_values, count, distribution_of_splits, first_value
 
 
 @dataclass(frozen=True)
@@ -29,13 +29,13 @@ class MethodPart:
 
     method: str
     split_points: dict[str, tuple[int, ...]]
-    values: dict[str, BaseDistribution]
+    values: dict[str, Distribution]
     seed: int
     clip_rms: float = 1.0
     sigma_inference: Literal["best"] | None = None
 
     @functools.cached_property
-    def distributions(self) -> dict[str, BaseDistribution]:
+    def distributions(self) -> dict[str, Distribution]:
         """Of `arch`, `split.ARCH` of each architecture and the `values`, those of a single value too."""
         return {
             "arch": CategoricalDistribution(tuple(self.split_points)),

@@ -14,6 +14,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import ray
+from ray.actor import ActorHandle
 
 from narl.config.pipeline import Pipeline
 from narl.core.errors import DataError
@@ -70,10 +71,10 @@ class NodeData:
 class _Keeper:
     """Holds references to the chunks: their bytes stay in the driver's object store."""
 
-    def __init__(self, chunks: list[ray.ObjectRef]):
+    def __init__(self, chunks: list[ray.ObjectRef[Any]]):
         self._chunks = chunks
 
-    def chunk(self, number: int) -> list[ray.ObjectRef]:
+    def chunk(self, number: int) -> list[ray.ObjectRef[Any]]:
         return [self._chunks[number]]
 
 
@@ -118,9 +119,10 @@ def _taken(package_json: str) -> Pipeline:
     meta = PackageMeta.model_validate_json(package_json)
 
     def chunks() -> Iterator[bytes]:
-        keeper = ray.get_actor(KEEPER)
+        keeper: ActorHandle[Any] = ray.get_actor(KEEPER)
         for number in range(len(meta.chunks)):
-            yield ray.get(ray.get(keeper.chunk.remote(number))[0])
+            references: list[ray.ObjectRef[bytes]] = ray.get(keeper.chunk.remote(number))
+            yield ray.get(references[0])
 
     try:
         return unpack(meta, chunks())

@@ -51,7 +51,7 @@ class Nodes:
         self._notice, self._clock = notice, clock
         self._helped: set[str] = set()  # nodes that were asked again after a handover
         self._own = ray.get_runtime_context().get_node_id()
-        self._asked: dict[str, ray.ObjectRef] = {}
+        self._asked: dict[str, ray.ObjectRef[Any]] = {}
         self._fit: dict[str, Mapping[str, float]] = {}  # resources of those that may have trials
         self._out: dict[str, str] = {}  # id -> why
         self._leaving: frozenset[str] = frozenset()
@@ -147,10 +147,12 @@ class Nodes:
         self._asked[node] = self._ask(node)
         return True
 
-    def _ask(self, node: str) -> ray.ObjectRef:
+    def _ask(self, node: str) -> ray.ObjectRef[Any]:
+        assert self._probe is not None
         task = ray.remote(num_cpus=0, max_retries=0)(self._probe)
         here = NodeAffinitySchedulingStrategy(node_id=node, soft=False)
-        return task.options(scheduling_strategy=here).remote(**self._needs())
+        asked: ray.ObjectRef[Any] = task.options(scheduling_strategy=here).remote(**self._needs())
+        return asked
 
 
 def _last_line(error: Exception) -> str:

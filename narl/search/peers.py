@@ -11,10 +11,11 @@ import threading
 from collections.abc import Generator as Steps
 from collections.abc import Mapping
 from contextlib import ExitStack, suppress
-from typing import Any
+from typing import Any, cast
 
 import ray
-from ray.util.placement_group import get_current_placement_group
+from ray.actor import ActorHandle
+from ray.util.placement_group import PlacementGroup, get_current_placement_group
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
 from narl.core.errors import WorkerLost
@@ -32,20 +33,12 @@ class Peers:
 
     def __init__(self) -> None:
         group = get_current_placement_group()
+        assert group is not None  # Tune places every trial in one
         _, *others = group.bundle_specs
-        self._actors = [
-            ray.remote(Peer)
-            .options(
-                num_cpus=bundle.get("CPU", 0),
-                num_gpus=bundle.get("GPU", 0),
-                scheduling_strategy=PlacementGroupSchedulingStrategy(group, placement_group_bundle_index=number),
-            )
-            .remote()
-            for number, bundle in enumerate(others, start=1)
-        ]
+        self._actors = [_start(group, number, bundle) for number, bundle in enumerate(others, start=1)]
         self.nodes: dict[str, str] = {}
         """Addresses of their nodes, by id."""
-        self._ending: list[ray.ObjectRef] = []
+        self._ending: list[ray.ObjectRef[Any]] = []
 
     def open(self, payload: Mapping[str, Any]) -> Worker:
         """All are ready for the trial: they and this process, whose part is returned.
@@ -54,7 +47,7 @@ class Peers:
             NodeFault: this node lacks something.
             TrialLost: a peer has died, or its node lacks something.
         """
-        opening = [actor.open.remote(dict(payload)) for actor in self._actors]
+        opening: list[ray.ObjectRef[Any]] = [actor.open.remote(dict(payload)) for actor in self._actors]
         own = Worker(payload)
         said = [_told(answer) for answer in opening]
         for report in said:
@@ -76,7 +69,9 @@ class Peers:
         address, size = node_address(), 1 + len(self._actors)
         reach_gloo_at(address)
         store = open_store(address)
-        running = [actor.run.remote(rank, size, address, store.port) for rank, actor in enumerate(self._actors, 1)]
+        running: list[ray.ObjectRef[Any]] = [
+            actor.run.remote(rank, size, address, store.port) for rank, actor in enumerate(self._actors, 1)
+        ]
         over = threading.Event()
         threading.Thread(target=_watch, args=(running, over), name="narl peers", daemon=True).start()
         try:
@@ -141,7 +136,14 @@ class Peer:
         return self._worker.stop()
 
 
-def _told(answer: ray.ObjectRef) -> dict[str, Any]:
+def _start(group: PlacementGroup, number: int, bundle: Mapping[str, float]) -> ActorHandle[Any]:
+    """A peer in the bundle of that number."""
+    where = PlacementGroupSchedulingStrategy(group, placement_group_bundle_index=number)
+    options = {"num_cpus": bundle.get("CPU", 0), "num_gpus": bundle.get("GPU", 0), "scheduling_strategy": where}
+    return cast(ActorHandle[Any], ray.remote(Peer).options(**options).remote())
+
+
+def _told(answer: ray.ObjectRef[Any]) -> dict[str, Any]:
     """What a peer answers, or that it cannot."""
     try:
         return ray.get(answer)
@@ -149,14 +151,14 @@ def _told(answer: ray.ObjectRef) -> dict[str, Any]:
         return report_of(WorkerLost(f"of its workers one was lost: {reason_of_loss(str(error))}"))
 
 
-def _cause(running: list[ray.ObjectRef]) -> FaultElsewhere | None:
+def _cause(running: list[ray.ObjectRef[Any]]) -> FaultElsewhere | None:
     """What a peer says of its own end, waited for a little."""
     done, _ = ray.wait(running, num_returns=len(running), timeout=GRACE)
     reports = [report for answer in done if (report := _told(answer))]
     return FaultElsewhere(reports[0]) if reports else None
 
 
-def _watch(running: list[ray.ObjectRef], over: threading.Event) -> None:
+def _watch(running: list[ray.ObjectRef[Any]], over: threading.Event) -> None:
     """End this process if a peer is gone and the trial does not notice: NCCL may wait for it in vain."""
     while not over.wait(1.0):
         done, running = ray.wait(running, num_returns=len(running), timeout=0)

@@ -134,7 +134,7 @@ def run_search(
             deadline=started + 60 * space.time_budget_minutes if space.time_budget_minutes else None,
             observers=(*observers, *(NotifyMirror(copy, of_starts=copy is not mirror) for copy in copies)),
         )
-        checkpoints = str((folder.path / "checkpoints").absolute())
+        checkpoints: str | None = str((folder.path / "checkpoints").absolute())
         if storage is not None:
             checkpoints = below(storage, folder.name, "checkpoints")
         elif on_cluster:
@@ -142,12 +142,12 @@ def run_search(
         for line in dataset.told:
             session.notice(line)
         try:
-            if pending:
+            if resources is not None:
                 if not resources.gpus and space.resources.gpus_per_trial is None:
                     session.notice("no GPU is or will be there: training on CPU")
-                where = {"identity": identity(dataset) if on_cluster else None, "checkpoints": checkpoints}
+                known = identity(dataset) if on_cluster else None
                 with search_log(folder.log_path):
-                    run_session(session, space, resources, **where)
+                    run_session(session, space, resources, identity=known, checkpoints=checkpoints)
             for copy in copies:
                 copy.notify()
         finally:

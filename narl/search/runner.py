@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import os
 import socket
@@ -10,7 +11,7 @@ from contextlib import ExitStack, contextmanager
 
 import ray
 from ray import tune
-from ray._raylet import Config
+from ray._raylet import Config  # type: ignore[attr-defined]  # its stub lacks the class
 
 from narl import __version__
 from narl.config.search_space import Resources, SearchSpace
@@ -72,7 +73,10 @@ def run_session(
         tune.Tuner(
             tune.with_resources(trainable, lambda config: _placement(resources, config["avoid"])),
             tune_config=tune.TuneConfig(
-                search_alg=searcher, scheduler=NewestFirst(), num_samples=-1, reuse_actors=True
+                search_alg=searcher,
+                scheduler=NewestFirst(),  # type: ignore[no-untyped-call]  # Ray's __init__
+                num_samples=-1,
+                reuse_actors=True,
             ),
             run_config=tune.RunConfig(
                 name=space.name,
@@ -135,7 +139,7 @@ def ray_runtime(address: str | None) -> Iterator[None]:
     Raises:
         ConfigError: no cluster answers at `address`.
     """
-    quiet = {"log_to_driver": False, "logging_level": logging.ERROR}
+    start = functools.partial(ray.init, log_to_driver=False, logging_level=logging.ERROR)
     with ExitStack() as after:
         after.enter_context(_settings_of_ray())
         mask = os.umask(0o077)  # Ray writes its access token for everybody to read
@@ -144,12 +148,12 @@ def ray_runtime(address: str | None) -> Iterator[None]:
             # Not $TMPDIR: the sockets below it must have paths of less than 107 bytes.
             folder = after.enter_context(own_folder("narl-ray-", parent="/tmp"))
             after.callback(ray.shutdown)
-            ray.init(address="local", _temp_dir=str(folder), include_dashboard=False, **quiet)
+            start(address="local", _temp_dir=str(folder), include_dashboard=False)
         else:
             after.callback(ray.shutdown)
             _refuse_unreachable(address)
             try:
-                ray.init(address=address, **quiet)
+                start(address=address)
             except (ConnectionError, ValueError, RuntimeError, ray.exceptions.RayError) as error:
                 raise ConfigError(f"no Ray cluster at {address!r}: {error}") from error
         for name in LOGGERS:

@@ -38,7 +38,7 @@ class StudySearcher(Searcher):
         self.error: Exception | None = None
         """Why the search cannot go on (a full disk, say): no further trial starts, and the runner raises it."""
 
-    def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
+    def suggest(self, trial_id: str) -> dict[str, Any] | str | None:  # type: ignore[override]  # so Ray documents it
         # Tune would take an exception from here for its own, and print it.
         try:
             return self._suggest(trial_id)
@@ -59,8 +59,15 @@ class StudySearcher(Searcher):
             return Searcher.FINISHED if self._session.ended else None
         self._trial_ids[trial_id], config = proposal
         self._proposed += 1
-        where = {"number": self._proposed, "data": self._data.arguments, "avoid": self._nodes.taken_out}
-        return trial_payload(config, self._space, front=self._session.front, **where, **self._payload)
+        return trial_payload(
+            config,
+            self._space,
+            number=self._proposed,
+            data=self._data.arguments,
+            avoid=self._nodes.taken_out,
+            front=self._session.front,
+            **self._payload,
+        )
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
         if "phase" in result and trial_id in self._trial_ids:

@@ -107,7 +107,7 @@ class SearchSession:
         for observer in self._observers:
             observer.progressed(trial_id, phase, epoch, detail)
 
-    def complete(self, trial_id: int, outcome: dict) -> None:
+    def complete(self, trial_id: int, outcome: dict[str, Any]) -> None:
         """Record what a worker measured; a result that is not finite becomes a failure.
 
         Args:

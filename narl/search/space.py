@@ -12,10 +12,10 @@ import itertools
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Literal
 
 import optuna
-from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
+from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
 from narl.config.search_space import SearchSpace
 from narl.core.errors import ConfigError
@@ -24,7 +24,14 @@ from narl.core.point import Point
 from narl.core.records import ClientCost
 from narl.methods.catalogue import halves_of
 from narl.models.zoo import architecture, check_split
-from narl.search.distributions import all_values, count, distribution_of_values, first_value, largest_value
+from narl.search.distributions import (
+    Distribution,
+    all_values,
+    count,
+    distribution_of_values,
+    first_value,
+    largest_value,
+)
 from narl.search.method_part import MethodPart
 
 
@@ -45,9 +52,9 @@ class AffordableSpace:
         return itertools.chain.from_iterable(part.points() for part in self.parts.values())
 
     @functools.cached_property
-    def distributions(self) -> dict[str, BaseDistribution]:
+    def distributions(self) -> dict[str, Distribution]:
         """Of `method` and of each method's own parameters: those with more than one value."""
-        every: dict[str, BaseDistribution] = {"method": CategoricalDistribution(tuple(self.parts))}
+        every: dict[str, Distribution] = {"method": CategoricalDistribution(tuple(self.parts))}
         for method, part in self.parts.items():
             every |= {self._named(method, name): distribution for name, distribution in part.distributions.items()}
         return {name: distribution for name, distribution in every.items() if not distribution.single()}
@@ -146,6 +153,7 @@ def _refuse_ranges(parts: list[MethodPart]) -> None:
 def _part(space: SearchSpace, method: str) -> MethodPart:
     """One method's part before any budget."""
     searched, options = space.of_method(method), METHODS[method]
+    assert searched.architectures and searched.sigma and searched.lambda_  # `of_method` leaves none out
     split_points: dict[str, tuple[int, ...]] = {}
     for name, chosen in searched.architectures.items():
         every = architecture(name).split_points if chosen.split_points == "all" else chosen.split_points
@@ -154,10 +162,10 @@ def _part(space: SearchSpace, method: str) -> MethodPart:
         split_points[name] = every if options.uses_split else (0,)
     values = {"sigma": distribution_of_values(searched.sigma), "lambda": distribution_of_values(searched.lambda_)}
     values |= {name: CategoricalDistribution(words) for name, words in searched.words.items()}
-    for name, chosen in searched.settings.items():
-        values[name] = distribution_of_values(chosen, whole=options.settings[name].whole)
+    for name, setting in searched.settings.items():
+        values[name] = distribution_of_values(setting, whole=options.settings[name].whole)
     chosen_later = space.sigma_inference == "best" and options.noise_on_features
-    best = "best" if chosen_later else None
+    best: Literal["best"] | None = "best" if chosen_later else None
     return MethodPart(method, split_points, values, space.seed, searched.clip_rms or 1.0, best)
 
 

@@ -15,7 +15,7 @@ import optuna
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from narl.core.errors import ConfigError
-from narl.core.objectives import objective
+from narl.core.objectives import Direction, objective
 from narl.core.point import Point
 from narl.core.records import TrialRecord
 from narl.core.seeds import derive_seed
@@ -200,7 +200,7 @@ class SearchStudy:
             params = self._space.parameters(self._inherited[number], conditional=self._conditional)
             self._database.add(_waiting(params, {"trial_id": number}))
 
-    def _in_memory(self, directions: Sequence[str]) -> optuna.Study:
+    def _in_memory(self, directions: Sequence[Direction]) -> optuna.Study:
         """A copy of the database's study, to propose from."""
         space, trials = self._space.space, self._database.trials()
         limit = TRIALS_SEEN.get(space.sampler)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Generator as Steps
 from collections.abc import Sequence
 from typing import Any
 
@@ -64,8 +65,8 @@ class TrialActor(tune.Trainable):
     _peers: Peers | None = None  # kept from trial to trial, as this process is
 
     def setup(self, config: dict[str, Any]) -> None:
-        self._steps = None
-        self._worker = None
+        self._steps: Steps[Any, None, Any] | None = None
+        self._worker: Worker | None = None
         self._payload = config
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
@@ -76,7 +77,7 @@ class TrialActor(tune.Trainable):
         report = outcome = None
         try:
             if self._steps is None:
-                self._begin()
+                self._steps = self._begin()
             progress = next(self._steps)
         except StopIteration as stop:
             outcome = stop.value
@@ -101,17 +102,16 @@ class TrialActor(tune.Trainable):
     def load_checkpoint(self, checkpoint: Any) -> None:
         """See `save_checkpoint`."""
 
-    def _begin(self) -> None:
+    def _begin(self) -> Steps[Any, None, Any]:
         from narl.training.team import ALONE
 
         self._started_at = time.time()
         if self._payload["workers"] == 1:
             self._worker = Worker(self._payload)
-            self._steps = self._worker.steps(ALONE)
-            return
+            return self._worker.steps(ALONE)
         self._peers = self._peers or Peers()
         self._worker = self._peers.open(self._payload)
-        self._steps = self._peers.steps(self._worker)
+        return self._peers.steps(self._worker)
 
     def _end(self, outcome: Any) -> dict[str, Any]:
         nodes = {node_address(): None} | dict.fromkeys(self._peers.nodes.values() if self._peers else ())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import traceback
 from collections.abc import Collection, Mapping
+from collections.abc import Generator as Steps
 from typing import Any
 
 import ray
@@ -55,7 +56,7 @@ class Worker:
             self.stop()
             raise NodeFault(f"it lacks the data: {error}") from error
 
-    def steps(self, team: Any, other_nodes: Collection[str] = ()) -> Any:
+    def steps(self, team: Any, other_nodes: Collection[str] = ()) -> Steps[Any, None, Any]:
         """`narl.trial.run_trial`, with the team's other workers.
 
         Args:
@@ -64,12 +65,14 @@ class Worker:
         from narl.checkpoints.store import Checkpoints
         from narl.trial import run_trial
 
-        where = self._checkpoints
-        how = {"every_seconds": CHECKPOINT_EVERY, "urgent": Leaving(other_nodes)}
-        checkpoints = Checkpoints(**where, **how) if where else None
+        checkpoints = None
+        if self._checkpoints:
+            urgent = Leaving(other_nodes)
+            checkpoints = Checkpoints(**self._checkpoints, every_seconds=CHECKPOINT_EVERY, urgent=urgent)
         front = None if self._front is None else FrontSoFar(**self._front)
-        rest = {"device": self.device, "checkpoints": checkpoints, "team": team, "front": front}
-        return run_trial(self._config, self._dataset, **rest)
+        return run_trial(
+            self._config, self._dataset, device=self.device, checkpoints=checkpoints, team=team, front=front
+        )
 
     def stop(self) -> dict[str, float]:
         """What its accelerator did."""
@@ -113,7 +116,7 @@ def free_memory() -> None:
 def node_address() -> str:
     """This node's address in the cluster; `ray.util.get_node_ip_address` guesses anew, by the route to the internet."""
     own = ray.get_runtime_context().get_node_id()
-    return next(node["NodeManagerAddress"] for node in ray.nodes() if node["NodeID"] == own)
+    return next(str(node["NodeManagerAddress"]) for node in ray.nodes() if node["NodeID"] == own)
 
 
 def _tail(error: BaseException) -> str:
