@@ -14,13 +14,18 @@ HOST_PACKAGES := openssh-server rsync postgresql
 SUDO := $(shell [ "$$(id -u)" = 0 ] || { sudo -n true 2>/dev/null && echo sudo -n; })
 MAY_INSTALL := $(shell { [ "$$(id -u)" = 0 ] || sudo -n true 2>/dev/null; } && command -v apt-get)
 
-.PHONY: search test lint setup constraints clean
+.PHONY: search test coverage lint setup constraints clean
 
 search: setup
 	$(BIN)/narl search search_spaces/digits.yaml --resume
 
 test: setup $(VENV)/.hosts
 	$(BIN)/python -m pytest -n 2 --dist loadfile
+
+# Lines and branches that tests run, subprocesses of tests and Ray's workers included; the pages are in htmlcov/.
+# TESTS=tests/core measures some of them.
+coverage: setup $(VENV)/.hosts
+	$(BIN)/python -m pytest -n 2 --dist loadfile --cov --cov-report=term --cov-report=html $(TESTS)
 
 lint: setup
 	$(BIN)/ruff check .
