@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 
 class NarlError(Exception):
@@ -62,6 +62,12 @@ def without_credentials(text: str) -> str:
 def shortened(text: str, most: int = 200) -> str:
     """At most so many characters of it, the end left out."""
     return text if len(text) <= most else f"{text[:most]}… ({len(text):,} characters)"
+
+
+def some_of(faults: Sequence[str], shown: int = 10) -> str:
+    """The first of many faults, and how many more there are."""
+    more = [f"and {len(faults) - shown} more"] if len(faults) > shown else []
+    return "; ".join([*faults[:shown], *more])
 
 
 def did_you_mean(given: object, allowed: Iterable[object]) -> str:

@@ -28,6 +28,7 @@ from narl.data.labelled import Labelled, label
 from narl.data.local_copy import sha256_of
 from narl.data.preprocess import read_squares
 from narl.data.progress import progress_bar
+from narl.data.readable import check_readable
 from narl.data.splits import SPLITS
 
 
@@ -91,7 +92,11 @@ def ensure_betons(
                     fetched = _fetched(folder, pipeline, labelled, missing)
                     missing = tuple(split for split in missing if split not in fetched)
                 if missing:
-                    _build(folder, pipeline, labelled, missing, progress)
+                    try:
+                        _build(folder, pipeline, labelled, missing, progress)
+                    except DataError:
+                        check_readable(labelled, cache_dir)  # names the others too
+                        raise
         except OSError as error:
             raise DataError(f"cannot write FFCV files to {folder}: {error}") from error
     states = dict.fromkeys(fetched, "fetched") | dict.fromkeys(missing, "built")

@@ -21,6 +21,7 @@ from narl.data.labelled import Labelled, label
 from narl.data.labels import number_classes
 from narl.data.loaders import BatchLoader, FFCVLoader, TensorLoader
 from narl.data.preprocess import read_squares
+from narl.data.readable import check_readable
 from narl.data.splits import SPLITS
 
 
@@ -153,7 +154,7 @@ def open_dataset(
     """Open `splits` of a pipeline with `loader`, or the pipeline's own.
 
     A source on S3 is fetched to the cache first. `ffcv` builds the .beton files that are missing and checks every one
-    against the source and its SHA-256; with `reread` off the latter is taken as remembered where nothing speaks against it. `tensor` decodes a split into memory on first use. `auto` is `ffcv` where FFCV can be imported,
+    against the source and its SHA-256; with `reread` off the latter is taken as remembered where nothing speaks against it. `tensor` decodes every image once for each cache, and a split into memory on first use. `auto` is `ffcv` where FFCV can be imported,
     else `tensor` with a notice.
 
     Raises:
@@ -169,7 +170,9 @@ def open_dataset(
         loader = _best_loader()
     labelled = label(pipeline, cache_dir)
     betons = None
-    if loader == "ffcv":
+    if loader == "tensor":
+        check_readable(labelled, cache_dir)
+    else:
         betons = {beton.split: beton.path for beton in ensure_betons(pipeline, labelled, cache_dir, reread=reread)}
     return Dataset(pipeline, labelled, tuple(splits), betons)
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from narl.core.cache import cache_root
-from narl.core.errors import DataError
+from narl.core.errors import DataError, some_of
 from narl.core.files import write_whole
 from narl.core.hashing import stable_hash
 from narl.data.local_copy import sha256_of
@@ -42,13 +42,14 @@ def digests(
     """
     memory = cache_root(cache_dir) / "digests" / f"{stable_hash(str(root))}.json"
     known = _remembered(memory)
-    states = {name: _asked(_state, root / name) for name in names}
+    names = list(names)
+    states = _asked(_state, root, names, map)
     found = {name: known[name][1] for name, state in states.items() if name in known and known[name][0] == state}
     unread = [name for name in states if reread or name not in found]
     if not unread:
         return found
     with ThreadPoolExecutor(THREADS) as pool:
-        found |= zip(unread, pool.map(lambda name: _asked(sha256_of, root / name), unread), strict=True)
+        found |= _asked(sha256_of, root, unread, pool.map)
     settled = time.time_ns() - SETTLED_NS
     known |= {name: (states[name], found[name]) for name in unread if states[name][-1] < settled}
     with suppress(OSError):  # else they are read again
@@ -57,11 +58,20 @@ def digests(
     return found
 
 
-def _asked(ask: Callable[[Path], Answer], path: Path) -> Answer:
-    try:
-        return ask(path)
-    except OSError as error:
-        raise DataError(f"cannot read {path}: {error.strerror or error}") from error
+def _asked(ask: Callable[[Path], Answer], root: Path, names: list[str], mapped: Callable) -> dict[str, Answer]:
+    """What each file answers, or an error that names those that do not."""
+
+    def answer(name: str) -> Answer | OSError:
+        try:
+            return ask(root / name)
+        except OSError as error:
+            return error
+
+    answers = dict(zip(names, mapped(answer, names), strict=True))
+    faults = [f"{root / name}: {e.strerror or e}" for name, e in answers.items() if isinstance(e, OSError)]
+    if faults:
+        raise DataError(f"cannot read {some_of(faults)}")
+    return answers
 
 
 def _state(path: Path) -> State:
