@@ -104,7 +104,7 @@ def label(pipeline: Pipeline, cache_dir: Path | str | None = None) -> Labelled:
         private=private,
         indices=indices,
         key=key,
-        notices=(notice,) if notice else (),
+        notices=(*source.notices, notice) if notice else source.notices,
         doubts=(doubt,) if doubt else (),
     )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import pickle
+import shutil
 
 import numpy as np
 import pytest
@@ -21,6 +22,7 @@ from narl.core.errors import DataError
 from narl.data.handover import pack, unpack
 from narl.data.preprocess import read_squares, to_square
 from narl.data.sources import open_source
+from narl.data.sources.image_folder import EXTENSIONS
 
 
 def folder(root, **names):
@@ -96,6 +98,44 @@ def test_folder_holds_its_images_in_sorted_order(animals):
     assert list(source.paths) == sorted(source.paths)
     expected = np.asarray(Image.open(animals / "cat" / "003.png"))
     assert np.array_equal(source.image(3), expected)
+
+
+def test_what_a_folder_passes_over_is_counted_and_named(animals):
+    write_images(animals / "cat" / "more" / "yet", 3)
+    write_images(animals / "dog" / "more", 2)
+    (animals / "dog" / "notes.txt").write_text("not an image")
+    (animals / "readme.md").write_text("not an image")
+    (animals / ".ipynb_checkpoints").mkdir()
+    (animals / "cat" / ".DS_Store").write_text("hidden")
+    assert folder(animals).notices == (
+        f"passed over in {animals}: 2 folder(s) with 5 files (cat/more; dog/more)",
+        f"passed over in {animals}: 2 file(s) that are no images (dog/notes.txt; readme.md)",
+    )
+
+
+def test_a_folder_beside_train_and_test_is_named(tmp_path, animals):
+    for name in ("train", "held_out", "val"):
+        shutil.copytree(animals, tmp_path / "both" / name)
+    (notice,) = folder(tmp_path / "both", train="train", test="held_out").notices
+    assert notice.endswith("both: 1 folder(s) with 14 files (val)")
+
+
+def test_a_plain_folder_has_nothing_to_tell(animals):
+    assert folder(animals).notices == ()
+
+
+def test_every_ending_is_one_that_pillow_reads():
+    known = Image.registered_extensions()
+    assert {known[ending] for ending in EXTENSIONS} <= Image.OPEN.keys()
+
+
+@pytest.mark.parametrize("ending", [".jfif", ".JFIF", ".jpe", ".tga", ".pbm", ".apng"])
+def test_pictures_of_other_endings_are_taken(animals, ending):
+    kind = Image.registered_extensions()[ending.lower()]
+    Image.new("1" if kind == "PPM" else "RGB", (9, 9)).save(animals / "cat" / f"one{ending}", kind)
+    source = folder(animals)
+    assert len(source) == 15 and not source.notices
+    assert source.image(source.paths.index(f"cat/one{ending}")).shape == (9, 9, 3)
 
 
 def test_folder_with_train_and_test(tmp_path, animals):

@@ -26,11 +26,13 @@ class Source(Protocol):
         subsets: `train`, `validation` or `test` where the source decides that itself, else None; one an image.
         root: the folder that holds its files; None if it has none.
         files: every file that it reads, relative to `root`.
+        notices: what a user may want to know of it, a line each.
     """
 
     columns: dict[str, tuple[str, ...]]
     subsets: tuple[str | None, ...]
     root: Path | None
+    notices: tuple[str, ...]
 
     @property
     def files(self) -> tuple[str, ...]: ...
@@ -64,6 +66,7 @@ class Files:
     Attributes:
         paths: one an image, relative to `root`.
         lists: files with names and labels, relative to `root`.
+        notices: what a user may want to know, a line each.
         lines: which line of the first list names each image; empty where that is not known.
         digests: SHA-256 of every image file by its normalised path, as it was when the source was opened.
     """
@@ -74,6 +77,7 @@ class Files:
     subsets: tuple[str | None, ...]
     lists: tuple[str, ...] = ()
     lines: tuple[int, ...] = ()
+    notices: tuple[str, ...] = ()
     digests: Mapping[str, str] | None = None
 
     @property

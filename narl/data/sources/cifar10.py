@@ -28,7 +28,7 @@ class Cifar10:
         except (RuntimeError, OSError) as error:
             advice = "" if config.download else "; set `download: true` in the source, or put cifar-10-batches-py there"
             raise DataError(f"no CIFAR-10 in {root} ({error}){advice}") from error
-        self.root = root
+        self.root, self.notices = root, ()
         folder, listed = CIFAR10.base_folder, [*CIFAR10.train_list, *CIFAR10.test_list, (CIFAR10.meta["filename"], "")]
         self.files = tuple(f"{folder}/{name}" for name, _ in listed)
         self._images = np.concatenate([part.data for part in parts])

@@ -12,7 +12,7 @@ from narl.config.pipeline import DigitsSource
 class Digits:
     """Pixel values 0..16 scaled to 0..255, the same in all three channels; classes "0" to "9"."""
 
-    root, files = None, ()
+    root, files, notices = None, (), ()
 
     def __init__(self, config: DigitsSource) -> None:
         from sklearn.datasets import load_digits

@@ -8,16 +8,21 @@ from pathlib import Path
 
 from narl.config.names import composed
 from narl.config.pipeline import ImageFolderSource
-from narl.core.errors import DataError, did_you_mean
+from narl.core.errors import DataError, did_you_mean, some_of
 from narl.data.sources.base import Files, OwnFiles, existing_folder
 
-EXTENSIONS = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".ppm", ".pgm", ".tif", ".tiff"})
+# What Pillow reads by itself, and people have pictures in.
+EXTENSIONS = frozenset(
+    (".apng", ".avif", ".bmp", ".dib", ".gif", ".j2k", ".jfif", ".jp2", ".jpe", ".jpeg", ".jpg", ".pbm", ".pcx")
+    + (".pgm", ".png", ".pnm", ".ppm", ".qoi", ".sgi", ".tga", ".tif", ".tiff", ".webp")
+)
 
 
 def image_folder(config: ImageFolderSource) -> Files:
     """`root/<class>/<image>`, or `root/<train>/<class>/<image>` and `root/<test>/<class>/<image>`.
 
-    Sorted by path; hidden files and files without an image extension are passed over.
+    Sorted by path. Files without an image's extension and folders in a class folder are passed over, which a notice says;
+    hidden ones without a word.
 
     Raises:
         DataError: a missing folder, a class folder without an image, or a link that leads out of `root`.
@@ -30,12 +35,15 @@ def image_folder(config: ImageFolderSource) -> Files:
     paths: list[str] = []
     classes: list[str] = []
     subsets: list[str | None] = []
+    passed: list[Path] = []
+    if config.train is not None:
+        passed += [path for path in _seen(root) if not any(part.is_relative_to(path) for part in parts.values())]
     for subset, folder in parts.items():
-        for name, files in _classes(own, folder):
+        for name, files in _classes(own, folder, passed):
             paths += files
             classes += [composed(name)] * len(files)
             subsets += [subset] * len(files)
-    return Files(root, tuple(paths), {"class": tuple(classes)}, tuple(subsets))
+    return Files(root, tuple(paths), {"class": tuple(classes)}, tuple(subsets), notices=_told(root, passed))
 
 
 def image_folder_files(config: ImageFolderSource, names: Collection[str], get: object) -> list[str]:
@@ -64,26 +72,45 @@ def _inside(own: OwnFiles, name: str) -> Path:
     return folder
 
 
-def _classes(own: OwnFiles, folder: Path) -> list[tuple[str, list[str]]]:
-    """Class name and image paths relative to `root`, both sorted."""
+def _classes(own: OwnFiles, folder: Path, passed: list[Path]) -> list[tuple[str, list[str]]]:
+    """Class name and image paths relative to `root`, both sorted; adds to `passed` what is neither."""
     found = []
-    for entry in sorted(os.scandir(folder), key=lambda entry: entry.name):
-        if entry.name.startswith(".") or not entry.is_dir():
+    for entry in _seen(folder):
+        if not entry.is_dir():
+            passed.append(entry)
             continue
-        own.folder(Path(entry.path))
+        own.folder(entry)
         files = []
-        for image in sorted(os.scandir(entry.path), key=lambda image: image.name):
-            if not _is_image(image.name):
-                continue
-            if image.is_file():
-                own.take(Path(image.path))
-                files.append(os.path.relpath(image.path, own.root))
+        for image in _seen(entry):
+            if _is_image(image.name) and image.is_file():
+                own.take(image)
+                files.append(os.path.relpath(image, own.root))
+            else:
+                passed.append(image)
         if not files:
             raise DataError(
-                f"class folder {entry.path} has no image ({', '.join(sorted(EXTENSIONS))}); "
+                f"class folder {entry} has no image ({', '.join(sorted(EXTENSIONS))}); "
                 "images lie directly in the folder of their class"
             )
         found.append((entry.name, files))
     if not found:
         raise DataError(f"{folder} has no class folders: expected <class>/<image> below it")
     return found
+
+
+def _seen(folder: Path) -> list[Path]:
+    """What is in a folder and not hidden, sorted."""
+    return [folder / name for name in sorted(os.listdir(folder)) if not name.startswith(".")]
+
+
+def _told(root: Path, passed: list[Path]) -> tuple[str, ...]:
+    """One line about folders that were passed over, one about files."""
+    folders = [path for path in passed if path.is_dir()]
+    files = [path for path in passed if path not in set(folders)]
+    inside = sum(len(names) for folder in folders for _, _, names in os.walk(folder))
+    told = []
+    for paths, what in ((folders, f"folder(s) with {inside} files"), (files, "file(s) that are no images")):
+        if paths:
+            named = some_of([os.path.relpath(path, root) for path in paths], 5)
+            told.append(f"passed over in {root}: {len(paths)} {what} ({named})")
+    return tuple(told)
