@@ -12,10 +12,11 @@ import pytest
 
 PACKAGE = Path(__file__).parents[1] / "narl"
 BENCHMARKS = PACKAGE.parent / "benchmarks"
+EXAMPLES = PACKAGE.parent / "examples"
 
 # Lowest first. A module may import from its own entry and from those above it in this list.
 FLOORS = [
-    ["__init__", "core"],
+    ["core"],
     ["storage", "figures", "models"],
     ["config"],
     ["data"],
@@ -27,7 +28,7 @@ FLOORS = [
     ["tracking", "export"],
     ["evaluation", "search"],
     ["cli"],
-    ["__main__"],
+    ["__main__", "__init__"],  # the latter names functions of every floor, and imports them when they are used
 ]
 FLOOR_OF = {name: number for number, names in enumerate(FLOORS) for name in names}
 LIGHT = {"numpy", "torch", "torchvision", "ray", "optuna", "mlflow", "ffcv", "matplotlib", "plotly", "boto3", "pandas"}
@@ -82,6 +83,12 @@ def test_benchmarks_import_in_no_circle():
         for name, path in modules.items()
     }
     graphlib.TopologicalSorter(graph).prepare()  # raises CycleError
+
+
+@pytest.mark.parametrize("path", sorted(EXAMPLES.glob("*.py")), ids=lambda p: p.name)
+def test_examples_need_no_command_line(path):
+    found = imports(path)
+    assert "narl" in found and not [name for name in found if name.startswith("narl.cli") or "._" in name]
 
 
 def test_records_and_configuration_need_no_heavy_library():

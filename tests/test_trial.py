@@ -7,8 +7,8 @@ from dataclasses import replace
 
 import pytest
 import torch
-from examples import DIGITS
 
+from examples import DIGITS
 from narl.attacks.sigma_profile import best_sigma
 from narl.config.load import build
 from narl.config.trial import TrainConfig
@@ -17,7 +17,7 @@ from narl.core.front_so_far import FrontSoFar
 from narl.core.steps import drained
 from narl.data.dataset import open_dataset
 from narl.evaluation.evaluator import seed_of
-from narl.evaluation.final import save_final, train_final
+from narl.evaluation.final import train
 from narl.evaluation.report import Summary
 from narl.export.bundle import load_bundle
 from narl.trial import run_trial
@@ -197,8 +197,7 @@ def test_the_best_sigma_is_that_of_the_client_that_is_measured_and_kept(tmp_path
 
 def test_a_final_client_is_kept_with_the_sigma_that_was_chosen_for_it(tmp_path):
     wanted = config(sigma=8.0, sigma_inference="best", attack={"adversaries": ["bayes"]})
-    result = train_final(wanted)
-    save_final(tmp_path / "model", wanted, result)
+    result = train(wanted, out=tmp_path / "model")
     client, _, kept = load_bundle(tmp_path / "model")
     assert client.noise.sigma == kept.trial.sigma_inference == result.first.metrics.sigma_inference != 8.0
     assert kept.trial == wanted.trial.at_inference(client.noise.sigma)
@@ -243,7 +242,7 @@ def test_illegal_clients_are_refused():
 
 
 def test_final_results_are_of_the_test_split_over_seeds():
-    result = train_final(config(), num_seeds=2)
+    result = train(config(), seeds=2)
     summary = result.summary
     assert summary.reported_on == "test" and summary.num_samples == 100 and summary.seeds == (0, 1)
     first, second = summary.by_seed.values()

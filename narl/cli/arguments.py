@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import math
 from collections.abc import Iterable
+from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,7 +14,7 @@ from narl.core.paths import user_path
 from narl.storage.s3 import is_url
 
 if TYPE_CHECKING:
-    from narl.core.records import TrialRecord
+    from narl.search.best import Demands
 
 
 def positive_number(text: str) -> float:
@@ -149,45 +150,8 @@ def add_guesses(parser: argparse._ActionsContainer) -> None:
     )
 
 
-def best_within_budgets(args: argparse.Namespace, records: list[TrialRecord]) -> TrialRecord:
-    """The best record within the bounds that `add_budgets` parsed.
+def demands(args: argparse.Namespace) -> Demands:
+    """What `add_budgets` parsed."""
+    from narl.search.best import Demands
 
-    Raises:
-        NothingFeasible: none fits.
-    """
-    from narl.core.pareto import best_within
-
-    return best_within(records, **_within(args), best=best_of(args), guesses=args.with_guesses)
-
-
-def refused_guesses(args: argparse.Namespace, records: list[TrialRecord], chosen: TrialRecord) -> int:
-    """How many trials are within the bounds and better than `chosen`, but that their utility is a guess."""
-    from narl.core.pareto import within
-
-    best = best_of(args)
-    better = (r for r in within(records, **_within(args)) if r.measured.value(best) > chosen.measured.value(best))
-    return sum(record.measured.utility_is_a_guess for record in better)
-
-
-def best_of(args: argparse.Namespace) -> str:
-    """The objective that is to be highest."""
-    return "delta_certified" if args.certified else "delta"
-
-
-def _within(args: argparse.Namespace) -> dict[str, dict[str, float]]:
-    given = {name: bound for name, bound in bounds(args).items() if bound is not None}
-    at_least = {"utility": given.pop("utility")} if "utility" in given else {}
-    return {"at_most": given, "at_least": at_least}
-
-
-def bounds(args: argparse.Namespace) -> dict[str, float | None]:
-    """What `add_budgets` parsed, by objective; None if not given. That of `utility` is a lower bound."""
-    return {
-        "client_gflops": args.budget_gflops,
-        "client_memory_mib": args.budget_memory_mib,
-        "uplink_kib": args.budget_uplink_kib,
-        "peak_activation_mib": args.budget_activation_mib,
-        "leakage": args.max_leakage,
-        "identification": args.max_identification,
-        "utility": args.min_utility,
-    }
+    return Demands(**{field.name: getattr(args, field.name) for field in fields(Demands)})

@@ -7,7 +7,7 @@ import json
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from narl.cli.arguments import add_budgets, add_search_choice, best_within_budgets, local_path, refused_guesses
+from narl.cli.arguments import add_budgets, add_search_choice, demands, local_path
 from narl.cli.terminal import takes_unicode
 
 if TYPE_CHECKING:
@@ -47,13 +47,14 @@ def answer(args: argparse.Namespace, folder) -> int:
     from narl.search.ledger import read_ledger
 
     records = read_ledger(folder.ledger_path)
-    record = best_within_budgets(args, records)
+    asked = demands(args)
+    record = asked.best_of(records)
     content = folder.train_config(record).model_dump(mode="json", by_alias=True)
     if args.format == "json":
         print(json.dumps(content, indent=2, ensure_ascii=not takes_unicode()))
         return 0
     text = yaml.safe_dump(content, sort_keys=False, allow_unicode=takes_unicode())
-    print("\n".join([*_explained(record, folder.name, refused_guesses(args, records, record)), text]), end="")
+    print("\n".join([*_explained(record, folder.name, asked.refused_guesses(records, record)), text]), end="")
     return 0
 
 

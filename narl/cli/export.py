@@ -9,7 +9,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from narl.cli.arguments import add_budgets, add_search_choice, best_within_budgets, bounds, local_path
+from narl.cli.arguments import add_budgets, add_search_choice, demands, local_path
 from narl.core.errors import ConfigError
 
 
@@ -26,15 +26,19 @@ def register(subparsers) -> None:
 def run(args: argparse.Namespace) -> int:
     from narl.export.bundle import FILES, upload_bundle, verify_bundle
     from narl.export.stores import MANIFEST, open_store
+    from narl.search.best import Demands
+    from narl.search.folder import find_search
+    from narl.search.ledger import read_ledger
 
-    choosing = (*bounds(args).values(), args.name, args.runs, args.certified or None, args.with_guesses or None)
-    if args.source is not None and any(value is not None for value in choosing):
+    asked = demands(args)
+    if args.source is not None and (asked != Demands() or args.name is not None or args.runs is not None):
         raise ConfigError(
             "--from names the halves to export; bounds, --name and --runs choose others: give one of them"
         )
     # An unanswerable question and a damaged bundle are refused before the store is touched.
     if args.source is None:
-        record, folder = _chosen(args)
+        folder = find_search(args.runs, args.name)
+        record = asked.best_of(read_ledger(folder.ledger_path))
     else:
         verify_bundle(args.source)
     store = open_store(args.to, endpoint_url=args.endpoint_url)
@@ -45,14 +49,6 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _chosen(args: argparse.Namespace):
-    from narl.search.folder import find_search
-    from narl.search.ledger import read_ledger
-
-    folder = find_search(args.runs, args.name)
-    return best_within_budgets(args, read_ledger(folder.ledger_path)), folder
-
-
 def _trained(record, folder) -> Path:
     """The bundle of the chosen record, trained now if it does not exist yet."""
     from narl.cli.train import print_report, train_with_progress
@@ -60,9 +56,5 @@ def _trained(record, folder) -> Path:
     config = folder.train_config(record)
     path = folder.trained_path(config.trial.content_hash)
     if not (path / "manifest.json").exists():
-        from narl.evaluation.final import save_final
-
-        result = train_with_progress(config, num_seeds=1)
-        save_final(path, config, result)
-        print_report(result.summary)
+        print_report(train_with_progress(config, num_seeds=1, out=path).summary)
     return path

@@ -6,10 +6,7 @@ import argparse
 import json
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict
 from typing import Any
-
-from narl.core.errors import ConfigError, unknown_name
 
 CAPTION = (
     "Per image. GFLOPs = 2 x (multiply-accumulates and biases, 2 an input of BatchNorm, 1 an input of an activation "
@@ -41,7 +38,11 @@ def run(args: argparse.Namespace) -> int:
     Raises:
         ConfigError: a network, split point, size or dtype that is not legal, or nothing to show.
     """
-    rows, skipped = profile(args.arch, args.split, args.size, args.dtype, args.method)
+    from narl.methods.profile import profile
+
+    skipped: list[str] = []
+    asked = {"size": args.size, "method": args.method, "dtype": args.dtype}
+    rows = [row.to_json() for row in profile(args.arch, args.split, **asked, on_skipped=skipped.append)]
     if args.format == "json":
         print(json.dumps(rows, indent=2))
     else:
@@ -49,52 +50,6 @@ def run(args: argparse.Namespace) -> int:
     for reason in skipped:
         print(f"skipped: {reason}", file=sys.stderr)
     return 0
-
-
-def profile(
-    archs: Sequence[str] | None, splits: Sequence[int] | None, size: int, dtype: str, method: str = "narl"
-) -> tuple[list[dict[str, Any]], list[str]]:
-    """Costs of a method's client by architecture and split point; 0 stands for none.
-
-    What was named must be legal. Of the whole zoo, what does not fit the size or lacks a split is left out.
-
-    Returns:
-        One row an architecture and split point, and why anything was left out.
-
-    Raises:
-        ConfigError: see `run`.
-    """
-    from narl.core.method_options import METHODS
-    from narl.models.cost import check_dtype
-    from narl.models.zoo import ZOO, architecture
-
-    check_dtype(dtype)
-    if method not in METHODS:
-        raise ConfigError(unknown_name("method", method, METHODS))
-    if splits and not METHODS[method].uses_split:
-        raise ConfigError(f"method {method} has no split points: leave --split out")
-    rows: list[dict[str, Any]] = []
-    skipped: dict[str, None] = {}
-    for arch in archs or ZOO:
-        for split in splits or (architecture(arch).split_points if METHODS[method].uses_split else (0,)):
-            try:
-                rows.append(_row(arch, split, size, dtype, method))
-            except ConfigError as error:
-                if archs:
-                    raise
-                skipped[str(error)] = None
-    if not rows:
-        raise ConfigError("no network fits: " + "; ".join(skipped))
-    return rows, list(skipped)
-
-
-def _row(arch: str, split: int, size: int, dtype: str, method: str) -> dict[str, Any]:
-    from narl.core.point import Point
-    from narl.methods.catalogue import halves_of
-
-    halves = halves_of(Point(arch=arch, split=split, sigma=0.0, lambda_=0.0, method=method), size)
-    shape, cost = list(halves.feature_shape), halves.cost(dtype)
-    return {"arch": arch, "split": split, "size": size, **asdict(cost), "feature_shape": shape}
 
 
 def _print_table(rows: Sequence[dict[str, Any]], size: int, dtype: str, method: str) -> None:

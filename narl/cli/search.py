@@ -32,40 +32,25 @@ def register(subparsers) -> None:
 
 def run(args: argparse.Namespace) -> int:
     from narl.cli.search_view import search_view
-    from narl.config.load import build
     from narl.config.search_space import SearchSpace
-    from narl.core.errors import ConfigError
-    from narl.storage.databases import check_study
+    from narl.search.start import search
 
-    if args.retry_failed and not args.resume:
-        raise ConfigError("--retry-failed goes with --resume: it repeats trials of an earlier session")
-    if isinstance(args.runs, str):
-        raise ConfigError(f"a search runs in a folder; its results go elsewhere with --storage {args.runs}")
-    space = SearchSpace.load(args.space)
-    changes = {
-        "trials": args.trials,
-        "time_budget_minutes": args.time_budget,
-        "seed": args.seed,
-        "sampler": args.sampler,
-        "name": args.name,
-    }
-    content = space.model_dump(by_alias=True) | {key: value for key, value in changes.items() if value is not None}
-    space = build(SearchSpace, content, "command line")
-
-    if args.study is not None:  # before seconds of imports
-        check_study(args.study)
-
-    from narl.search.run import run_search
-
+    space = SearchSpace.load(args.space).changed(
+        trials=args.trials,
+        time_budget_minutes=args.time_budget,
+        seed=args.seed,
+        sampler=args.sampler,
+        name=args.name,
+    )
     with search_view(space) as view:
-        result = run_search(
+        result = search(
             space,
-            runs=args.runs,
             resume=args.resume,
             retry_failed=args.retry_failed,
-            study_url=args.study,
-            ray_address=args.ray_address,
+            runs=args.runs,
+            study=args.study,
             storage=args.storage,
+            ray_address=args.ray_address,
             observers=(view,),
         )
     view.summary(result)

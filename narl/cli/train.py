@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 from narl.cli.arguments import local_path, positive_int
 
 if TYPE_CHECKING:
+    from narl.config.trial import TrainConfig
+    from narl.evaluation.final import FinalResult
     from narl.evaluation.report import Summary
 
 
@@ -28,27 +30,22 @@ def run(args: argparse.Namespace) -> int:
     point = config.trial
     digest = stable_hash(config.model_dump(mode="json", by_alias=True))
     out = args.out or Path("trained") / f"{point.arch}-{point.split}-{digest}"
-
-    from narl.export.bundle import refuse_occupied
-
-    refuse_occupied(out)
-    result = train_with_progress(config, num_seeds=args.seeds)
-
-    from narl.evaluation.final import save_final
-
-    save_final(out, config, result)
-    print_report(result.summary)
+    print_report(train_with_progress(config, num_seeds=args.seeds, out=out).summary)
     print(f"wrote {out}/")
     return 0
 
 
-def train_with_progress(config, *, num_seeds: int):
-    """`narl.evaluation.final.train_final` with a line of progress an epoch, rewritten in place on a terminal."""
+def train_with_progress(config: TrainConfig, *, num_seeds: int, out: Path) -> FinalResult:
+    """`narl.train` with a line of progress an epoch, rewritten in place on a terminal."""
     from narl.cli.progress import seed_progress
-    from narl.evaluation.final import train_final
+    from narl.export.bundle import refuse_occupied
+
+    refuse_occupied(out)  # before seconds of imports
+
+    from narl.evaluation.final import train
 
     with seed_progress() as show:
-        return train_final(config, num_seeds=num_seeds, on_progress=show)
+        return train(config, seeds=num_seeds, out=out, on_progress=show)
 
 
 def print_report(summary: Summary) -> None:

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ValidationError
 
 from narl.config.plain_yaml import parse
 from narl.core.errors import ConfigError, did_you_mean, shortened, unknown_name, without_credentials
+from narl.core.paths import user_path
 
 # Of a file, so many are told at once.
 MOST_PROBLEMS = 10
@@ -58,7 +59,7 @@ def loaded(model: type[Loaded], given: Loaded | Path | str) -> Loaded:
         ConfigError: unreadable file, illegal content, or something else.
     """
     if isinstance(given, Path | str):
-        return model.load(given)
+        return model.load(user_path(given))
     if not isinstance(given, model):
         raise ConfigError(f"expected a {model.__name__} or the path of a YAML file, got {type(given).__name__}")
     return given

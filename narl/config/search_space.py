@@ -181,6 +181,15 @@ class SearchSpace(Strict):
         path = Path(path)
         return build(cls, with_pipeline(read_yaml(path), path.parent), str(path))
 
+    def changed(self, **changes: Any) -> Self:
+        """The same space with other values under some keys, where these are not None.
+
+        Raises:
+            ConfigError: they are not legal.
+        """
+        given = {key: value for key, value in changes.items() if value is not None}
+        return build(type(self), self.model_dump(by_alias=True) | given, f"search {self.name!r}")
+
     def of_method(self, name: str) -> MethodSpace:
         """All that one method searches: settings that were not given have their default, what it does not use is 0."""
         options, chosen = METHODS[name], self.method[name]

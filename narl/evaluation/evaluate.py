@@ -11,6 +11,7 @@ from narl.attacks.image_metrics import provide_lpips_weights
 from narl.attacks.queries import QUERIES
 from narl.config.pipeline import Pipeline
 from narl.core.errors import ConfigError, unknown_name
+from narl.core.seeds import seed_numbers
 from narl.data.dataset import open_dataset
 from narl.evaluation.evaluator import Evaluator
 from narl.evaluation.own_client import Server
@@ -57,7 +58,7 @@ def evaluate(
         attack: settings to change, by name, say `{"max_epochs": 60}`; see `narl.config.trial.Attack`.
         adversaries: some of bayes, rest, mlp, conv.
         audit: label columns to attack besides; None: those of the configuration.
-        attacks: some of leakage, certificate, averaging, reconstruction, inversion, control.
+        attacks: some of leakage, certificate, sigma_profile, averaging, reconstruction, inversion, control.
         queries: numbers of answers to one image that are averaged, 1 to infinity; 1 is always among them.
         report_on: `test` or `validation`.
         seeds: which, or how many from the configuration's own on (0 for a module of your own).
@@ -94,15 +95,3 @@ def evaluate(
         )[""]
         on_seed(number, measured[number])
     return summarise(measured, report_on=report_on, one_client=trained is not None, classes=dataset.class_counts)
-
-
-def seed_numbers(seeds: int | Sequence[int], first: int) -> tuple[int, ...]:
-    """`seeds` themselves, or so many from `first` on.
-
-    Raises:
-        ConfigError: none, one twice, or one below 0.
-    """
-    numbers = tuple(range(first, first + seeds)) if isinstance(seeds, int) else tuple(seeds)
-    if not numbers or len(set(numbers)) != len(numbers) or min(numbers) < 0:
-        raise ConfigError(f"seeds must be a number above 0, or distinct whole numbers from 0 on, got {seeds}")
-    return numbers

@@ -2,47 +2,111 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from torch import nn
+
 from narl.config.bundle import BundleConfig
+from narl.config.load import loaded
 from narl.config.trial import TrainConfig
+from narl.core.paths import user_path
+from narl.core.records import TrialMetrics
+from narl.core.seeds import seed_numbers
 from narl.data.dataset import open_dataset
 from narl.evaluation.evaluator import Evaluator
 from narl.evaluation.report import Summary
 from narl.evaluation.summary import summarise
-from narl.export.bundle import write_bundle
+from narl.export.bundle import refuse_occupied, write_bundle
 from narl.methods.catalogue import halves_of
+from narl.models.split import Obfuscator
 from narl.training.classification import num_outputs
 from narl.trial import Progress, TrialOutcome
 
 
 @dataclass(frozen=True)
 class FinalResult:
-    """What was measured on the test split, and the client to keep.
+    """What was measured on the test split, and the client to keep: the first seed's, never the one that did best on test.
 
     Attributes:
+        config: what was trained.
+        summary: means over seeds, with intervals.
         first: the first seed's outcome.
         utility_classes: what the server's outputs mean.
     """
 
+    config: TrainConfig
     summary: Summary
     first: TrialOutcome
     utility_classes: tuple[str, ...]
 
+    @property
+    def metrics(self) -> TrialMetrics:
+        """Of the first seed, on test images."""
+        return self.first.metrics
 
-def train_final(
-    config: TrainConfig, *, num_seeds: int = 1, on_progress: Callable[[int, Progress], None] = lambda seed, step: None
+    @property
+    def obfuscator(self) -> Obfuscator:
+        """What the client runs: images [B, 3, S, S] float32 in [0, 1] -> what is sent, noise included."""
+        return self.first.obfuscator
+
+    @property
+    def server(self) -> nn.Module:
+        """What was sent -> logits of the utility label; two classes share one."""
+        return self.first.leakage.utility_network
+
+    def save(self, folder: Path | str) -> None:
+        """Write both halves, configuration and metrics, for `load_bundle`.
+
+        Raises:
+            ConfigError: see `narl.export.bundle.refuse_occupied`.
+        """
+        trial = self.config.trial
+        if trial.sigma_inference == "best":  # as it was chosen for this client
+            trial = trial.at_inference(self.metrics.sigma_inference)
+        config = BundleConfig(
+            **self.config.model_dump(by_alias=True) | {"trial": trial},
+            image_size=self.config.pipeline.image.size,
+            utility_classes=self.utility_classes,
+            utility_outputs=num_outputs(len(self.utility_classes)),
+        )
+        write_bundle(
+            folder,
+            client_state=self.obfuscator.state_dict(),
+            server_state=self.server.state_dict(),
+            config=config,
+            metrics=self.summary.to_json(),
+        )
+
+
+def train(
+    config: TrainConfig | Path | str,
+    *,
+    seeds: int | Sequence[int] = 1,
+    out: Path | str | None = None,
+    on_progress: Callable[[int, Progress], object] = lambda seed, step: None,
 ) -> FinalResult:
-    """Train and attack `config` with seeds `config.trial.seed`, `+ 1`, …; accuracies are of the test split.
+    """Train one configuration for keeps, attack it, and report on test images that no choice has seen.
 
-    Attacked as a search does: by the configured adversaries, each once, of one answer and of `attack.queries`.
+    Attacked as a search does: by the configured adversaries, each once, of one answer and of `attack.queries`. For
+    stronger attacks see `evaluate`.
+
+    Args:
+        config: as `best_config` gives it, or its YAML file.
+        seeds: which, or how many from the configuration's own on.
+        out: a folder to save the result in (see `FinalResult.save`); refused before anything is trained, if it is taken.
+        on_progress: sees a seed and what was done, after every epoch; `print` will do.
 
     Raises:
         ConfigError, DataError: the configuration or its images cannot be used.
         TrialFailure: training blew up.
     """
+    config = loaded(TrainConfig, config)
+    numbers = seed_numbers(seeds, config.seed)
+    if out is not None:
+        out = user_path(out)
+        refuse_occupied(out)
     halves_of(config.trial, config.pipeline.image.size)  # refused before the images are opened
     dataset = open_dataset(config.pipeline, splits=("train", "validation", "test"))
     queries = config.attack.queries
@@ -53,36 +117,18 @@ def train_final(
         if not first:
             first.append(outcome)
 
-    seeds = evaluator.measure_seeds(
+    measured = evaluator.measure_seeds(
         {"": config.model_copy(update={"audit": ()})},
-        range(config.trial.seed, config.trial.seed + num_seeds),
+        numbers,
         on_progress=lambda row, seed, step: on_progress(seed, step),
         on_outcome=keep_first,
     )[""]
-    return FinalResult(
-        summarise(seeds, report_on="test", classes=dataset.class_counts), first[0], dataset.utility_classes
+    result = FinalResult(
+        config=config.with_seed(numbers[0]),
+        summary=summarise(measured, report_on="test", classes=dataset.class_counts),
+        first=first[0],
+        utility_classes=dataset.utility_classes,
     )
-
-
-def save_final(folder: Path, config: TrainConfig, result: FinalResult) -> None:
-    """Write both halves of the first seed (never the one that did best on test), configuration and metrics.
-
-    Raises:
-        ConfigError: see `narl.export.bundle.refuse_occupied`.
-    """
-    trial = config.trial
-    if trial.sigma_inference == "best":  # as it was chosen for this client
-        trial = trial.at_inference(result.first.metrics.sigma_inference)
-    described = BundleConfig(
-        **config.model_dump(by_alias=True) | {"trial": trial},
-        image_size=config.pipeline.image.size,
-        utility_classes=result.utility_classes,
-        utility_outputs=num_outputs(len(result.utility_classes)),
-    )
-    write_bundle(
-        folder,
-        client_state=result.first.obfuscator.state_dict(),
-        server_state=result.first.leakage.utility_network.state_dict(),
-        config=described,
-        metrics=result.summary.to_json(),
-    )
+    if out is not None:
+        result.save(out)
+    return result

@@ -15,6 +15,7 @@ from narl.config.own_client import OwnClientConfig
 from narl.config.pipeline import Pipeline
 from narl.config.trial import AttackConfig, TrainConfig
 from narl.core.errors import ConfigError
+from narl.core.paths import resolved, user_path
 from narl.data.dataset import Dataset
 from narl.evaluation.evaluator import trained_client
 from narl.evaluation.own_client import OwnClient, Server
@@ -85,8 +86,8 @@ def _configured(what: TrainConfig | Bundle | Path | str) -> tuple[str, TrainConf
     if isinstance(what, Bundle):
         config = what.config.training_alone()
         return config.trial.client, config, copy.deepcopy(what.client)
-    if isinstance(what, Path | str) and Path(what).is_dir():
-        bundle = load_bundle(what)
-        return Path(what).resolve().name, bundle.config.training_alone(), bundle.client
+    if isinstance(what, Path | str) and (path := user_path(what)).is_dir():
+        bundle = load_bundle(path)
+        return resolved(path).name, bundle.config.training_alone(), bundle.client
     config = loaded(TrainConfig, what)
     return (config.trial.client if isinstance(what, TrainConfig) else Path(what).stem), config, None

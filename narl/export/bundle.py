@@ -24,6 +24,7 @@ from narl.config.bundle import BundleConfig
 from narl.config.load import build, read_yaml
 from narl.core.errors import ConfigError, NarlError
 from narl.core.files import whole_folder
+from narl.core.paths import user_path
 from narl.export.stores import FORMAT, MANIFEST, Store
 
 if TYPE_CHECKING:
@@ -158,7 +159,7 @@ def load_bundle(folder: Path | str, noise_key: bytes | None = None) -> Bundle:
     from narl.methods.catalogue import halves_of
     from narl.models.noise.keyed import noise_of_client
 
-    folder = Path(folder)
+    folder = user_path(folder)
     manifest = verify_bundle(folder)
     config = build(BundleConfig, read_yaml(folder / CONFIG), str(folder / CONFIG))
     point = config.trial

@@ -12,9 +12,9 @@ from dataclasses import replace
 
 import pytest
 from example_records import make_record
-from examples import DIGITS
 
 import narl
+from examples import DIGITS
 from narl.cli.main import SUBCOMMANDS, main
 from narl.config.load import build
 from narl.config.search_space import SearchSpace

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import pytest
-from examples import DIGITS
 from torch import nn
 
+from examples import DIGITS
 from narl.config.load import build
 from narl.config.pipeline import Pipeline
 from narl.config.trial import TrainConfig
 from narl.core.errors import ConfigError
-from narl.evaluation.evaluate import evaluate, seed_numbers
+from narl.evaluation.evaluate import evaluate
 from narl.models.noise.gaussian import GaussianNoise
 from narl.models.split import Obfuscator
 
@@ -72,10 +72,3 @@ def test_an_obfuscator_has_its_noise_with_it():
 def test_what_cannot_be_evaluated_is_refused_before_anything_is_read(what, how, message):
     with pytest.raises(ConfigError, match=message):
         evaluate(what, **how)
-
-
-def test_seeds_are_counted_or_named():
-    assert seed_numbers(3, 5) == (5, 6, 7) and seed_numbers([9, 1], 5) == (9, 1)
-    for illegal in ([], [1, 1], [-1], -2):
-        with pytest.raises(ConfigError, match="seeds"):
-            seed_numbers(illegal, 0)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import pytest
 import torch
-from examples import DIGITS
 
+from examples import DIGITS
 from narl.config.load import build
 from narl.config.trial import TrainConfig
 from narl.core.method_options import METHODS
 from narl.data.dataset import open_dataset
-from narl.evaluation.final import save_final, train_final
+from narl.evaluation.final import train
 from narl.export.bundle import load_bundle
 from narl.methods.catalogue import halves_of
 
@@ -36,14 +36,14 @@ def config(method: str) -> TrainConfig:
 def test_it_learns_digits_and_its_client_is_what_was_measured(method, tmp_path):
     """Odd or even: a guess has half of them right."""
     asked = config(method)
-    result = train_final(asked)
+    result = train(asked)
     outcome = result.first
     assert outcome.metrics.utility > 65
     assert ("train_leak_loss" in outcome.curves) == (
         method in ("narl", "no_noise", "maxent", "disco", "deepobfuscator")
     )
 
-    save_final(tmp_path / "kept", asked, result)
+    result.save(tmp_path / "kept")
     client, server, _ = load_bundle(tmp_path / "kept")
     images = open_dataset(asked.pipeline, splits=("test",)).loader("test", batch_size=8).epoch(0)
     x = next(iter(images)).images.float() / 255

@@ -1,0 +1,125 @@
+"""The best configuration that a search found, within what a client can afford and a service needs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from narl.config.trial import TrainConfig
+from narl.core.pareto import best_within, within
+from narl.core.paths import resolved, user_path
+from narl.core.records import TrialRecord
+from narl.search.folder import SPACE, SearchFolder, find_search
+from narl.search.ledger import read_ledger
+
+
+@dataclass(frozen=True, kw_only=True)
+class Demands:
+    """See `best_config`; None: no bound."""
+
+    budget_gflops: float | None = None
+    budget_memory_mib: float | None = None
+    budget_uplink_kib: float | None = None
+    budget_activation_mib: float | None = None
+    min_utility: float | None = None
+    max_leakage: float | None = None
+    max_identification: float | None = None
+    certified: bool = False
+    with_guesses: bool = False
+
+    @property
+    def best(self) -> str:
+        """The objective that is to be highest."""
+        return "delta_certified" if self.certified else "delta"
+
+    @property
+    def at_most(self) -> dict[str, float]:
+        """Upper bounds by objective."""
+        bounds = {
+            "client_gflops": self.budget_gflops,
+            "client_memory_mib": self.budget_memory_mib,
+            "uplink_kib": self.budget_uplink_kib,
+            "peak_activation_mib": self.budget_activation_mib,
+            "leakage": self.max_leakage,
+            "identification": self.max_identification,
+        }
+        return {name: bound for name, bound in bounds.items() if bound is not None}
+
+    @property
+    def at_least(self) -> dict[str, float]:
+        """Lower bounds by objective."""
+        return {} if self.min_utility is None else {"utility": self.min_utility}
+
+    def best_of(self, records: Sequence[TrialRecord]) -> TrialRecord:
+        """The record of highest `best` within every bound.
+
+        Raises:
+            NothingFeasible: none fits.
+        """
+        return best_within(
+            records, at_most=self.at_most, at_least=self.at_least, best=self.best, guesses=self.with_guesses
+        )
+
+    def refused_guesses(self, records: Sequence[TrialRecord], chosen: TrialRecord) -> int:
+        """How many are within the bounds and better than `chosen`, but that their utility is a guess."""
+        best = chosen.measured.value(self.best)
+        fitting = within(records, at_most=self.at_most, at_least=self.at_least)
+        return sum(r.measured.utility_is_a_guess for r in fitting if r.measured.value(self.best) > best)
+
+
+def best_config(
+    search: SearchFolder | Path | str | None = None,
+    *,
+    runs: Path | str | None = None,
+    budget_gflops: float | None = None,
+    budget_memory_mib: float | None = None,
+    budget_uplink_kib: float | None = None,
+    budget_activation_mib: float | None = None,
+    min_utility: float | None = None,
+    max_leakage: float | None = None,
+    max_identification: float | None = None,
+    certified: bool = False,
+    with_guesses: bool = False,
+) -> TrainConfig:
+    """The configuration of highest Δ that a search measured within every bound, for `train` and `evaluate`.
+
+    Args:
+        search: its folder, as `SearchResult.folder` or a path, or its name; None: the one most recently written to.
+        runs: where searches are looked for by name: a folder, or what `search` was given as `storage`; None:
+            `$NARL_RUNS` or `narl-runs`.
+        budget_gflops: most client GFLOPs an image.
+        budget_memory_mib: most client memory, MiB.
+        budget_uplink_kib: most bytes sent an image, KiB.
+        budget_activation_mib: most peak activations, MiB.
+        min_utility: least utility accuracy, percent.
+        max_leakage: most leakage accuracy, percent.
+        max_identification: most answers of which anybody can tell which of 100 images they are of, percent.
+        certified: best is the Δ that holds against every reader, utility − bound.
+        with_guesses: count trials too whose utility is a guess.
+
+    Raises:
+        ConfigError: no such search, or a number that it did not measure.
+        NothingFeasible: no trial fits; the message names the cheapest.
+    """
+    demands = Demands(
+        budget_gflops=budget_gflops,
+        budget_memory_mib=budget_memory_mib,
+        budget_uplink_kib=budget_uplink_kib,
+        budget_activation_mib=budget_activation_mib,
+        min_utility=min_utility,
+        max_leakage=max_leakage,
+        max_identification=max_identification,
+        certified=certified,
+        with_guesses=with_guesses,
+    )
+    folder = _folder_of(search, runs)
+    return folder.train_config(demands.best_of(read_ledger(folder.ledger_path)))
+
+
+def _folder_of(search: SearchFolder | Path | str | None, runs: Path | str | None) -> SearchFolder:
+    if isinstance(search, SearchFolder):
+        return search
+    if search is not None and (path := resolved(user_path(search)) / SPACE).exists():
+        return SearchFolder(path.parent)
+    return find_search(runs, None if search is None else str(search))
