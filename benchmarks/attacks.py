@@ -169,7 +169,7 @@ def narl_attack(path: Path, seed: int, epochs: int | None = None) -> tuple[float
     task, dataset, obfuscator = opened(path)
     keep_freed_memory()
     epochs = epochs or task["epochs"]
-    settings = Attack(min_epochs=epochs, max_epochs=epochs, batch_size=BATCH)
+    settings = Attack(epoch_steps=1, min_epochs=epochs, max_epochs=epochs, batch_size=BATCH)
     precision = Precision(torch.device("cpu"), torch.float32)
     started = time.perf_counter()
     halves = Halves(Point(arch=ARCH, split=task["split"], sigma=1.0, lambda_=0.0), dataset.image_size)

@@ -37,7 +37,7 @@ def measure(path: Path, kind: str, way: str, count: int) -> tuple[float, list[fl
     halves = Halves(Point(arch=ARCH, split=task["split"], sigma=1.0, lambda_=0.0), dataset.image_size)
     networks = [build_adversary(kind, halves, num_outputs=10, seed=seed) for seed in range(count)]
     epochs = task["epochs"]
-    settings = Attack(min_epochs=epochs, max_epochs=epochs, batch_size=BATCH)
+    settings = Attack(epoch_steps=1, min_epochs=epochs, max_epochs=epochs, batch_size=BATCH)
 
     def one(seed: int) -> float:
         steps = fit(

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
+from torch import nn
 
 from narl.attacks.averaging import Averaging, average
 from narl.attacks.exact.of_target import Exact
@@ -64,6 +65,7 @@ class Trained:
         curves: losses by epoch.
         attack_seconds: spent on attacks before an interruption.
         tags: what is worth showing of the training.
+        task: M2 as it was trained with the client; None where none was.
     """
 
     client: Obfuscator
@@ -73,6 +75,7 @@ class Trained:
     curves: dict[str, list[float]] = field(default_factory=dict)
     attack_seconds: float = 0.0
     tags: dict[str, str] = field(default_factory=dict)
+    task: nn.Module | None = None
 
 
 @dataclass(frozen=True)
@@ -111,11 +114,19 @@ class TrialOutcome:
     @property
     def tags(self) -> dict[str, str]:
         """Among them `unconverged`: the networks that `max_epochs` stopped, if any; `networks`: that they were spared;
-        `batch_parts` and `attack_batch_parts`: in how many GPU memory held a batch, if it did not hold it whole."""
+        `doubts`: why leakage may be more than was read, if it may; `utility_doubts`: the same of utility; `control`:
+        how strong its adversaries are, see `narl.attacks.strength`; `batch_parts` and `attack_batch_parts`: in how many
+        GPU memory held a batch, if it did not hold it whole."""
         unconverged = (*self.leakage.unconverged, *self.averaging.unconverged)
         named = {"unconverged": ",".join(unconverged)} if unconverged else {}
         if self.target.settings.networks and not self.leakage.networks_attacked:
             named[NETWORKS_TAG] = "not trained: dominated already"
+        if doubts := (*self.leakage.doubts(), *self.averaging.doubts()):
+            named["doubts"] = "; ".join(doubts)
+        if self.leakage.strength is not None:
+            named["control"] = str(self.leakage.strength)
+        if doubts := tuple(self.leakage.utility_doubts()):
+            named["utility_doubts"] = "; ".join(doubts)
         if parts := self.target.batch_parts:
             named["attack_batch_parts"] = ",".join(f"{name} {count}" for name, count in parts.items())
         return {**self.measured_with, **named, **self.trained.tags}
@@ -258,7 +269,8 @@ def attack_client(
         return front.excludes(outcome(by_bayes, averaging).metrics)
 
     queries = (*config.attack.queries, *exact_queries)
-    leakage = yield from mapped(attack(target, queries, config.audit, is_futile=is_futile), attack_progress)
+    steps = attack(target, queries, config.audit, is_futile=is_futile, trained=trained.task)
+    leakage = yield from mapped(steps, attack_progress)
     averaging = yield from mapped(average(target, leakage, config.attack.queries), attack_progress)
     target.finished = None  # further attacks use the same names under other settings
     return outcome(leakage, averaging)
@@ -334,7 +346,7 @@ def _train(
                     detail += f", leakage loss {losses.leak:.3f}"
                 state.epoch_ended(method)
                 yield Progress("train", losses.epoch, detail)
-    state.trained(method.client)
+    state.trained(method)
     tags = {"resumed": str(state.resumed)} if state.resumed else {}
     if state.batch_parts > 1:
         tags["batch_parts"] = str(state.batch_parts)
@@ -348,4 +360,5 @@ def _train(
         curves=state.curves,
         attack_seconds=state.earlier_attack_seconds,
         tags=tags,
+        task=method.task,
     )

@@ -22,7 +22,7 @@ SPACE = {
     "lambda": [0.01, 0.1],
     "trials": 4,
     "training": {"epochs": 1, "batch_size": 64},
-    "attack": {"max_epochs": 2, "min_epochs": 1, "batch_size": 64},
+    "attack": {"epoch_steps": 1, "clean_epochs": 0, "max_epochs": 2, "min_epochs": 1, "batch_size": 64},
 }
 SEARCH = Path(__file__).parents[1] / "cluster" / "search.py"
 NARL = (sys.executable, "-m", "narl")

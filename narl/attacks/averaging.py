@@ -19,7 +19,7 @@ from torch import Tensor
 
 from narl.attacks.exact.results import Bound
 from narl.attacks.finding import Case, Finding, Numbers, Part, Samples
-from narl.attacks.leakage import Leakage, bayes_reading
+from narl.attacks.leakage import Leakage, bayes_reading, ceiling
 from narl.attacks.queries import QUERIES, name_of
 from narl.attacks.second_attempts import read_persistently
 from narl.attacks.target import AttackEpoch, Reading, Target, strongest
@@ -71,12 +71,12 @@ class Averaging(Finding):
 
         Where no more answers than one help, it is the adversary of one, which is named elsewhere.
         """
+        return tuple(f"{name_of(n)} answers" for n in self._unconverged)
+
+    @property
+    def _unconverged(self) -> list[float]:
         first = self.readings.get(1)
-        return tuple(
-            f"{name_of(n)} answers"
-            for n, reading in self.strongest_up_to.items()
-            if reading is not first and not reading.converged
-        )
+        return [n for n, each in self.strongest_up_to.items() if each is not first and not each.converged]
 
     @property
     def query_budget(self) -> float:
@@ -98,8 +98,9 @@ class Averaging(Finding):
         return {f"at_queries/{name_of(n)}": reading.scores.percents for n, reading in self.readings.items()}
 
     def doubts(self) -> Iterator[str]:
-        for answers in self.unconverged:
-            yield f"{answers}: the adversary was still improving when its epochs ran out"
+        for n in self._unconverged:
+            if n not in self.bounds or self.leakage[n] < self.bounds[n].percent:  # else nobody can read more
+                yield f"{name_of(n)} answers: the adversary was still improving when its epochs ran out"
         bare = self.readings.get(math.inf)
         noise_hid = bare is not None and bare is not self.readings.get(1)
         if noise_hid and self.leakage[math.inf] <= self.label_floor:
@@ -155,7 +156,11 @@ def average(
         if not leakage.networks_attacked:
             readings[n] = strongest(bayes_reading(leakage.exact, n))
             continue
-        how = {"noise": target.client.noise.averaged(n), "prefix": f"{name_of(n)} queries, "}
+        how = {
+            "noise": target.client.noise.averaged(n),
+            "prefix": f"{name_of(n)} queries, ",
+            "ceiling": ceiling(leakage.exact, "private", n),
+        }
         if second_attempts:
             each = yield from read_persistently(target, labels, classes, floor=leakage.label_floor, **how)
         else:

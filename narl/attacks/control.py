@@ -10,7 +10,6 @@ to the images, and keeps the epoch in which it remembers most of the training im
 
 from __future__ import annotations
 
-import math
 from collections.abc import Generator as Steps
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
@@ -21,12 +20,14 @@ from torch import Tensor
 
 from narl.attacks.finding import Case, Finding
 from narl.attacks.pictures import Images
+from narl.attacks.scores import largest_share
 from narl.attacks.target import AttackEpoch, Target
+from narl.core.chance import most_by_luck
 from narl.core.seeds import derive_seed
 from narl.models.noise.gaussian import GaussianNoise
 
-# Of the binomial distribution's standard deviation: luck goes beyond in one evaluation of 700.
-DEVIATIONS = 3.0
+# Luck goes beyond the limit in one evaluation of so many.
+ONE_IN = 700
 
 
 @dataclass(frozen=True)
@@ -83,9 +84,8 @@ def random_label_control(target: Target) -> Steps[AttackEpoch, None, Control]:
     )
     (reading,) = readings.values()
     reported = labels[target.report_on]
-    share = reported.bincount().max().item() / len(reported)
-    luck = DEVIATIONS * math.sqrt(share * (1 - share) / len(reported))
-    return Control(reading.scores.accuracy, 100 * share, 100 * (share + luck))
+    share = largest_share(reported)
+    return Control(reading.scores.accuracy, share, most_by_luck(share, len(reported), ONE_IN))
 
 
 def _drawn(images: Images, pool: Tensor, seed: int) -> Tensor:

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import itertools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from collections.abc import Generator as Steps
 from dataclasses import dataclass
 
 import torch
 from torch import Generator, Tensor, nn
+from torch.optim.swa_utils import update_bn
 
 from narl.attacks.early_stopping import EarlyStopping
 from narl.attacks.features import Features
-from narl.attacks.scores import Scores, count_hits
+from narl.attacks.scores import Scores, count_hits, largest_share
 from narl.config.trial import Attack
+from narl.core.chance import most_by_luck
 from narl.core.errors import DivergedTraining
+from narl.models.noise.gaussian import GaussianNoise
 from narl.training.accumulation import Accumulation
 from narl.training.classification import classification_loss, predictions
 from narl.training.halving import Halving
@@ -22,6 +26,10 @@ from narl.training.precision import Precision
 
 # Accuracy is averaged over this many draws of the noise once a network is chosen.
 EVALUATION_DRAWS = 4
+# Batch normalisation's statistics are estimated from answers about so many images.
+STATISTICS_IMAGES = 512
+# One epoch of a network that guesses is taken for more in so many; it has some ten to thirty.
+LUCKY_ONE_IN = 1000
 
 
 @dataclass(frozen=True)
@@ -31,11 +39,6 @@ class LabelledFeatures:
     features: Features
     labels: Tensor
 
-    @property
-    def largest_share(self) -> float:
-        """Percent of the label's largest class: what a constant guess scores."""
-        return 100.0 * self.labels.bincount().max().item() / len(self.labels)
-
 
 @dataclass(frozen=True)
 class Fit:
@@ -44,12 +47,14 @@ class Fit:
     Attributes:
         curve: validation accuracy in percent after each epoch.
         converged: stopped by patience rather than by `max_epochs`.
+        control: the most that it read of clean validation features in its first epochs, percent; None: it had none.
         batch_parts: in which GPU memory held a batch, see `narl.training.accumulation`.
     """
 
     network: nn.Module
     curve: list[float]
     converged: bool
+    control: float | None
     batch_parts: int
 
 
@@ -62,11 +67,17 @@ def fit(
     settings: Attack,
     precision: Precision,
     seed: int,
+    ceiling: float = 100.0,
+    clean_epochs: int = 0,
 ) -> Steps[float, None, Fit]:
     """Train `network` to read the label from z = M1(x) + η; yields validation accuracy (percent) after each epoch.
 
-    It stops early (narl.attacks.early_stopping) once it has beaten the constant guess; the weights are those of the
-    best epoch.
+    It stops early (narl.attacks.early_stopping) once it reads more than luck gives a guess; the weights are those of
+    the best epoch.
+
+    Args:
+        ceiling: percent that nobody exceeds. Where that is no more than luck gives a guess, guessing is all there is.
+        clean_epochs: so many epochs without noise come first; what stops early and what is best is not asked of them.
 
     Raises:
         DivergedTraining: the loss is not finite.
@@ -76,26 +87,29 @@ def fit(
     network = precision.place(network)
     optimiser = torch.optim.Adam(network.parameters(), lr=settings.learning_rate, fused=True)
     accumulation = Accumulation([network], [optimiser], generator)
-    progress = EarlyStopping(network, settings, beyond=validation.largest_share)
+    limit = most_by_luck(largest_share(validation.labels), len(validation.labels), LUCKY_ONE_IN)
+    progress = EarlyStopping(network, settings, beyond=limit if ceiling > limit else -math.inf)
+    controls: list[float] = []
     while not progress.over:
+        clean = len(controls) < clean_epochs
+        how = {"noise": GaussianNoise(0.0) if clean else noise, "precision": precision, "generator": generator}
         train_epoch(
             network,
             optimiser,
             accumulation,
             train.features,
             lambda logits, rows: classification_loss(logits, train.labels[rows]),
-            noise=noise,
-            batch_size=settings.batch_size,
-            precision=precision,
-            generator=generator,
-            epoch=len(progress.scores),
+            settings=settings,
+            epoch=len(controls) + len(progress.scores),
             what="attack",
+            **how,
         )
-        scores = evaluate(network, validation, noise=noise, precision=precision, generator=generator, draws=1)
-        progress.saw(scores.accuracy)
-        yield scores.accuracy
+        accuracy = evaluate(network, validation, draws=1, **how).accuracy
+        controls.append(accuracy) if clean else progress.saw(accuracy)
+        yield accuracy
     progress.restore_best()
-    return Fit(network, progress.scores, converged=progress.converged, batch_parts=accumulation.parts)
+    control = max(controls, default=None)
+    return Fit(network, progress.scores, progress.converged, control, batch_parts=accumulation.parts)
 
 
 def evaluate(
@@ -128,13 +142,16 @@ def train_epoch(
     loss_of: Callable[[Tensor, Tensor], Tensor],
     *,
     noise: nn.Module,
-    batch_size: int,
+    settings: Attack,
     precision: Precision,
     generator: Generator,
     epoch: int,
     what: str,
 ) -> None:
-    """One pass over `features` in a new order, under fresh noise.
+    """One epoch of an attack: passes over `features`, each in a new order and under fresh noise.
+
+    Batch normalisation's statistics are then estimated anew, under the weights as they are now: running ones are of
+    weights that have changed since, and a network that reads well may guess with them.
 
     Args:
         accumulation: of the optimiser's gradients, kept from epoch to epoch.
@@ -149,7 +166,10 @@ def train_epoch(
     network.train()
     optimiser.zero_grad(set_to_none=True)
     loss_sum = torch.zeros((), device=precision.device)
-    for clean, rows in features.batches(batch_size, shuffle=generator, epoch=epoch):
+    passes = settings.passes(features.num_samples)
+    numbers = range(epoch * passes, (epoch + 1) * passes)
+    batches = (features.batches(settings.batch_size, shuffle=generator, epoch=number) for number in numbers)
+    for clean, rows in itertools.chain.from_iterable(batches):
         if len(rows) < 2:
             continue  # batch normalisation has no variance to learn from a single image
 
@@ -166,3 +186,20 @@ def train_epoch(
         loss_sum += sum(loss * (count / len(rows)) for count, loss in losses)
     if not math.isfinite(loss_sum.item()):
         raise DivergedTraining(f"{what}, epoch {epoch + 1}: the loss is not finite")
+    batch_size = max(2, settings.batch_size // accumulation.parts)
+    answers = some_answers(features, noise, STATISTICS_IMAGES, batch_size=batch_size, generator=generator)
+    with precision.autocast():
+        update_bn(answers, network)
+
+
+def some_answers(
+    features: Features, noise: nn.Module, images: int, *, batch_size: int, generator: Generator
+) -> Iterator[Tensor]:
+    """Answers about that many images (as many batches as it takes), [B, C, h, w], B > 1, on the attack's device."""
+    count = 0
+    for clean, _ in features.batches(batch_size, shuffle=generator):
+        if len(clean) > 1:  # of one, batch normalisation has no variance
+            yield noise(clean, generator)
+        count += len(clean)
+        if count >= images:
+            return

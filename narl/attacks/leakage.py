@@ -8,6 +8,7 @@ validation split chooses as well as reports during a search; a final result repo
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from collections.abc import Generator as Steps
 from dataclasses import dataclass, replace
@@ -20,9 +21,9 @@ from narl.attacks.exact.results import Bound
 from narl.attacks.features import scales_of
 from narl.attacks.label_floor import label_floor
 from narl.attacks.queries import name_of
+from narl.attacks.strength import Strength, strength
 from narl.attacks.target import AttackEpoch, Reading, Target, strongest
-from narl.core.seeds import derive_seed
-from narl.training.classification import num_outputs
+from narl.attacks.utility import GAP, lacking, read_utility
 
 
 @dataclass(frozen=True)
@@ -124,13 +125,27 @@ class Leakage:
         return {**values, "private": self.strongest.scores.labels}
 
     def doubts(self) -> Iterator[str]:
-        """Reasons to doubt what adversaries read, in words."""
+        """Reasons in words to believe that leakage is more than this; none where nobody can read more."""
+        if self.leakage >= self.bound:
+            return
         for name, reading in self.readings.items():
             if not reading.converged:
                 yield f"{name} was still improving, or still guessing, when its epochs ran out"
+        if self.strength is not None and not self.strength.is_enough:
+            yield f"no network is strong enough to be believed: {self.strength}"
         if self.strongest_adversary < self.label_floor <= self.bound:
             read, floor = self.strongest_adversary, self.label_floor
             yield f"no adversary reaches the label floor ({read:.2f} % < {floor:.2f} %): the floor is reported"
+
+    @property
+    def strength(self) -> Strength | None:
+        """Of the networks among the adversaries; None where nothing tells."""
+        return strength(self.exact, self.readings)
+
+    def utility_doubts(self) -> Iterator[str]:
+        """Reasons in words to believe that utility, and so Δ, is more than this."""
+        if (points := lacking(self.exact, self.utility_reading)) >= GAP:
+            yield f"the closed form reads utility {self.utility + points:.2f} %, M2 {self.utility:.2f} %"
 
     @property
     def _all(self) -> dict[str, Reading]:
@@ -143,6 +158,7 @@ def attack(
     columns: Sequence[str] = (),
     *,
     is_futile: Callable[[Leakage], bool] = lambda by_bayes: False,
+    trained: nn.Module | None = None,
 ) -> Steps[AttackEpoch | ExactStep, None, Leakage]:
     """Read what can be read in closed form, then train every fresh network; yields after each block and epoch.
 
@@ -152,6 +168,7 @@ def attack(
         queries: numbers of answers, besides one, that exact attackers read.
         columns: label columns, besides private and utility, that they read.
         is_futile: of what is read without trained adversaries, whether these are spared; asked where `bayes` attacks.
+        trained: M2 as it was trained with the client, if it was.
 
     Raises:
         DivergedTraining: an attacker's loss is not finite.
@@ -159,10 +176,8 @@ def attack(
     dataset = target.dataset
     exact = None
     if target.settings.is_exact:
-        exact = yield from exact_leakage(target, (1, *queries), columns=columns, galleries=GALLERIES)
-    outputs = num_outputs(len(dataset.utility_classes))
-    network = target.halves.rest(num_outputs=outputs, seed=derive_seed(target.seed, "utility"))
-    utility = yield from target.read("utility", network, target.labels("utility"))
+        exact = yield from exact_leakage(target, (1, *queries, math.inf), columns=columns, galleries=GALLERIES)
+    utility = yield from read_utility(target, exact, trained)
     feature_rms, feature_std = scales_of(target.features[target.report_on])
     utility_labels, private_labels = dataset.labels(target.report_on)
     by_bayes = Leakage(
@@ -175,7 +190,9 @@ def attack(
     )
     if exact is not None and is_futile(by_bayes):
         return by_bayes
-    readings = yield from target.read_with_adversaries(target.labels("private"), len(dataset.private_classes))
+    readings = yield from target.read_with_adversaries(
+        target.labels("private"), len(dataset.private_classes), ceiling=ceiling(exact, "private")
+    )
     return replace(by_bayes, readings={**by_bayes.readings, **readings})
 
 
@@ -184,3 +201,9 @@ def bayes_reading(exact: Exact | None, queries: float) -> dict[str, Reading]:
     if exact is None or queries not in exact.readings["private"]:
         return {}
     return {"bayes": Reading(exact.readings["private"][queries].scores, None, [], True)}
+
+
+def ceiling(exact: Exact | None, label: str, queries: float = 1) -> float:
+    """Percent that nobody exceeds on the reported images; 100 where nothing says so."""
+    known = {} if exact is None else exact.bounds.labels[label]
+    return known[queries].percent if queries in known else 100.0

@@ -155,7 +155,7 @@ def reconstruct(target: Target, reader: Reading, *, queries: float = 1) -> Steps
     name = "decoder" if queries == 1 else f"{name_of(queries)} queries, decoder"
     noise = target.client.noise.averaged(queries)
     decoder = build_decoder(target.halves.feature_shape, target.halves.size, derive_seed(target.seed, name))
-    decoder = target.precision.place(decoder)
+    decoder = target.standardised(decoder, noise, name)
     steps = _fit(decoder, target, noise, seed=derive_seed(target.seed, name, "noise"))
     numbers = iter(range(target.settings.max_epochs))
     curve, converged = yield from mapped(steps, lambda mse: RebuildStep(name, next(numbers), psnr(mse)))
@@ -179,7 +179,7 @@ def _fit(
             target.features["train"],
             lambda rebuilt, rows: F.mse_loss(rebuilt.float(), target.images("train")[rows]),
             noise=noise,
-            batch_size=settings.batch_size,
+            settings=settings,
             precision=target.precision,
             generator=generator,
             epoch=len(progress.scores),

@@ -28,7 +28,7 @@ class Scores:
     @property
     def chance(self) -> float:
         """Percent of the images whose label is the commonest one: what needs nothing to be read."""
-        return 100.0 * self.labels.bincount().max().item() / len(self.labels)
+        return largest_share(self.labels)
 
     @property
     def percents(self) -> Tensor:
@@ -52,3 +52,8 @@ def count_hits(predicted: list[Tensor], labels: Tensor) -> Scores:
     """Scores of several draws' predictions, each [N], of the labels [N]."""
     right = torch.stack([draw == labels for draw in predicted])
     return Scores(right.float().mean(dim=0).cpu(), labels.cpu())
+
+
+def largest_share(labels: Tensor) -> float:
+    """Percent of the most frequent of the labels, int64 [N]: what a constant guess scores."""
+    return 100.0 * labels.bincount().max().item() / len(labels)

@@ -25,19 +25,23 @@ def read_persistently(
     floor: float,
     noise: nn.Module | None = None,
     prefix: str = "",
+    ceiling: float = 100.0,
     first: Mapping[str, Reading] | None = None,
 ) -> Steps[AttackEpoch, None, dict[str, Reading]]:
     """What each adversary reads of `labels`: `Target.read_with_adversaries`, suspects and the strongest twice.
 
     Args:
         floor: percent, what the utility label alone gives away.
+        noise, ceiling: see `Target.read`.
         first: the first attempts, by the adversaries' names, if they were made already.
 
     Raises:
         DivergedTraining: an adversary's loss is not finite.
     """
     if first is None:
-        first = yield from target.read_with_adversaries(labels, num_classes, noise=noise, prefix=prefix)
+        first = yield from target.read_with_adversaries(
+            labels, num_classes, noise=noise, prefix=prefix, ceiling=ceiling
+        )
     longer = {"max_epochs": 2 * target.settings.max_epochs, "patience": 2 * target.settings.patience}
     readings = dict(first)
     if not first:
@@ -48,7 +52,7 @@ def read_persistently(
             continue
         again = target.with_adversary(target.adversaries[name], **longer)
         second = yield from again.read_with_adversaries(
-            labels, num_classes, noise=noise, prefix=f"{prefix}{name} again, "
+            labels, num_classes, noise=noise, prefix=f"{prefix}{name} again, ", ceiling=ceiling
         )
         readings[name] = _better(reading, *second.values())
     return readings

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from narl.attacks.adversaries import build_adversary
 from narl.attacks.features import Features, Label, features_of, training_views
-from narl.attacks.fit import Fit, LabelledFeatures, evaluate, fit
+from narl.attacks.fit import Fit, LabelledFeatures, evaluate, fit, some_answers
 from narl.attacks.pictures import Images
 from narl.attacks.scores import Scores
 from narl.config.trial import Attack
@@ -24,11 +24,15 @@ from narl.core.steps import mapped
 from narl.data.dataset import Dataset
 from narl.methods.halves import AttackedHalves
 from narl.models.split import Obfuscator
+from narl.models.standardise import Standardised
 from narl.training.classification import num_outputs
 from narl.training.precision import Precision
 from narl.training.team import ALONE, Team
 
 Labels = Mapping[str, Tensor]  # split -> int64 [N]
+
+# Mean and scale of z are taken from answers about so many training images.
+SCALED_ON = 1024
 
 
 @dataclass(frozen=True)
@@ -53,6 +57,7 @@ class Reading:
         network: with the weights of its best epoch on the validation split; None of an attacker that is no network.
         curve: its validation accuracy (percent) after each epoch.
         converged, batch_parts: see `narl.attacks.fit.Fit`.
+        control: the most that it read of clean validation features, percent; None: it saw none.
     """
 
     scores: Scores
@@ -60,6 +65,7 @@ class Reading:
     curve: list[float]
     converged: bool
     batch_parts: int = 1
+    control: float | None = None
 
 
 class Finished(Protocol):
@@ -150,22 +156,48 @@ class Target:
             return {kind: kind for kind in self.settings.networks}
         return {f"{kind}_{i}": kind for i in range(self.settings.seeds) for kind in self.settings.networks}
 
-    def read(
-        self, name: str, network: nn.Module, labels: Labels, *, noise: nn.Module | None = None
-    ) -> Steps[AttackEpoch, None, Reading]:
-        """Train a fresh `network` to read `labels`, and what it then reads of the reported split.
+    def standardised(self, network: nn.Module, noise: nn.Module, name: str) -> nn.Module:
+        """`network` on the attack's device, behind a layer that standardises answers, fitted to training images.
 
         Args:
+            network: one that is `Standardised` already stays as it is.
+            noise: that is on the answers.
+            name: decides its draws.
+        """
+        if isinstance(network, Standardised):
+            return self.precision.place(network)
+        network = self.precision.place(Standardised(network, self.halves.feature_shape[0]))
+        generator = torch.Generator(self.precision.device).manual_seed(derive_seed(self.seed, name, "standardise"))
+        how = {"batch_size": 256, "generator": generator}
+        network.standardise.fit(some_answers(self.features["train"], noise, SCALED_ON, **how))
+        return network
+
+    def read(
+        self,
+        name: str,
+        network: nn.Module,
+        labels: Labels,
+        *,
+        noise: nn.Module | None = None,
+        ceiling: float = 100.0,
+        clean_epochs: int = 0,
+    ) -> Steps[AttackEpoch, None, Reading]:
+        """Train `network`, behind a layer that standardises z, to read `labels`; what it reads of the reported split.
+
+        Args:
+            network: fresh, or one that is to train on.
             name: for progress; decides the draws.
             noise: the client's own by default.
+            ceiling, clean_epochs: see `narl.attacks.fit.fit`.
 
         Raises:
             DivergedTraining: its loss is not finite.
         """
-        if self.finished is not None and (known := self.finished.recall(name, self.precision.place(network))):
+        noise = noise or self.client.noise
+        network = self.standardised(network, noise, name)
+        if self.finished is not None and (known := self.finished.recall(name, network)):
             self._note_parts(name, known)
             return known
-        noise = noise or self.client.noise
         labelled = {
             split: LabelledFeatures(features, labels[split].to(self.precision.device))
             for split, features in {**self.features, "train": self.views}.items()
@@ -180,6 +212,8 @@ class Target:
             settings=self.settings,
             precision=self.precision,
             seed=derive_seed(self.seed, name, "noise"),
+            ceiling=ceiling,
+            clean_epochs=clean_epochs,
         )
         result = yield from _named(name, steps)
         scores = evaluate(
@@ -189,7 +223,8 @@ class Target:
             precision=self.precision,
             generator=torch.Generator(self.precision.device).manual_seed(derive_seed(self.seed, name, "report")),
         )
-        reading = Reading(scores, result.network, result.curve, result.converged, result.batch_parts)
+        control = result.control if noise.hides else max(result.curve)
+        reading = Reading(scores, result.network, result.curve, result.converged, result.batch_parts, control)
         self._note_parts(name, reading)
         if self.finished is not None:
             self.finished.keep(name, reading)
@@ -200,19 +235,34 @@ class Target:
             self.batch_parts[name] = reading.batch_parts
 
     def read_with_adversaries(
-        self, labels: Labels, num_classes: int, *, noise: nn.Module | None = None, prefix: str = ""
+        self,
+        labels: Labels,
+        num_classes: int,
+        *,
+        noise: nn.Module | None = None,
+        prefix: str = "",
+        ceiling: float = 100.0,
     ) -> Steps[AttackEpoch, None, dict[str, Reading]]:
         """What each configured adversary, each with its seeds, reads of `labels`, by its name in `adversaries`.
 
         Args:
             prefix: of its name in progress; decides the draws with it.
+            noise, ceiling: see `read`.
         """
         readings = {}
+        hides = (noise or self.client.noise).hides
         for own_name, kind in self.adversaries.items():
             name = prefix + own_name
             seed = derive_seed(self.seed, name)
             network = build_adversary(kind, self.halves, num_outputs=num_outputs(num_classes), seed=seed)
-            readings[own_name] = yield from self.read(name, network, labels, noise=noise)
+            readings[own_name] = yield from self.read(
+                name,
+                network,
+                labels,
+                noise=noise,
+                ceiling=ceiling,
+                clean_epochs=self.settings.clean_epochs if hides else 0,
+            )
         return readings
 
 

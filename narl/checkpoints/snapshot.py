@@ -5,7 +5,7 @@ Tensors, each contiguous:
     networks.<i>.<name>                          weights and statistics of the method's i-th network
     optimisers.<i>.<parameter>.<name>            step and moments of its i-th optimiser, parameters numbered from 0
     generators.noise, .cpu, .cuda                states: the method's noise, torch's global ones (dropout), uint8
-    client.<name>                                once training is over, instead of all these: the frozen client
+    client.<name>, task.<name>                   once training is over, instead of all these: the frozen client, M2 if any
     readings.<i>.hits, .labels, .network.<name>  what the i-th attacking network that has finished read, and its weights
 
 Loaders are derived from seed and epoch, so they have no state. Metadata, all text:
@@ -75,6 +75,7 @@ class KeptReading(Strict):
     curve: list[float]
     converged: bool
     batch_parts: int = Field(1, ge=1)
+    control: float | None = None
 
 
 class Header(Strict):

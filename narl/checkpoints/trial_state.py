@@ -29,7 +29,6 @@ from narl.core.records import SigmaLevel
 from narl.data.dataset import Dataset
 from narl.data.identity import identity
 from narl.methods.base import Method
-from narl.models.split import Obfuscator
 
 T = TypeVar("T")
 
@@ -69,7 +68,7 @@ class TrialState:
 
     def __post_init__(self) -> None:
         self._phase_began = time.monotonic()
-        self._client: Obfuscator | None = None
+        self._trained: dict[str, nn.Module] = {}
         self._unsaved = False
         self._readings: dict[str, tuple[KeptReading, Mapping[str, Tensor]]] = {}
 
@@ -101,11 +100,11 @@ class TrialState:
         if self.checkpoints is not None and self.checkpoints.due:
             self._save(method)
 
-    def trained(self, client: Obfuscator) -> None:
+    def trained(self, method: Method) -> None:
         """Training is over. What took long is kept at once."""
         is_news = self._unsaved = not self.is_trained
         self.train_seconds += self._phase_seconds()
-        self.is_trained, self._client, self._phase_began = True, client, time.monotonic()
+        self.is_trained, self._trained, self._phase_began = True, _trained(method), time.monotonic()
         if is_news and self.checkpoints is not None and self.train_seconds >= self.checkpoints.every_seconds:
             self._save()
 
@@ -126,7 +125,7 @@ class TrialState:
             return None
         network.load_state_dict(weights)
         scores = Scores(tensors["hits"], tensors["labels"])
-        return Reading(scores, network.eval(), list(kept.curve), kept.converged, kept.batch_parts)
+        return Reading(scores, network.eval(), list(kept.curve), kept.converged, kept.batch_parts, kept.control)
 
     def keep(self, name: str, reading: Reading) -> None:
         """An attacking network has finished."""
@@ -134,7 +133,13 @@ class TrialState:
             return
         weights = {f"network.{part}": tensor for part, tensor in reading.network.state_dict().items()}
         tensors = {"hits": reading.scores.hits, "labels": reading.scores.labels, **weights}
-        kept = KeptReading(name=name, curve=reading.curve, converged=reading.converged, batch_parts=reading.batch_parts)
+        kept = KeptReading(
+            name=name,
+            curve=reading.curve,
+            converged=reading.converged,
+            batch_parts=reading.batch_parts,
+            control=reading.control,
+        )
         self._readings[name] = kept, tensors
         self._unsaved = True
         if self.checkpoints.due:
@@ -153,7 +158,7 @@ class TrialState:
         self._end()
 
     def _end(self) -> None:
-        self._client = None
+        self._trained = {}
         self._readings.clear()
         if self.checkpoints is not None:
             self.checkpoints.remove()
@@ -161,20 +166,23 @@ class TrialState:
     def _go_on(self, method: Method, snapshot: Snapshot) -> None:
         header = snapshot.header
         if header.phase == "attack":
-            method.client.load_state_dict(snapshot.below("client"))
+            for name, network in _trained(method).items():
+                network.load_state_dict(snapshot.below(name))
         else:
             restore(method, snapshot.tensors, header.optimisers)
             method.accumulation.parts = header.batch_parts
         readings = {kept.name: (kept, snapshot.below(f"readings.{i}")) for i, kept in enumerate(header.readings)}
         self.curves, self.epochs_done = {name: list(curve) for name, curve in header.curves.items()}, header.epochs_done
         self.batch_parts = header.batch_parts
-        self.is_trained, self._client, self._readings = header.phase == "attack", method.client, readings
+        self.is_trained, self._trained, self._readings = header.phase == "attack", _trained(method), readings
         self.train_seconds, self.earlier_attack_seconds = header.train_seconds, header.attack_seconds
         self.resumed, self.sigma_profile = header.resumed + 1, header.sigma_profile
 
     def _save(self, method: Method | None = None) -> None:
         in_training = not self.is_trained
-        tensors = tensors_of(method) if in_training else _prefixed("client", self._client.state_dict())
+        tensors = tensors_of(method) if in_training else {}
+        for name, network in ({} if in_training else self._trained).items():
+            tensors |= _prefixed(name, network.state_dict())
         for i, (_, of_reading) in enumerate(self._readings.values()):
             tensors |= _prefixed(f"readings.{i}", of_reading)
         header = Header(
@@ -209,6 +217,11 @@ def identity_of(config: TrainConfig, report_on: str, dataset: Dataset, method: M
         precision=method.precision.name,
         workers=workers,
     )
+
+
+def _trained(method: Method) -> dict[str, nn.Module]:
+    """What attacks need of a method, by its name in a checkpoint."""
+    return {"client": method.client} if method.task is None else {"client": method.client, "task": method.task}
 
 
 def _prefixed(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

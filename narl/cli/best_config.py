@@ -75,11 +75,8 @@ def _explained(record: TrialRecord, search: str, refused: int) -> Iterator[str]:
         )
     if (sigma := record.sigma_at_inference) is not None:
         yield f"# Noise of σ {record.config.sigma:.4g} in training, {sigma:.4g} at inference."
-    if record.networks_were_spared:
-        yield "# Leakage is at least that, Δ at most: no network attacked, as the trial was dominated already."
-    elif record.leakage_is_lower_bound:
-        who = record.tags["unconverged"]
-        yield f"# Leakage is at least that, Δ at most: {who} had not converged (attack.max_epochs)."
+    if record.leakage_is_lower_bound:
+        yield f"# Leakage is at least that, Δ at most: {record.doubts}."
     cost = m.cost
     costs = f"{cost.client_gflops:.4g} GFLOPs, {cost.client_memory_mib:.4g} MiB, uplink {cost.uplink_kib:.4g} KiB"
     yield f"# client {record.config.client}: {costs}"

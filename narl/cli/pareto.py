@@ -143,8 +143,7 @@ def _print_table(rows: list[dict[str, Any]], title: str, *, nothing: dict[str, A
     floor = max(row["label_floor"] for row in rows)
     caption = (
         f"Accuracies on validation images. The utility label alone gives away {floor:g} % (label floor): "
-        f"no Δ above {100 - floor:g} is possible. ≥ and ≤: an adversary had not converged when its epochs ran out, or "
-        "none was trained, as the trial was dominated already."
+        f"no Δ above {100 - floor:g} is possible. ≥ and ≤: more may leak than was read (the tag doubts says why)."
     )
     # No bound was recorded before version 0.3, or without the Bayes attacker; no σ at inference where all are as trained.
     keys = [key for key in _HEADS if key in (*rows[0], "client")]

@@ -149,8 +149,7 @@ class SearchView:
             f"{_counted(len({r.config.arch for r in done}), 'architecture')} in {_clock(result.seconds)}; "
             f"★ {len(front)} on the front of {', '.join(self._space.objectives)}. "
             f"Accuracies in %, of validation images{_floor(done)}. "
-            "≥ and ≤: an adversary had not converged when its epochs ran out, or none was trained, as the trial was "
-            "dominated already.",
+            "≥ and ≤: more may leak than was read (the tag doubts says why).",
             highlight=False,
             soft_wrap=True,
         )

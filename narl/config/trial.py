@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Annotated, Any, Literal, Protocol, Self
 
@@ -37,9 +38,12 @@ class Attack(Strict):
     """The evaluation of §4.2: fresh networks on the frozen obfuscator, trained until they stop improving.
 
     Attributes:
+        epoch_steps: an attack's epoch is at least so many optimiser steps, and so several passes over few images: what a
+            network has learnt goes by steps.
+        clean_epochs: an adversary's first epochs are on features without noise and count for nothing below. What it then
+            reads of such features is its control: it tells whether the adversary is strong enough to be believed.
         max_epochs: no network trains longer; one stopped by this is tagged `unconverged`.
-        min_epochs: no network is taken for converged sooner. Batch normalisation's running statistics lag behind
-            at first, and a network in eval mode then guesses for some epochs, however well it learns.
+        min_epochs: no network is taken for converged sooner.
         patience: a network has converged when its validation accuracy has not improved for so many epochs.
         adversaries: which adversaries attack; leakage is the strongest one's accuracy. `bayes` is not trained: it
             knows the noise, and bounds what anyone can read as well (docs/certificate.md). Fresh networks: `rest` is
@@ -51,6 +55,8 @@ class Attack(Strict):
         queries: numbers of answers to one image whose mean is attacked as well, say 16: metrics `leakage_at_queries`.
     """
 
+    epoch_steps: int = Field(16, ge=1)
+    clean_epochs: int = Field(4, ge=0)
     max_epochs: int = Field(30, ge=1)
     min_epochs: int = Field(6, ge=1)
     patience: int = Field(4, ge=1)
@@ -70,6 +76,10 @@ class Attack(Strict):
     def networks(self) -> tuple[AdversaryName, ...]:
         """The adversaries that are trained."""
         return tuple(name for name in self.adversaries if name != "bayes")
+
+    def passes(self, images: int) -> int:
+        """Over so many images, in an epoch."""
+        return math.ceil(self.epoch_steps / math.ceil(images / self.batch_size))
 
     @model_serializer(mode="wrap")
     def _without_what_is_not_there(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:

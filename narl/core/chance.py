@@ -10,12 +10,13 @@ ONE_IN = 100
 
 
 @lru_cache(maxsize=1024)
-def most_by_luck(share: float, images: int) -> float:
-    """Percent of `images` that a guess gets right at most, but for one time in `ONE_IN`: the exact binomial quantile.
+def most_by_luck(share: float, images: int, one_in: int = ONE_IN) -> float:
+    """Percent of `images` that a guess gets right at most, but for one time in `one_in`: the exact binomial quantile.
 
     Args:
         share: of the class that is named, percent, above 0.
         images: N >= 1, guessed independently.
+        one_in: above 1.
 
     Raises:
         ValueError: a value out of its range.
@@ -29,6 +30,6 @@ def most_by_luck(share: float, images: int) -> float:
     for right in range(images, -1, -1):
         ways = all_ways - math.lgamma(right + 1) - math.lgamma(images - right + 1)
         tail += math.exp(ways + right * log_right + (images - right) * log_wrong)
-        if tail > 1 / ONE_IN:
+        if tail > 1 / one_in:
             return 100 * right / images
     return 0.0

@@ -99,7 +99,7 @@ def to_minimise(metrics: TrialMetrics, names: Sequence[str]) -> tuple[float, ...
 
 
 def bound_sign(metric: str) -> str:
-    """What adversaries that had not converged make of a metric: a lower bound (`≥`), an upper one (`≤`), neither."""
+    """What a doubt of leakage makes of a metric: a lower bound (`≥`), an upper one (`≤`), neither."""
     if metric.startswith(CERTIFIED):
         return ""  # no adversary is trained for it
     return {"delta": "≤", "leakage": "≥"}.get(re.split(r"[_(]", metric)[0], "")

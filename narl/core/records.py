@@ -247,12 +247,25 @@ class TrialRecord:
         return NETWORKS_TAG in self.tags
 
     @property
+    def doubts(self) -> str:
+        """Why leakage may be more than was read, in words; empty if nothing says so.
+
+        Versions before 0.3 named the networks that had not converged alone.
+        """
+        if self.networks_were_spared:
+            return "no network attacked, as the trial was dominated already"
+        if "doubts" in self.tags:
+            return self.tags["doubts"]
+        m = self.metrics
+        if m is not None and m.leakage_bound is not None and m.leakage >= m.leakage_bound:
+            return ""
+        names = [name for name in self.tags.get("unconverged", "").split(",") if name not in ("", "utility")]
+        return f"{', '.join(names)} had not converged" if names else ""
+
+    @property
     def leakage_is_lower_bound(self) -> bool:
-        """True if an adversary was still improving, or still guessing, when its epochs ran out, or networks were
-        spared: Δ is an upper bound."""
-        return self.networks_were_spared or any(
-            name != "utility" for name in self.tags.get("unconverged", "").split(",") if name
-        )
+        """Whether more may leak than was read, so that Δ is an upper bound."""
+        return bool(self.doubts)
 
     @property
     def measured_point(self) -> Point:
@@ -267,7 +280,7 @@ class TrialRecord:
         return None if sigma == self.config.sigma else sigma
 
     def bound_sign(self, metric: str) -> str:
-        """What to write before a metric's value where adversaries may read more: `≤`, `≥`, or nothing."""
+        """What to write before a metric's value where leakage is doubted: `≤`, `≥`, or nothing."""
         return bound_sign(metric) if self.leakage_is_lower_bound else ""
 
     @property

@@ -172,7 +172,8 @@ def seed_of(outcome: TrialOutcome, findings: Iterable[Finding]) -> Seed:
     # By number of answers, and of whose image it was, the attacks' own entries tell.
     told = asdict(metrics)
     measured = {name: told[name] for name in told if name in SeedReport.model_fields}
-    doubts, per_image = [*outcome.target.dataset.doubts, *leakage.doubts()], leakage.per_image()
+    doubts = [*outcome.target.dataset.doubts, *leakage.doubts(), *leakage.utility_doubts()]
+    per_image = leakage.per_image()
     entries: dict[str, Any] = {}
     pictures: dict[str, Tensor] = {}
     if metrics.utility_is_a_guess:
@@ -207,6 +208,7 @@ def _attempted_again(outcome: TrialOutcome) -> Steps[Progress, None, TrialOutcom
         target.labels("private"),
         len(target.dataset.private_classes),
         floor=leakage.label_floor,
+        ceiling=leakage.bound,
         first={name: leakage.readings[name] for name in target.adversaries},
     )
     networks = yield from mapped(steps, attack_progress)

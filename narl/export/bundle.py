@@ -1,7 +1,7 @@
 """A trained configuration as files: both halves, configuration, metrics, and a manifest with everybody's SHA-256.
 
 client.safetensors   state of the obfuscator (M1 and its noise)
-server.safetensors   state of M2, the utility network on the server
+server.safetensors   state of M2, the utility network on the server, and of the layer before it that standardises z
 config.yaml          a `narl.config.bundle.BundleConfig`
 metrics.json         what was measured
 manifest.json        format, version, time, size and SHA-256 of each file above; written last
@@ -32,7 +32,8 @@ if TYPE_CHECKING:
 
     from narl.models.split import Obfuscator
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
+READABLE = (1, 2)  # in format 1 nothing standardised z before M2
 CLIENT, SERVER, CONFIG, METRICS = "client.safetensors", "server.safetensors", "config.yaml", "metrics.json"
 FILES = (CLIENT, SERVER, CONFIG, METRICS)
 
@@ -158,6 +159,7 @@ def load_bundle(folder: Path | str, noise_key: bytes | None = None) -> Bundle:
     """
     from narl.methods.catalogue import halves_of
     from narl.models.noise.keyed import noise_of_client
+    from narl.models.standardise import Standardised
 
     folder = user_path(folder)
     manifest = verify_bundle(folder)
@@ -166,6 +168,8 @@ def load_bundle(folder: Path | str, noise_key: bytes | None = None) -> Bundle:
     halves = halves_of(point, config.image_size)
     client = halves.client(seed=point.seed)
     server = halves.rest(num_outputs=config.utility_outputs, seed=point.seed)
+    if manifest["format_version"] > 1:
+        server = Standardised(server, halves.feature_shape[0])
     for module, name in ((client, CLIENT), (server, SERVER)):
         _load_tensors(module, folder / name)
     if isinstance(point.sigma_inference, float):
@@ -202,9 +206,8 @@ def _read_manifest(path: Path) -> dict[str, Any]:
         raise NarlError(f"{path} is not JSON ({error})") from error
     if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
         raise NarlError(f"{path} is not the manifest of a {FORMAT}")
-    if manifest.get("format_version") != FORMAT_VERSION:
-        given = manifest.get("format_version")
-        raise NarlError(f"{path} has format version {given!r}; this narl reads {FORMAT_VERSION}")
+    if (given := manifest.get("format_version")) not in READABLE:
+        raise NarlError(f"{path} has format version {given!r}; this narl reads {' and '.join(map(str, READABLE))}")
     files = manifest.get("files")
     if not isinstance(files, dict) or not set(FILES) <= set(files):
         raise NarlError(f"{path} must list at least {', '.join(FILES)}")

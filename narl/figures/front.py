@@ -289,7 +289,7 @@ def _view(records: Sequence[TrialRecord], objectives: Sequence[str], guesses: bo
     front = front_of(records, objectives, guesses=guesses)
     counts = f"{len(complete)} finished trials, {len(front)} on the front of {', '.join(objectives)}"
     if doubtful := sum(record.leakage_is_lower_bound for record in complete):
-        counts += f"; Δ of {doubtful} is an upper bound (≤)"
+        counts += f"; Δ of {doubtful} is an upper bound (≤): more may leak than was read"
     if guessing := sum(r.metrics.utility_is_a_guess for r in complete):
         counts += f"; utility of {guessing} is a guess (hollow)"
     return _View(

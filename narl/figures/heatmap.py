@@ -61,7 +61,7 @@ def heatmap_png(records: Sequence[TrialRecord], title: str, path: Path | str) ->
     for axes in panels[-1]:
         axes.set_xlabel("σ", fontsize=10)
     doubtful = sum(record.leakage_is_lower_bound for record in complete)
-    bound = f"; in {doubtful} adversaries may read more: leakage ≥, Δ ≤" if doubtful else ""
+    bound = f"; in {doubtful} more may leak than was read: leakage ≥, Δ ≤" if doubtful else ""
     figure.suptitle(f"{title}: {len(complete)} trials, dark is better{bound}", fontsize=12)
     figure.savefig(path, format="png")
 

@@ -107,6 +107,7 @@ class Method(ABC):
 
     Attributes:
         client: what is frozen and attacked after training.
+        task: M2, if it is trained with the client.
         networks: those that are put in training mode.
         optimisers: one a network, or a group of them; `step` steps and clears all.
     """
@@ -117,6 +118,7 @@ class Method(ABC):
         self.parts = parts
         self.client = parts.client
         self.precision = parts.precision
+        self.task: nn.Module | None = None
         self.networks: tuple[nn.Module, ...] = ()
         self.optimisers: list[torch.optim.Optimizer] = []
 

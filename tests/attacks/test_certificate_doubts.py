@@ -14,7 +14,7 @@ def certificate(*, read: float, bound: float, by_adversaries: float) -> Certific
     """Of 1,000 images, all figures in percent."""
     hits = torch.zeros(1000)
     hits[: round(10 * read)] = 1
-    reading = BayesReading(Scores(hits, torch.zeros(1000, dtype=torch.int64)), 1.0, read)
+    reading = BayesReading(Scores(hits, torch.zeros(1000, dtype=torch.int64)), 1.0, read, 600)
     bounds = BayesBounds({"private": {1.0: Bound(torch.full((1000,), bound), 0, 0.0)}}, {}, {})
     return Certificate(Exact({"private": {1.0: reading}}, bounds), 90.0, by_adversaries)
 

@@ -41,7 +41,15 @@ def tiny(method: str = "narl", *, arch: str = "shufflenet_v2_x1_0", sigma_infere
         },
         "trial": trial,
         "training": {"epochs": 2, "batch_size": 32},
-        "attack": {"max_epochs": 2, "min_epochs": 1, "patience": 2, "batch_size": 32, "views": 2}
+        "attack": {
+            "epoch_steps": 1,
+            "clean_epochs": 0,
+            "max_epochs": 2,
+            "min_epochs": 1,
+            "patience": 2,
+            "batch_size": 32,
+            "views": 2,
+        }
         | {"adversaries": ["rest", "mlp"]}
         | attack,
     }

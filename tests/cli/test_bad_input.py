@@ -37,7 +37,7 @@ SPACE = {
     "lambda": 0.01,
     "trials": 2,
     "training": {"epochs": 1},
-    "attack": {"max_epochs": 1, "min_epochs": 1},
+    "attack": {"epoch_steps": 1, "clean_epochs": 0, "max_epochs": 1, "min_epochs": 1},
 }
 POINT = {"arch": "mobilenet_v3_small", "split": 12, "sigma": 1, "lambda": 0.01}
 

@@ -22,7 +22,15 @@ PIPELINE = DIGITS | {
     "splits": {"train_limit": 120, "validation_limit": 60, "test_limit": 60},
     "loader": "tensor",
 }
-ATTACK = {"max_epochs": 2, "min_epochs": 1, "patience": 1, "batch_size": 64, "adversaries": ["mlp"]}
+ATTACK = {
+    "epoch_steps": 1,
+    "clean_epochs": 0,
+    "max_epochs": 2,
+    "min_epochs": 1,
+    "patience": 1,
+    "batch_size": 64,
+    "adversaries": ["mlp"],
+}
 TRAINING = {"epochs": 1, "batch_size": 64}
 CONFIG = {
     "pipeline": PIPELINE,

@@ -168,3 +168,21 @@ def test_as_if_nothing_were_hidden_no_objective_is_better_and_those_of_leakage_a
         assert to_minimise(told, [name]) >= to_minimise(metrics, [name])
     assert {told.value(name) for name in OBJECTIVES if name.startswith("delta")} == {metrics.utility - 100}
     assert told.leakage == told.leakage_bound == told.identification == 100
+
+
+@pytest.mark.parametrize(
+    ("tags", "bound", "doubted"),
+    [
+        ({}, None, False),
+        ({"unconverged": "mlp"}, None, True),  # as 0.2 told it
+        ({"unconverged": "utility"}, None, False),
+        ({"unconverged": "mlp"}, 30.0, False),  # nobody reads more than was read
+        ({"unconverged": "mlp"}, 40.0, True),
+        ({"doubts": "no adversary reaches the label floor"}, 40.0, True),
+    ],
+)
+def test_every_doubt_of_leakage_makes_delta_an_upper_bound(record, tags, bound, doubted):
+    one = dataclasses.replace(record(0, leakage=30.0, bound=bound), tags=tags)
+    assert one.leakage_is_lower_bound == doubted
+    assert (one.bound_sign("delta"), one.bound_sign("leakage")) == (("≤", "≥") if doubted else ("", ""))
+    assert all(reason in one.doubts for reason in tags.get("doubts", "").split(";"))

@@ -28,7 +28,15 @@ from narl.evaluation.seed import Seed
 from narl.evaluation.summary import REPORTED, scalars, summarise
 
 PIPELINE = DIGITS | {"splits": {"validation": 0.2, "test": 0.25}, "image": {"size": 16}, "loader": "tensor"}
-ATTACK = {"max_epochs": 4, "min_epochs": 1, "patience": 1, "batch_size": 64, "adversaries": ["mlp"]}
+ATTACK = {
+    "epoch_steps": 1,
+    "clean_epochs": 0,
+    "max_epochs": 4,
+    "min_epochs": 1,
+    "patience": 1,
+    "batch_size": 64,
+    "adversaries": ["mlp"],
+}
 
 
 def config(**changes) -> TrainConfig:

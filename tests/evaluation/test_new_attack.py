@@ -33,7 +33,14 @@ CONFIG = build(
         },
         "trial": {"arch": "mobilenet_v3_small", "split": 2, "sigma": 1.0, "lambda": 0.01},
         "training": {"epochs": 1, "batch_size": 64},
-        "attack": {"max_epochs": 1, "min_epochs": 1, "patience": 1, "batch_size": 64, "adversaries": ["mlp"]},
+        "attack": {
+            "epoch_steps": 1,
+            "max_epochs": 1,
+            "min_epochs": 1,
+            "patience": 1,
+            "batch_size": 64,
+            "adversaries": ["mlp"],
+        },
     },
     "test",
 )

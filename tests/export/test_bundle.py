@@ -13,6 +13,7 @@ from example_bundle import bundle_config, bundle_content, rewrite_config
 from narl.core.errors import ConfigError, NarlError
 from narl.export.bundle import FILES, load_bundle, verify_bundle, write_bundle
 from narl.models.split import build_obfuscator, build_rest
+from narl.models.standardise import Standardised
 
 TRIAL = {"arch": "resnet18", "split": 2, "sigma": 0.5, "lambda": 0.01, "seed": 3, "method": "narl"}
 CONFIG = bundle_config(TRIAL)
@@ -21,7 +22,9 @@ CONFIG = bundle_config(TRIAL)
 @pytest.fixture(scope="module")
 def halves():
     client = build_obfuscator(arch="resnet18", split=2, sigma=0.5, seed=3)
-    server = build_rest(arch="resnet18", split=2, num_outputs=1, seed=4).to(memory_format=torch.channels_last)
+    server = Standardised(build_rest(arch="resnet18", split=2, num_outputs=1, seed=4), channels=128)
+    server.standardise.fit([3 * torch.randn(8, 128, 4, 4, generator=torch.Generator().manual_seed(2)) + 1])
+    server = server.to(memory_format=torch.channels_last)
     return client.eval(), server.eval()
 
 
@@ -63,6 +66,16 @@ def test_a_loaded_client_adds_the_noise_of_inference(halves, tmp_path):
     assert client.noise.sigma == 0.8 and config.trial.sigma == 0.5
     with pytest.raises(ConfigError, match="a trained client has one sigma_inference"):
         bundle_config(TRIAL | {"sigma_inference": "best"})
+
+
+def test_a_server_of_format_1_takes_z_as_it_is(halves, tmp_path):
+    client, server = halves
+    write(tmp_path / "bundle", (client, server.network))
+    rewrite_manifest(tmp_path / "bundle", lambda manifest: manifest.update(format_version=1))
+    _, loaded, _ = load_bundle(tmp_path / "bundle")
+    z = torch.randn(4, 128, 4, 4, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        torch.testing.assert_close(loaded(z), server.network(z), rtol=1e-5, atol=1e-6)
 
 
 def test_manifest_states_size_and_hash_of_every_file(bundle):

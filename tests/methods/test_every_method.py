@@ -27,7 +27,14 @@ def config(method: str) -> TrainConfig:
         "pipeline": DIGITS | {"image": {"size": SIZE}, "splits": {"validation": 0.2, "test": 0.25}, "loader": "tensor"},
         "trial": trial,
         "training": {"epochs": 2, "batch_size": 64},
-        "attack": {"max_epochs": 4, "min_epochs": 2, "patience": 2, "batch_size": 64, "adversaries": ["mlp"]},
+        "attack": {
+            "epoch_steps": 1,
+            "max_epochs": 4,
+            "min_epochs": 2,
+            "patience": 2,
+            "batch_size": 64,
+            "adversaries": ["mlp"],
+        },
     }
     return build(TrainConfig, content, "test")
 

@@ -18,6 +18,7 @@ from narl.export.bundle import load_bundle, write_bundle
 from narl.methods.base import Ingredients
 from narl.methods.catalogue import METHODS, halves_of
 from narl.models.bounds import L2Clip, bound_stages
+from narl.models.standardise import Standardised
 from narl.training.classification import classification_loss
 from narl.training.precision import Precision
 
@@ -192,7 +193,8 @@ def test_what_a_method_lacks_is_refused(changes, message):
 def test_a_loaded_bundle_is_bounded(bound, clip_rms, tmp_path):
     chosen = point(bound, clip_rms)
     halves = halves_of(chosen, SIZE)
-    client, server = halves.client(seed=7).eval(), halves.rest(num_outputs=1, seed=8)
+    client = halves.client(seed=7).eval()
+    server = Standardised(halves.rest(num_outputs=1, seed=8), halves.feature_shape[0])
     config = bundle_config(chosen.to_json(), size=SIZE)
     write_bundle(
         tmp_path / "b", client_state=client.state_dict(), server_state=server.state_dict(), config=config, metrics={}

@@ -99,7 +99,14 @@ def run_whole(team: Team, loader: str, place: str | None = None, epochs: int | N
             },
             "trial": {"method": "narl", "arch": "resnet18", "split": 2, "sigma": 0.1, "lambda": 0.01, "seed": 3},
             "training": {"epochs": 2, "batch_size": 34, "precision": "float32", "learning_rate": LITTLE},
-            "attack": {"max_epochs": 1, "min_epochs": 1, "views": 2, "adversaries": ["mlp"]},
+            "attack": {
+                "epoch_steps": 1,
+                "clean_epochs": 0,
+                "max_epochs": 1,
+                "min_epochs": 1,
+                "views": 2,
+                "adversaries": ["mlp"],
+            },
         },
         "test",
     )

@@ -109,6 +109,7 @@ def bayes_attack(
             scores=final[place][i].scores(name),
             widening=math.sqrt(candidates[place][i]),
             validation=tallies[place][i].accuracy(name),
+            chosen_on=len(few.features),
         )
 
     return {name: {level: reading(name, place) for level, place in position.items()} for name in known.labels}

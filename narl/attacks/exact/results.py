@@ -98,8 +98,10 @@ class BayesReading:
         widening: τ >= 1, how much wider than the noise its densities are, chosen on validation images; of noise that
             hides nothing their width, in root mean square distances of the known images from their mean.
         validation: percent of the validation answers read right, by which `widening` was chosen.
+        chosen_on: validation images that these are about.
     """
 
     scores: Scores
     widening: float
     validation: float
+    chosen_on: int

@@ -19,6 +19,7 @@ from narl.methods.catalogue import METHODS, halves_of
 from narl.models.noise.gaussian import GaussianNoise
 from narl.models.noise.keyed import KEY_BYTES, KeyedGaussianNoise, noise_of_client, training_key
 from narl.models.split import Obfuscator
+from narl.models.standardise import Standardised
 
 SIZE = 32
 KEY = bytes(range(32))
@@ -152,7 +153,7 @@ def bundle(tmp_path_factory):
     write_bundle(
         folder,
         client_state=method.client.state_dict(),
-        server_state=halves.rest(num_outputs=1, seed=0).state_dict(),
+        server_state=Standardised(halves.rest(num_outputs=1, seed=0), halves.feature_shape[0]).state_dict(),
         config=bundle_config(point.to_json(), size=SIZE),
         metrics={},
     )
@@ -195,8 +196,8 @@ def test_no_file_of_the_bundle_holds_a_key(bundle):
 def test_a_key_for_fresh_noise_is_refused(tmp_path):
     point = build(Point, {**POINT, "noise": "fresh"}, "trial")
     halves = halves_of(point, SIZE)
-    states = {"client_state": halves.client(seed=0).state_dict(), "server_state": halves.rest(num_outputs=1, seed=0)}
-    states["server_state"] = states["server_state"].state_dict()
+    client, server = halves.client(seed=0), Standardised(halves.rest(num_outputs=1, seed=0), halves.feature_shape[0])
+    states = {"client_state": client.state_dict(), "server_state": server.state_dict()}
     config = bundle_config(point.to_json(), size=SIZE)
     write_bundle(tmp_path / "b", **states, config=config, metrics={})
     with pytest.raises(ConfigError, match="takes no key"):
