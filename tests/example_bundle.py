@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from examples import DIGITS
+from example_pipelines import DIGITS
 
 from narl.config.bundle import BundleConfig
 from narl.config.load import build

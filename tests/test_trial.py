@@ -7,8 +7,8 @@ from dataclasses import replace
 
 import pytest
 import torch
+from example_pipelines import DIGITS
 
-from examples import DIGITS
 from narl.attacks.sigma_profile import best_sigma
 from narl.config.load import build
 from narl.config.trial import TrainConfig

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import optuna
 import yaml
-from examples import DIGITS
+from example_pipelines import DIGITS
 
 from narl.search.folder import SearchFolder
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from types import SimpleNamespace
 
 import torch
-from examples import DIGITS
+from example_pipelines import DIGITS
 from torch import nn
 
 from narl.attacks.target import Target

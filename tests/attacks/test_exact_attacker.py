@@ -7,9 +7,9 @@ from statistics import NormalDist
 
 import pytest
 import torch
+from example_pipelines import DIGITS
 from torch import nn
 
-from examples import DIGITS
 from narl.attacks.exact.attacker import WIDENINGS, Images, bayes_attack
 from narl.attacks.exact.levels import at_queries
 from narl.attacks.exact.of_target import exact_at_sigmas, exact_leakage, matrix_of, sigma_grid

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from examples import DIGITS
+from example_pipelines import DIGITS
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn

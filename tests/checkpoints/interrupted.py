@@ -8,9 +8,9 @@ from __future__ import annotations
 import sys
 
 import torch
+from example_pipelines import DIGITS
 from torch import Tensor
 
-from examples import DIGITS
 from narl.checkpoints.store import Checkpoints
 from narl.config.load import build
 from narl.config.trial import TrainConfig

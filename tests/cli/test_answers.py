@@ -11,10 +11,10 @@ import sys
 from dataclasses import replace
 
 import pytest
+from example_pipelines import DIGITS
 from example_records import make_record
 
 import narl
-from examples import DIGITS
 from narl.cli.main import SUBCOMMANDS, main
 from narl.config.load import build
 from narl.config.search_space import SearchSpace

@@ -14,8 +14,8 @@ import pytest
 import torch
 import yaml
 from example_bundle import bundle_config
+from example_pipelines import DIGITS
 from example_records import make_record
-from examples import DIGITS
 from PIL import Image
 
 from narl.cli.main import main

@@ -7,9 +7,9 @@ import json
 import mlflow
 import pytest
 import yaml
+from example_pipelines import DIGITS
 from example_records import make_record
 
-from examples import DIGITS
 from narl.cli.main import main
 from narl.config.load import build
 from narl.config.search_space import SearchSpace

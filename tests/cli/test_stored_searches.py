@@ -7,7 +7,7 @@ import time
 
 import pytest
 import yaml
-from examples import DIGITS
+from example_pipelines import DIGITS
 
 from narl.cli.main import main
 from narl.config.search_space import SearchSpace

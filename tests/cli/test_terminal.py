@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 import yaml
+from example_pipelines import DIGITS
 from example_records import make_record
 
-from examples import DIGITS
 from narl.cli.main import main
 from narl.cli.terminal import one_line
 from narl.config.load import build

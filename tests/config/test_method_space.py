@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 import yaml
+from example_pipelines import DIGITS
 
-from examples import DIGITS
 from narl.config.load import build
 from narl.config.search_space import SearchSpace
 from narl.core.errors import ConfigError

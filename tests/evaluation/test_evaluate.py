@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import pytest
+from example_pipelines import DIGITS
 from torch import nn
 
-from examples import DIGITS
 from narl.config.load import build
 from narl.config.pipeline import Pipeline
 from narl.config.trial import TrainConfig

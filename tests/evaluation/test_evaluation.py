@@ -6,7 +6,7 @@ import math
 import numpy as np
 import pytest
 import torch
-from examples import DIGITS
+from example_pipelines import DIGITS
 from pydantic import ValidationError
 from scipy import stats
 

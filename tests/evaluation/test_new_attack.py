@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import pytest
 import torch
-from examples import DIGITS
+from example_pipelines import DIGITS
 from torch import Tensor
 
 from narl.attacks.finding import AttackStep, Case, Finding, mean_of_numbers, plain

@@ -6,7 +6,7 @@ import copy
 
 import pytest
 import torch
-from examples import DIGITS
+from example_pipelines import DIGITS
 from torch import nn
 
 from narl.config.load import build

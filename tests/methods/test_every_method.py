@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 import torch
+from example_pipelines import DIGITS
 
-from examples import DIGITS
 from narl.config.load import build
 from narl.config.trial import TrainConfig
 from narl.core.method_options import METHODS

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from examples import DIGITS
+from example_pipelines import DIGITS
 
 from narl.config.load import build
 from narl.config.search_space import SearchSpace

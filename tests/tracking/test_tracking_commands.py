@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 import yaml
+from example_pipelines import DIGITS
 from example_records import make_record
-from examples import DIGITS
 
 from narl.cli.main import main
 from narl.config.search_space import SearchSpace

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from examples import DIGITS
+from example_pipelines import DIGITS
 from torch import Tensor
 
 from narl.checkpoints.store import Checkpoints
