@@ -1,7 +1,12 @@
 from __future__ import annotations
 
+import tempfile
+from pathlib import Path
+
 import pytest
 import yaml
+from hypothesis import given
+from hypothesis import strategies as st
 
 from narl.config.load import build
 from narl.config.pipeline import Pipeline
@@ -140,3 +145,14 @@ def test_train_config_of_a_bad_point(tmp_path):
     (tmp_path / "c.yaml").write_text(yaml.safe_dump(content))
     with pytest.raises(ConfigError, match="trial.sigma.*-3"):
         TrainConfig.load(tmp_path / "c.yaml")
+
+
+@given(st.none() | st.just("best") | st.floats(0, allow_infinity=False))
+def test_a_sigma_at_inference_survives_its_file(sigma):
+    trial = {"arch": "resnet18", "split": 1, "sigma": 3.0, "lambda": 0.01, "sigma_inference": sigma}
+    config = build(TrainConfig, {"pipeline": PIPELINE, "trial": trial}, "c.yaml")
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "c.yaml"
+        path.write_text(yaml.safe_dump(config.model_dump(mode="json", by_alias=True)))
+        assert TrainConfig.load(path) == config
+    assert config.trial.sigma_inference == (None if sigma == 3.0 else sigma)
