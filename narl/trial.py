@@ -120,7 +120,7 @@ class TrialOutcome:
         unconverged = (*self.leakage.unconverged, *self.averaging.unconverged)
         named = {"unconverged": ",".join(unconverged)} if unconverged else {}
         if self.target.settings.networks and not self.leakage.networks_attacked:
-            named[NETWORKS_TAG] = "not trained: dominated already"
+            named[NETWORKS_TAG] = "not trained: it cannot be on the front"
         if doubts := (*self.leakage.doubts(), *self.averaging.doubts()):
             named["doubts"] = "; ".join(doubts)
         if self.leakage.strength is not None:

@@ -157,7 +157,7 @@ def test_networks_attack_only_a_client_that_could_still_be_on_the_front():
     in_full, _ = run(asked, device=torch.device("cpu"), front=NO_RIVAL)
     trained = {p.detail.split()[0] for p in progress if p.phase == "attack"}
     assert trained == {"bayes", "utility"} and set(spared.metrics.adversaries) == {"bayes"}
-    assert "networks" not in in_full.tags and spared.tags["networks"] == "not trained: dominated already"
+    assert "networks" not in in_full.tags and spared.tags["networks"] == "not trained: it cannot be on the front"
     at_best, all_told = spared.metrics, in_full.metrics
     for name in ("utility", "leakage_bound", "identification", "utility_bound"):
         assert getattr(at_best, name) == getattr(all_told, name)

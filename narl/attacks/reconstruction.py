@@ -22,6 +22,8 @@ from torch import Generator, Tensor, nn
 from torch.nn import functional as F
 
 from narl.attacks.early_stopping import EarlyStopping
+from narl.attacks.exact.of_target import least_errors
+from narl.attacks.exact.results import LeastError
 from narl.attacks.finding import AttackStep, Case, Finding, Numbers, Part, Samples, flattened
 from narl.attacks.fit import train_epoch
 from narl.attacks.image_metrics import ImageComparison, ImageMetrics, image_intervals, mean_of, psnr
@@ -77,12 +79,14 @@ class Reconstructions(Finding):
     Attributes:
         by_queries: by n, one answer first; more answers only where answers are averaged.
         label_floor: percent.
+        least: by the same n, what no decoder undercuts.
     """
 
     name = "reconstruction"
 
     by_queries: dict[float, Reconstruction]
     label_floor: float
+    least: dict[float, LeastError]
 
     @classmethod
     def find(cls, case: Case) -> Steps[AttackStep, None, Reconstructions]:
@@ -93,13 +97,13 @@ class Reconstructions(Finding):
                 by_queries[n] = by_queries[1]  # more answers tell nothing
             else:
                 by_queries[n] = yield from reconstruct(case.target, reader, queries=n)
-        return cls(by_queries, case.leakage.label_floor)
+        least = yield from least_errors(case.target, tuple(by_queries))
+        return cls(by_queries, case.leakage.label_floor, least)
 
     def numbers(self) -> dict[str, Any]:
-        return {
-            self.name: self.by_queries[1].to_json(),
-            f"{self.name}_at_queries": {name_of(n): one.to_json() for n, one in self.by_queries.items()},
-        }
+        """As `Reconstruction.to_json`, and `least_mse`, which no decoder undercuts on these images."""
+        each = {n: {**one.to_json(), "least_mse": self.least[n].mse} for n, one in self.by_queries.items()}
+        return {self.name: each[1], f"{self.name}_at_queries": {name_of(n): one for n, one in each.items()}}
 
     def per_image(self) -> dict[str, Tensor]:
         return {
@@ -133,12 +137,15 @@ class Reconstructions(Finding):
                 **{name: float(np.mean([numbers[name] for numbers in own])) for name in ("read_rebuilt", "read_clean")},
                 "interval95": image_intervals(f"reconstruction/{n}/", samples),
             }
+            if all("least_mse" in numbers for numbers in own):  # not in versions before 0.3
+                by_queries[n]["least_mse"] = float(np.mean([numbers["least_mse"] for numbers in own]))
         return Part({key: by_queries, cls.name: by_queries["1"]})
 
     @classmethod
     def scalars(cls, entries: Numbers) -> dict[str, float]:
         one = entries[cls.name]
-        return {**flattened(cls.name, one["rebuilt"]), f"{cls.name}_read": one["read_rebuilt"]}
+        least = {f"{cls.name}_least_mse": one["least_mse"]} if "least_mse" in one else {}
+        return {**flattened(cls.name, one["rebuilt"]), f"{cls.name}_read": one["read_rebuilt"], **least}
 
 
 def reconstruct(target: Target, reader: Reading, *, queries: float = 1) -> Steps[RebuildStep, None, Reconstruction]:

@@ -14,7 +14,9 @@ from typing import TYPE_CHECKING
 
 from narl.cli.arguments import add_lpips, local_path, names_among, names_in, positive_int, positive_number, query_counts
 from narl.cli.evaluation_tables import (
+    NO_CERTIFICATE,
     RebuiltRow,
+    as_bracket,
     as_range,
     control_rows,
     plain_table,
@@ -152,7 +154,8 @@ def _setting(args: argparse.Namespace):
 
 
 def print_comparison(rows, summaries: dict[str, Summary]) -> str:
-    """Table 1: measured means with 95 % intervals of Δ, and the published numbers beside them; what was printed."""
+    """Table 1: measured means with 95 % intervals of Δ, leakage as a bracket, and the published numbers beside them; what
+    was printed."""
     first = next(iter(summaries.values()))
     averaged = list(first.findings.get("delta_at_queries", {}))[1:]
     published = ("paper Δ", "util.", "leak.") if any(row.published for row in rows) else ()
@@ -167,7 +170,7 @@ def print_comparison(rows, summaries: dict[str, Summary]) -> str:
             f"{mean['delta']:.1f}",
             as_range(summary.interval95["delta"], 1),
             f"{mean['utility']:.1f}",
-            f"{mean['leakage']:.1f}",
+            as_bracket(mean["leakage"], mean.get("leakage_bound")),
             f"{mean['delta_paper']:.1f}",
             *(f"{summary.findings['delta_at_queries'][n]:.1f}" for n in averaged),
             f"{summary.cost.client_gflops:.3g}",
@@ -186,6 +189,8 @@ def print_comparison(rows, summaries: dict[str, Summary]) -> str:
         + ("; Δ at n: against who averages n answers" if averaged else ""),
         highlight=False,
     )
+    if any(summary.mean.get("leakage_bound") == 100 for summary in summaries.values()):
+        console.print(NO_CERTIFICATE, highlight=False)
     rebuilt = list(_rebuilt_rows(rows, summaries))
     if rebuilt:
         print_rebuilt(console, rebuilt)

@@ -158,6 +158,8 @@ def print_evaluation(name: str, summary: Summary) -> str:
     by_queries = found.pop("reconstruction_at_queries", {})
     if len(by_queries) > 1:
         queries, each = plain_table("rebuilt from the mean of", *by_queries), by_queries.values()
+        if all("least_mse" in one for one in each):
+            queries.add_row("least MSE of any decoder", *(f"{one['least_mse']:.1f}" for one in each))
         queries.add_row("SSIM", *(f"{one['rebuilt']['ssim']:.3f}" for one in each))
         queries.add_row("  95 %", *(as_range(one["interval95"]["ssim"], 3) for one in each))
         queries.add_row("read by a network for clean images, %", *(f"{one['read_rebuilt']:.2f}" for one in each))

@@ -18,18 +18,20 @@ class RebuiltRow:
         metrics: by name, see `narl.attacks.image_metrics.ImageMetrics.to_json`.
         intervals: of metrics and of `read_rebuilt`, by name, where there are any.
         read: what a network that knows clean images reads, percent, if it looked at these.
+        least_mse: what no decoder of these answers undercuts, if that was measured.
     """
 
     name: str
     metrics: Mapping[str, Any]
     intervals: Mapping[str, Sequence[float] | None] = field(default_factory=dict)
     read: float | None = None
+    least_mse: float | None = None
 
 
 def rebuilt_rows(name: str, findings: Mapping[str, Any]) -> Iterator[RebuiltRow]:
     """What attacks rebuilt, of the findings in a `narl.evaluation.report.Summary`."""
     if one := findings.get("reconstruction"):
-        yield RebuiltRow(name, one["rebuilt"], one["interval95"], one["read_rebuilt"])
+        yield RebuiltRow(name, one["rebuilt"], one["interval95"], one["read_rebuilt"], one.get("least_mse"))
     if one := findings.get("inversion"):
         yield RebuiltRow(f"{name}, inversion of {one['images']}", one["rebuilt"], one["interval95"])
 
@@ -45,12 +47,13 @@ def control_rows(findings: Mapping[str, Any]) -> Iterator[RebuiltRow]:
 
 def print_rebuilt(console, rows: Iterable[RebuiltRow]) -> None:
     """Each row, and under it its intervals."""
-    table = plain_table("rebuilt images", *COLUMNS.values(), "read, %", no_wrap=True)
+    table = plain_table("rebuilt images", *COLUMNS.values(), "read, %", "least MSE", no_wrap=True)
     notes = {}
     for row in rows:
         numbers = {key: row.metrics.get(key) for key in COLUMNS}
         shown = ("–" if number is None else f"{number:.{_DECIMALS[key]}f}" for key, number in numbers.items())
-        table.add_row(row.name, *shown, "" if row.read is None else f"{row.read:.2f}")
+        least = "" if row.least_mse is None else f"{row.least_mse:.1f}"
+        table.add_row(row.name, *shown, "" if row.read is None else f"{row.read:.2f}", least)
         if row.intervals:
             ranges = (as_range(row.intervals.get(key), decimals - 1) for key, decimals in _DECIMALS.items())
             table.add_row("  95 %", *ranges, style="dim")
@@ -61,7 +64,7 @@ def print_rebuilt(console, rows: Iterable[RebuiltRow]) -> None:
     console.print(table)
     console.print(
         "MSE and L1 on the 0 to 255 scale, PSNR in dB; read: the private label, by a network that knows clean images; "
-        + "; ".join(notes),
+        "least MSE: of these images, whatever decoder; " + "; ".join(notes),
         highlight=False,
         markup=False,
     )
@@ -83,6 +86,19 @@ def recording_console():
     from rich.console import Console
 
     return Console(width=max(120, Console().width), record=True)
+
+
+def as_bracket(leakage: float, bound: float | None) -> str:
+    """What was read and what nobody exceeds, percent: `24.0 – 24.6`, or `24.0` where nothing tells; 100 is marked `†`."""
+    read = f"{leakage:.1f}"
+    if bound is None:
+        return read
+    if bound == 100:
+        return f"{read} – 100 †"
+    return read if read == f"{bound:.1f}" else f"{read} – {bound:.1f}"
+
+
+NO_CERTIFICATE = "† no certificate (bound 100 %): the client adds no noise, or none that hides anything"
 
 
 def as_range(interval: Sequence[float] | None, decimals: int = 2) -> str:

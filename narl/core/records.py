@@ -19,7 +19,7 @@ from narl.core.point import Point
 _SUBTRACTED = {"delta": "leakage", "delta_certified": "leakage_bound"}
 
 
-# A record with this tag says so: networks did not attack, since the trial was dominated already.
+# A record with this tag says so: networks did not attack, since the trial cannot be on the front.
 NETWORKS_TAG = "networks"
 
 

@@ -128,7 +128,7 @@ class Summary(_Report):
         num_samples: its images.
         seeds: in order.
         client: whether each seed has its own, in words.
-        mean: of `narl.evaluation.summary.REPORTED`.
+        mean: of `narl.evaluation.summary.REPORTED`, and of `leakage_bound` where the Bayes attacker attacked.
         interval95: of what is in `mean`, over images and seeds, and of what attacks add.
         label_floor: see `SeedReport`; the same for all seeds.
         snr_db: mean over seeds.

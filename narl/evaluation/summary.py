@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -46,7 +46,10 @@ def summarise(
         num_samples=first.num_samples,
         seeds=tuple(reports),
         client="the same trained client for every seed" if one_client else "trained afresh with each seed",
-        mean={name: float(np.mean([getattr(report, name) for report in each])) for name in REPORTED},
+        mean={
+            name: float(np.mean([getattr(report, name) for report in each]))
+            for name in (*REPORTED, *(("leakage_bound",) if _is_bounded(each) else ()))
+        },
         interval95=intervals,
         label_floor=first.label_floor,
         snr_db=None if first.snr_db is None else float(np.mean([report.snr_db for report in each])),
@@ -86,7 +89,13 @@ def _intervals(samples: SeedSamples, first: SeedReport) -> dict[str, Interval]:
         "worst_class_leakage": (np.nanmax(samples.by_class, axis=(0, 3)), percent),
         "advantage": (samples.leakage - floor, (-floor, 100.0 - floor)),
     }
+    if isinstance(bound := samples.bound("1"), np.ndarray):
+        ranges["leakage_bound"] = (bound, percent)
     return {name: samples.interval(values, *possible) for name, (values, possible) in ranges.items()}
+
+
+def _is_bounded(each: Sequence[SeedReport]) -> bool:
+    return all(report.leakage_bound is not None for report in each)
 
 
 def _doubts(reports: Mapping[int, SeedReport]) -> tuple[str, ...]:

@@ -8,6 +8,7 @@ import torch
 from rebuilding import CPU, SIZE, digits, target
 from torch import nn
 
+from narl.attacks.exact.of_target import least_errors
 from narl.attacks.pictures import KEPT, Images, chosen
 from narl.attacks.reader import private_reader
 from narl.attacks.reconstruction import reconstruct
@@ -54,6 +55,24 @@ def test_what_huge_noise_leaves_is_about_the_mean_image(hidden, bare):
     assert hidden.metrics.mse > 0.97 * hidden.mean_image.mse
     assert hidden.read_rebuilt.accuracy < 30 < bare.read_rebuilt.accuracy
     assert hidden.mean_image == bare.mean_image
+
+
+def test_the_least_error_is_none_without_noise_that_of_the_mean_image_in_much_and_falls_with_answers(dataset):
+    def least(sigma, *queries):
+        steps = least_errors(target(dataset, nn.Identity(), sigma), queries)
+        return [error.mse for error in drained(steps, lambda step: None).values()]
+
+    assert least(0.0, 1) == [0.0]
+    images = 255 * target(dataset, nn.Identity(), 0.0).images("test")[torch.arange(100)].flatten(1)
+    of_the_mean_image = images.var(0, correction=0).mean().item()
+    assert least(1e4, 1) == pytest.approx([of_the_mean_image], rel=1e-3)
+    falling = least(3.0, 1, 4, 16, 64)
+    assert falling == sorted(falling, reverse=True) and falling[0] <= of_the_mean_image and falling[-1] < falling[0] / 2
+
+
+def test_no_decoder_comes_below_the_least_error(dataset, hidden):
+    (least,) = drained(least_errors(target(dataset, nn.Identity(), 100.0), (1,)), lambda step: None).values()
+    assert least.mse <= hidden.metrics.mse
 
 
 def test_the_mean_image_is_the_training_images_mean_in_closed_form(dataset, bare):

@@ -96,4 +96,8 @@ def test_only_what_is_worse_at_its_best_is_excluded(names, excluded):
 
 
 def test_the_first_trial_has_no_rival():
-    assert not FrontSoFar(["delta"], []).excludes(client(50.0, 100.0).metrics(networks=False))
+    assert not FrontSoFar(["delta"], []).excludes(client(80.0, 100.0).metrics(networks=False))
+
+
+def test_a_guess_needs_no_rival():
+    assert FrontSoFar(["delta"], []).excludes(client(50.0, 10.0).metrics(networks=False))

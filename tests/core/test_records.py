@@ -145,7 +145,7 @@ def test_a_utility_that_luck_explains_is_a_guess(record, utility, bound, is_gues
 
 
 def test_where_networks_were_spared_leakage_is_at_least_and_delta_at_most_what_is_shown(record):
-    spared = dataclasses.replace(record(0), tags={"networks": "not trained: dominated already"})
+    spared = dataclasses.replace(record(0), tags={"networks": "not trained: it cannot be on the front"})
     assert spared.networks_were_spared and not record(0).networks_were_spared
     assert (spared.bound_sign("delta"), spared.bound_sign("leakage"), spared.bound_sign("utility")) == ("≤", "≥", "")
 

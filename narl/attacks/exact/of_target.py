@@ -17,7 +17,7 @@ from torch import Tensor
 from narl.attacks.exact.attacker import REPORTING, Images, bayes_attack
 from narl.attacks.exact.bound import ANSWERS, bayes_bounds
 from narl.attacks.exact.levels import ExactStep, at_queries, at_sigmas
-from narl.attacks.exact.results import BayesBounds, BayesReading
+from narl.attacks.exact.results import BayesBounds, BayesReading, LeastError
 from narl.attacks.features import Features, Views
 from narl.attacks.label_columns import column_labels
 from narl.attacks.queries import QUERIES
@@ -76,6 +76,24 @@ def exact_leakage(
     """
     noises = at_queries(target.client.noise, queries)
     return (yield from _exact(target, noises, columns, galleries=galleries, rebuild=rebuild, answers=answers))
+
+
+def least_errors(target: Target, queries: Sequence[float]) -> Steps[ExactStep, None, dict[float, LeastError]]:
+    """What no picture rebuilt from so many averaged answers undercuts on the reported images, by their number.
+
+    Raises:
+        DivergedTraining: features that are not finite.
+    """
+    on = target.report_on
+    features = matrix_of(target.features[on])
+    bounds = yield from bayes_bounds(
+        features,
+        at_queries(target.client.noise, queries),
+        {"private": target.labels("private")[on]},
+        seed=target.seed,
+        images=target.images(on)[torch.arange(len(features), device=features.device)],
+    )
+    return bounds.reconstruction
 
 
 def exact_at_sigmas(
