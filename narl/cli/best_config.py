@@ -75,9 +75,7 @@ def _explained(record: TrialRecord, search: str, refused: int) -> Iterator[str]:
         )
     if (sigma := record.sigma_at_inference) is not None:
         yield f"# Noise of σ {record.config.sigma:.4g} in training, {sigma:.4g} at inference."
-    if record.networks_were_spared:
-        yield "# Leakage is at least that, Δ at most: no network attacked, as the trial cannot be on the front."
-    elif record.leakage_is_lower_bound:
+    if record.leakage_is_lower_bound:
         yield f"# Leakage is at least that, Δ at most: {record.doubts}."
     cost = m.cost
     costs = f"{cost.client_gflops:.4g} GFLOPs, {cost.client_memory_mib:.4g} MiB, uplink {cost.uplink_kib:.4g} KiB"

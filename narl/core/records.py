@@ -253,7 +253,7 @@ class TrialRecord:
         Versions before 0.3 named the networks that had not converged alone.
         """
         if self.networks_were_spared:
-            return "no network attacked, as the trial was dominated already"
+            return "no network attacked, as the trial cannot be on the front"
         if "doubts" in self.tags:
             return self.tags["doubts"]
         m = self.metrics
