@@ -52,7 +52,7 @@ def test_figure(several):
 
 
 def test_live_view_counts_the_methods_apart(several):
-    from examples import DIGITS
+    from example_pipelines import DIGITS
 
     from narl.config.load import build
     from narl.config.search_space import SearchSpace
