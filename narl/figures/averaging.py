@@ -14,7 +14,9 @@ FEW = 3
 
 
 def averaging_png(reports: Mapping[str, Mapping[str, Any]], title: str, path: Path | str) -> None:
-    """One line of leakage a report, by name, in its 95 % intervals, and utility as a dotted level if there are few.
+    """One line of leakage a report, by name, in its 95 % intervals.
+
+    If there are few, utility as a dotted level, and hatched what lies between leakage and the bound of a certificate.
 
     Args:
         reports: of `narl.evaluation.summary.summarise`, each with the averaging attack.
@@ -34,13 +36,27 @@ def averaging_png(reports: Mapping[str, Mapping[str, Any]], title: str, path: Pa
         axes.plot(places, by_n.values(), marker=marker, color=colour, label=name)
         if len(reports) <= FEW:
             axes.axhline(report["mean"]["utility"], color=colour, linestyle=":", linewidth=1.2)
+            if bounds := _bounds(report):
+                top = [bounds[n] for n in by_n]
+                axes.fill_between(
+                    places, list(by_n.values()), top, facecolor="none", edgecolor=colour, hatch="////", alpha=0.3
+                )
+                axes.plot(places, top, color=colour, linewidth=0.8)
         axes.set_xticks(places, by_n)
     floor = next(iter(reports.values()))["label_floor"]
     axes.axhline(floor, color="#1A1A1A", linestyle="--", linewidth=1)
     axes.annotate("label floor", (0, floor), xytext=(0, -12), textcoords="offset points", fontsize=9)
-    axes.set_xlabel("answers to one image that the attacker averages")
-    axes.set_ylabel("leakage, %" if len(reports) > FEW else "accuracy, %  (line: leakage, dotted: utility)")
+    lines = "\nline: leakage; dotted: utility; hatched: up to what nobody exceeds" if len(reports) <= FEW else ""
+    axes.set_xlabel(f"answers to one image that the attacker averages{lines}")
+    axes.set_ylabel("accuracy, %" if lines else "leakage, %")
     axes.set_ylim(0, 100)
     axes.set_title(title)
     figure.legend(frameon=False, fontsize=9, loc="outside right center")
     figure.savefig(path, format="png")
+
+
+def _bounds(report: Mapping[str, Any]) -> dict[str, float]:
+    """What nobody exceeds by number of answers; empty where a report has no certificate of them all."""
+    certified = report.get("certificate", {}).get("labels", {}).get("private", {})
+    bounds = {n: one["bound"] for n, one in certified.items()}
+    return bounds if report["leakage_at_queries"].keys() <= bounds.keys() else {}

@@ -2,7 +2,7 @@
 
 Δ is drawn against what a client pays. A trial on the front of the search's objectives has a dark rim; the step line is
 the highest Δ that any finished trial reaches at or below a cost, so a rim off the line is a trial that earns its place
-by another objective.
+by another objective. A bar leads from its Δ down to what holds against every reader.
 """
 
 from __future__ import annotations
@@ -139,6 +139,13 @@ def front_figure(
                 name=_named(series, guess),
                 text=[_hover(r, front) for r, front in zip(group, on_front, strict=True)],
                 hovertemplate="%{text}<extra></extra>",
+                error_y={
+                    "symmetric": False,
+                    "array": [0.0] * len(group),
+                    "arrayminus": [_bar(r) if front else 0.0 for r, front in zip(group, on_front, strict=True)],
+                    "thickness": 1.2,
+                    "width": 3,
+                },
                 marker={
                     "color": colour,
                     "symbol": f"{symbol}-open" if guess else symbol,
@@ -172,7 +179,8 @@ def front_figure(
         hoverlabel={"align": "left"},
         legend={"title": {"text": ""}, "itemsizing": "constant"},
         margin={"t": 90},
-        yaxis={"title": {"text": DELTA_LABEL}},
+        # Of the points: where nothing is certified a bar would squeeze them.
+        yaxis={"title": {"text": DELTA_LABEL}, "range": view.delta_range},
         xaxis={"title": {"text": _axis_label("client_gflops")}, "rangemode": "tozero"},
     )
     if view.is_wide("client_gflops"):
@@ -251,6 +259,17 @@ class _View:
                     yield series, guess, group
 
     @property
+    def delta_range(self) -> tuple[float, float] | None:
+        """From below the least Δ to above the most and the lines; None if there are none."""
+        shown = [r.metrics.delta for r in self.complete]
+        shown += [line for line in (self.limit, self.nothing) if line is not None]
+        if not shown:
+            return None
+        low, high = min(shown), max(shown)
+        space = 0.1 * max(high - low, 1.0)
+        return low - space, high + space
+
+    @property
     def front_ids(self) -> set[int]:
         return {record.trial_id for record in self.front}
 
@@ -306,6 +325,12 @@ def _view(records: Sequence[TrialRecord], objectives: Sequence[str], guesses: bo
 
 def _series(record: TrialRecord, several_methods: bool) -> str:
     return f"{record.config.method}, {record.config.arch}" if several_methods else record.config.arch
+
+
+def _bar(record: TrialRecord) -> float:
+    """Points from Δ down to what is left of it against every reader; 0 where that was not measured."""
+    certified = record.measured.delta_certified
+    return 0.0 if certified is None else max(0.0, record.measured.delta - certified)
 
 
 def _named(series: str, guess: bool) -> str:
@@ -374,6 +399,20 @@ def _draw_panel(axes: Axes, view: _View, cost: str) -> None:
                 label=series if on_front else None,
             )
     axes.margins(x=0.08, y=0.1)
+    low, high = axes.get_ylim()
+    bars = [r for r in view.front if _bar(r) > 0]
+    axes.errorbar(
+        [r.metrics.value(cost) for r in bars],
+        [r.metrics.delta for r in bars],
+        [[_bar(r) for r in bars], [0.0] * len(bars)],
+        fmt="none",
+        ecolor="#8A8A8A",
+        elinewidth=3,
+        capsize=4,
+        zorder=1.5,
+        label="down to certified Δ" if bars else None,
+    )
+    axes.set_ylim(low, high)  # where nothing is certified a bar would squeeze the points
 
 
 def _label_front(axes: Axes, view: _View, cost: str) -> None:

@@ -62,6 +62,8 @@ def heatmap_png(records: Sequence[TrialRecord], title: str, path: Path | str) ->
         axes.set_xlabel("σ", fontsize=10)
     doubtful = sum(record.leakage_is_lower_bound for record in complete)
     bound = f"; in {doubtful} more may leak than was read: leakage ≥, Δ ≤" if doubtful else ""
+    if guessing := sum(record.metrics.utility_is_a_guess for record in complete):
+        bound += f"; in {guessing} utility is a guess"
     figure.suptitle(f"{title}: {len(complete)} trials, dark is better{bound}", fontsize=12)
     figure.savefig(path, format="png")
 

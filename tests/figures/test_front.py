@@ -92,6 +92,19 @@ def test_what_sends_nothing_is_a_hollow_point_off_the_front_below_the_line_of_no
     front_png([guess], OBJECTIVES, "t", tmp_path / "front.png")
 
 
+def test_a_bar_leads_from_the_fronts_delta_down_to_the_certified_one(record, tmp_path):
+    bounded = record(0, delta=50.0)
+    bounded = replace(bounded, metrics=replace(bounded.metrics, leakage_bound=bounded.metrics.leakage + 4))
+    beaten = replace(bounded, trial_id=1, metrics=replace(bounded.metrics, delta=40.0, leakage_bound=100.0))
+    figure = front_figure([bounded, beaten, record(2, arch="mobilenet_v2", split=8, delta=30.0)], OBJECTIVES, "t")
+    traces = traces_of(figure)
+    assert traces["resnet18"]["error_y"]["arrayminus"] == [4.0, 0.0]  # one that is beaten has none
+    assert traces["mobilenet_v2"]["error_y"]["arrayminus"] == [0.0]  # nor has one without a bound
+    low, high = figure.layout.yaxis.range
+    assert low < 30 and high > 80  # whatever is drawn, and the limit
+    front_png([bounded, beaten], OBJECTIVES, "t", tmp_path / "front.png")
+
+
 def test_marker_size_grows_with_memory(record):
     small, large = record(0, split=1), record(1, split=4)
     sizes = traces_of(front_figure([small, large], OBJECTIVES, "t"))["resnet18"]["marker"]["size"]
