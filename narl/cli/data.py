@@ -33,8 +33,8 @@ def run_build(args: argparse.Namespace) -> int:
     if args.to is not None:
         open_beton_store(args.to, pipeline.name)  # an address that names no store is told before anything is written
     labelled = label(pipeline, args.cache_dir)
-    print(*labelled.told, sep="\n")
     betons = ensure_betons(pipeline, labelled, args.cache_dir, force=args.force)
+    print(*labelled.told, sep="\n")
     for beton in betons:
         size = beton.path.stat().st_size / 2**20
         print(f"{beton.split:<10}  {beton.state:<10}  {beton.images:>8} images  {size:8.1f} MiB  {beton.path}")

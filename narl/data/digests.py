@@ -51,10 +51,11 @@ def digests(
     with ThreadPoolExecutor(THREADS) as pool:
         found |= _asked(sha256_of, root, unread, pool.map)
     settled = time.time_ns() - SETTLED_NS
-    known |= {name: (states[name], found[name]) for name in unread if states[name][-1] < settled}
-    with suppress(OSError):  # else they are read again
-        memory.parent.mkdir(parents=True, exist_ok=True)
-        write_whole(memory, json.dumps(known))
+    learned = {name: (states[name], found[name]) for name in unread if states[name][-1] < settled}
+    if learned:
+        with suppress(OSError):  # else they are read again
+            memory.parent.mkdir(parents=True, exist_ok=True)
+            write_whole(memory, json.dumps(known | learned))
     return found
 
 

@@ -249,7 +249,7 @@ def test_missing_and_empty_class_folders(work, refused):
 
 
 def test_tables_with_wrong_columns_and_paths(work, refused):
-    write_images(work / "faces", 12, seed=1)
+    write_images(work / "faces", 13, seed=1)
     rows = [f"faces/{i}.png,{'ab'[i % 2]},{'xy'[i // 6]}" for i in range(12)]
     (work / "faces.csv").write_text("path,sex,person\n" + "\n".join(rows) + "\n")
 
@@ -269,7 +269,7 @@ def test_tables_with_wrong_columns_and_paths(work, refused):
     (work / "faces.csv").write_text("path,sex,person\n" + "\n".join(rows) + "\nfaces/99.png,a,x\n")
     message = refused_both(refused, pipeline())
     assert "line 14" in message and "no such image" in message
-    (work / "faces.csv").write_text("path,sex,person\n" + "\n".join(rows) + "\nfaces/1.png,,x\n")
+    (work / "faces.csv").write_text("path,sex,person\n" + "\n".join(rows) + "\nfaces/12.png,,x\n")
     assert "no value in column 'sex'" in refused_both(refused, pipeline())
 
 
