@@ -127,7 +127,7 @@ def understand(line: str) -> None:
     if words[1] == "submit":
         arguments = runpy.run_path(str(CLUSTER / given["script"]))["arguments"]
         args = build_parser().parse_args(arguments(list(given["script_args"])))
-        assert (CHECKOUT / args.space.relative_to("~/narl-checkout")).exists()
+        assert (CHECKOUT / args.space.relative_to(Path("~/narl-checkout").expanduser())).exists()
     elif words[1] == "exec" and given["cmd"].split()[0] in ("ray", "narl"):
         understand(given["cmd"])
 

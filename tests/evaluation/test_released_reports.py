@@ -32,7 +32,7 @@ def test_a_seed_is_read_whole_and_is_the_same_when_saved_again(path, tmp_path):
     now = seed.report.to_json()
     assert now.pop("doubts") == released.pop("flags")
     assert now.pop("strongest_adversary") == max(released["adversaries"].values())
-    for lacking in ("leakage_bound", "utility_bound", "utility_chance", "private_chance"):
+    for lacking in ("leakage_bound", "utility_bound", "utility_chance", "private_chance", "sigma_inference"):
         assert now.pop(lacking) is None
     assert now == released
     assert len(seed.per_image["private"]) == seed.report.num_samples
