@@ -101,7 +101,7 @@ _NUMBER = r"[-+]?(?:0|[1-9][0-9]*)"
 for name, pattern, first in (
     ("bool", "true|True|TRUE|false|False|FALSE", "tTfF"),
     ("int", _NUMBER, "-+0123456789"),
-    ("float", rf"(?:{_NUMBER}\.[0-9]*|[-+]?\.[0-9]+)(?:[eE][-+][0-9]+)?", "-+.0123456789"),
+    ("float", rf"(?:{_NUMBER}\.[0-9]*|\.[0-9]+)(?:[eE][-+][0-9]+)?", "-+.0123456789"),
     ("float", r"[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN)", "-+."),
 ):
     _PlainYaml.add_implicit_resolver(f"tag:yaml.org,2002:{name}", re.compile(f"^(?:{pattern})$"), list(first))
