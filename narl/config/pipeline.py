@@ -112,6 +112,14 @@ Source = Annotated[
 ]
 
 
+def _as_name(given: Any) -> Any:
+    if isinstance(given, list):
+        return [_as_name(item) for item in given]
+    if isinstance(given, bool):
+        return str(given).lower()
+    return str(given) if isinstance(given, (int, float)) else given
+
+
 class LabelSpec(Strict):
     """A label: the source's classes as they are, or a map from each label value to the classes it gathers.
 
@@ -130,7 +138,13 @@ class LabelSpec(Strict):
     @model_validator(mode="before")
     @classmethod
     def _column_by_name(cls, content: Any) -> Any:
-        return {"name": content, "column": content} if isinstance(content, str) else content
+        if isinstance(content, str):
+            return {"name": content, "column": content}
+        if isinstance(content, dict) and isinstance(content.get("map"), dict):
+            # Numbers, true and false are names of classes here, quoted or not.
+            by_value = {_as_name(value): _as_name(classes) for value, classes in content["map"].items()}
+            return {**content, "map": by_value}
+        return content
 
     @property
     def named(self) -> frozenset[str]:

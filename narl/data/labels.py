@@ -29,8 +29,9 @@ def encode_labels(spec: LabelSpec, columns: Mapping[str, Sequence[str]]) -> tupl
         values, labels = number_classes(names)
     else:
         values = tuple(spec.map)
-        value_of = {name: value for value, classes in spec.map.items() for name in classes}
-        _check_map(spec, value_of, sorted(set(names), key=natural_order))
+        present = sorted(set(names), key=natural_order)
+        value_of = {_meant(name, present): value for value, classes in spec.map.items() for name in classes}
+        _check_map(spec, value_of, present)
         number = {value: i for i, value in enumerate(values)}
         labels = np.array([number[value_of[name]] for name in names], dtype=np.int64)
     if len(values) < 2:
@@ -56,6 +57,20 @@ def natural_order(name: str) -> tuple[list[object], str]:
         digits = str(parts[i]).lstrip("0")
         parts[i] = (len(digits), digits)
     return parts, name
+
+
+def _meant(name: str, present: Sequence[str]) -> str:
+    """The one class that a map's name can mean: itself, or the only one that is the same number or truth value."""
+    if name in present:
+        return name
+    same = [other for other in present if _value(other) is not None and _value(other) == _value(name)]
+    return same[0] if len(same) == 1 else name
+
+
+def _value(name: str) -> float | str | None:
+    if name.casefold() in ("true", "false"):
+        return name.casefold()
+    return float(name) if re.fullmatch(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)", name) else None
 
 
 def _check_map(spec: LabelSpec, value_of: Mapping[str, str], present: Sequence[str]) -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import posixpath
 from collections.abc import Callable, Collection
 from pathlib import Path, PurePosixPath, PureWindowsPath
@@ -13,6 +11,7 @@ from narl.config.pipeline import TableSource
 from narl.core.errors import DataError, did_you_mean, unknown_name
 from narl.core.paths import user_path
 from narl.data.sources.base import Files, OwnFiles
+from narl.data.sources.rows import SEPARATORS, Row, read_rows
 from narl.data.splits import SPLITS
 
 
@@ -28,16 +27,17 @@ def table(config: TableSource) -> Files:
     if not names:
         raise DataError(f"{path} has no label column besides {', '.join(header)}")
     own = OwnFiles(path.parent)
+    paths = []
     for line, row in rows:
         for name in (config.path_column, config.split_column):
             if name is not None and not row[name]:
                 raise DataError(f"{path}, line {line}: no value in column {name!r}")
-        _take(own, row[config.path_column], f"{path}, line {line}")
+        paths.append(_take(own, row[config.path_column], f"{path}, line {line}"))
         if config.split_column and row[config.split_column] not in SPLITS:
             raise DataError(f"{path}, line {line}: {unknown_name('split', row[config.split_column], SPLITS)}")
     return Files(
         root=path.parent,
-        paths=tuple(row[config.path_column] for _, row in rows),
+        paths=tuple(paths),
         columns={name: tuple(composed(row[name]) for _, row in rows) for name in names},
         subsets=tuple(row[config.split_column] if config.split_column else None for _, row in rows),
         lists=(path.name,),
@@ -51,45 +51,30 @@ def table_files(config: TableSource, names: Collection[str], get: Callable[[str]
     if name not in names:
         raise DataError(f"there is no table {config.csv}{did_you_mean(name, [n for n in names if n.endswith('.csv')])}")
     _, rows = _read(get(name), config)
-    named = {posixpath.normpath(row[config.path_column]) for _, row in rows}
+    paths = [row[config.path_column] for _, row in rows]
+    named = {posixpath.normpath(name) for path in paths for name in (path, path.replace("\\", "/"))}
     return [name, *(other for other in names if other in named)]
 
 
-def _read(path: Path, config: TableSource) -> tuple[list[str], list[tuple[int, dict[str, str]]]]:
-    """The header, and each row with its line number."""
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = "no such file" if isinstance(error, FileNotFoundError) else str(error)
-        near = did_you_mean(path.name, [p.name for p in path.parent.glob("*.csv")]) if path.parent.is_dir() else ""
-        raise DataError(f"cannot read the table {path}: {reason}{near}") from error
-    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
-    try:
-        header = [composed(name.strip()) for name in next(reader, [])]
-        if len(set(header)) != len(header):
-            raise DataError(f"{path}: two columns of the same name in {', '.join(header)}")
-        rows = []
-        for values in reader:
-            if not values:
-                continue
-            if len(values) != len(header):
-                raise DataError(f"{path}, line {reader.line_num}: {len(values)} values for {len(header)} columns")
-            rows.append((reader.line_num, dict(zip(header, (value.strip() for value in values), strict=True))))
-    except csv.Error as error:
-        raise DataError(f"{path}, line {reader.line_num}: not valid CSV: {error}") from error
-    if not rows:
-        raise DataError(f"{path} has no rows")
+def _read(path: Path, config: TableSource) -> tuple[list[str], list[tuple[int, Row]]]:
+    """Header and numbered rows, with the columns that the configuration names."""
+    header, rows = read_rows(path, config.path_column)
     for key, column in (("path_column", config.path_column), ("split_column", config.split_column)):
         if column is not None and column not in header:
-            raise DataError(f"{path}: {key}: {unknown_name('column', column, header)}")
+            raise DataError(
+                f"{path}: {key}: {unknown_name('column', column, header)} "
+                f"(columns are separated by one of {', '.join(SEPARATORS.values())})"
+            )
     return header, rows
 
 
-def _take(own: OwnFiles, given: str, where: str) -> None:
-    absolute = PurePosixPath(given).is_absolute() or PureWindowsPath(given).is_absolute()
-    if absolute or ".." in PurePosixPath(given).parts or "\0" in given:
+def _take(own: OwnFiles, given: str, where: str) -> str:
+    """Take the image at a row's path; that path with slashes, if it is written as on Windows and only so is there."""
+    windows = PureWindowsPath(given)
+    if PurePosixPath(given).is_absolute() or windows.is_absolute() or ".." in windows.parts or "\0" in given:
         raise DataError(f"{where}: path {given!r} must be relative to the table's folder and stay below it")
-    path = own.root / given
-    if not path.is_file():
-        raise DataError(f"{where}: no such image {str(path)!r}")
-    own.take(path, where)
+    for name in (given, given.replace("\\", "/")):
+        if (own.root / name).is_file():
+            own.take(own.root / name, where)
+            return name
+    raise DataError(f"{where}: no such image {str(own.root / given)!r}")
