@@ -27,7 +27,7 @@ from narl.training.precision import Precision
 # Accuracy is averaged over this many draws of the noise once a network is chosen.
 EVALUATION_DRAWS = 4
 # Batch normalisation's statistics are estimated from answers about so many images.
-STATISTICS_IMAGES = 512
+STATISTICS_IMAGES = 256
 # One epoch of a network that guesses is taken for more in so many; it has some ten to thirty.
 LUCKY_ONE_IN = 1000
 

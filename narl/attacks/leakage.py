@@ -165,7 +165,8 @@ def attack(
     M2 is the first: with what it reads, the most that Δ can be is known.
 
     Args:
-        queries: numbers of answers, besides one, that exact attackers read.
+        queries: numbers of answers, besides one and infinitely many (what networks are measured by, see
+            `narl.attacks.strength`), that exact attackers read.
         columns: label columns, besides private and utility, that they read.
         is_futile: of what is read without trained adversaries, whether these are spared; asked where `bayes` attacks.
         trained: M2 as it was trained with the client, if it was.
