@@ -67,12 +67,13 @@ def test_an_answer_is_of_what_is_there_now(stored, tmp_path, record):
 
 
 def test_what_is_not_there_is_said_in_one_line(stored, capsys, tmp_path):
+    (tmp_path / "s.yaml").write_text(yaml.safe_dump({"name": "s"} | SPACE))
     for argv, reason in {
         ("pareto", "--runs", stored, "--name", "frist"): "did you mean 'first'?",
         ("pareto", "--runs", stored, "--name", "../first"): "no name of a stored file",
         ("pareto", "--runs", "s3://"): "no bucket name",
         ("pareto", "--runs", "gs://bucket/prefix"): "unknown kind of store",
-        ("search", "space.yaml", "--runs", "s3://bucket/prefix"): "--storage s3://bucket/prefix",
+        ("search", str(tmp_path / "s.yaml"), "--runs", "s3://bucket/prefix"): "--storage s3://bucket/prefix",
     }.items():
         if argv[-1] == "../first" and "://" not in stored:
             continue
