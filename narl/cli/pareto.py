@@ -35,7 +35,7 @@ def register(subparsers) -> None:
 def run(args: argparse.Namespace) -> int:
     from narl.core.objectives import objective
     from narl.core.pareto import candidates
-    from narl.figures.front import front_table, nothing_row
+    from narl.figures.front_table import front_table, nothing_row
     from narl.search.folder import find_search
     from narl.search.ledger import read_ledger
 
@@ -81,7 +81,8 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _draw(path: Path, records: list, objectives: tuple[str, ...], title: str, *, guesses: bool) -> None:
-    from narl.figures.front import front_figure, front_png, write_html
+    from narl.figures.front_page import front_figure, write_html
+    from narl.figures.front_picture import front_png
 
     with _writing(path):
         if path.suffix == ".png":

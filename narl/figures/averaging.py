@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from narl.figures.front import PALETTE
+from narl.figures.palette import PALETTE
 
 MARKERS = ("o", "s", "^", "D")
 # With more reports than this, levels of utility would cross each other.

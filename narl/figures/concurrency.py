@@ -9,7 +9,7 @@ import numpy as np
 
 from narl.core.errors import ConfigError
 from narl.core.records import TrialRecord
-from narl.figures.front import PALETTE
+from narl.figures.palette import PALETTE
 
 # With more nodes than this, a colour no longer tells which: the last one stands for the rest.
 FEW = len(PALETTE)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from narl.figures.front import PALETTE, RIM
+from narl.figures.palette import PALETTE, RIM
 
 
 def sigma_profile_png(

@@ -27,7 +27,9 @@ from narl.core.files import first_file
 from narl.core.hashing import stable_hash
 from narl.core.records import TrialRecord
 from narl.figures.concurrency import concurrency_png
-from narl.figures.front import front_figure, front_png, front_table, write_html
+from narl.figures.front_page import front_figure, write_html
+from narl.figures.front_picture import front_png
+from narl.figures.front_table import front_table
 from narl.storage.databases import sqlite_path, sqlite_url, with_driver
 from narl.tracking.parent_run import Progress, finish_order
 

@@ -9,7 +9,9 @@ from dataclasses import replace
 import pytest
 
 from narl.core.pareto import front_of
-from narl.figures.front import front_figure, front_png, front_table, write_html
+from narl.figures.front_page import front_figure, write_html
+from narl.figures.front_picture import front_png
+from narl.figures.front_table import front_table
 
 OBJECTIVES = ("delta", "client_gflops", "client_memory_mib")
 

@@ -12,7 +12,8 @@ from rich.console import Console
 from narl.cli.pareto import _print_table
 from narl.cli.search_view import SearchView
 from narl.core.point import Point
-from narl.figures.front import front_figure, front_table
+from narl.figures.front_page import front_figure
+from narl.figures.front_table import front_table
 
 OBJECTIVES = ("delta", "client_gflops", "client_memory_mib")
 DISCO = {"pruning_ratio": 0.99, "rho": 0.5}

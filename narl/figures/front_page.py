@@ -1,0 +1,131 @@
+"""The Pareto front as an interactive page."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from narl.core.files import whole_file
+from narl.core.records import TrialRecord
+from narl.figures.front_view import DELTA_LABEL, axis_label, below, front_view, named
+from narl.figures.palette import RIM
+
+if TYPE_CHECKING:
+    from plotly.graph_objects import Figure
+
+
+def front_figure(
+    records: Sequence[TrialRecord], objectives: Sequence[str], title: str, *, guesses: bool = False
+) -> Figure:
+    """Δ against client GFLOPs, one point a finished trial; colour and shape tell the client, size the memory.
+
+    Args:
+        guesses: see `narl.core.pareto.front_of`.
+    """
+    import plotly.graph_objects as go
+
+    view = front_view(records, objectives, guesses)
+    figure = go.Figure()
+    line = view.step_line("client_gflops")
+    figure.add_trace(
+        go.Scatter(
+            x=[x for x, _ in line],
+            y=[y for _, y in line],
+            mode="lines",
+            name="best Δ within a cost",
+            line={"shape": "hv", "color": RIM, "width": 1.5},
+            hoverinfo="skip",
+        )
+    )
+    for series, guess, group in view.groups():
+        colour, (_, symbol) = view.styles[series]
+        on_front = [r.trial_id in view.front_ids for r in group]
+        plain_rim = colour if guess else "white"
+        figure.add_trace(
+            go.Scatter(
+                x=[r.metrics.cost.client_gflops for r in group],
+                y=[r.metrics.delta for r in group],
+                mode="markers",
+                name=named(series, guess),
+                text=[_hover(r, front) for r, front in zip(group, on_front, strict=True)],
+                hovertemplate="%{text}<extra></extra>",
+                error_y={
+                    "symmetric": False,
+                    "array": [0.0] * len(group),
+                    "arrayminus": [below(r) if front else 0.0 for r, front in zip(group, on_front, strict=True)],
+                    "thickness": 1.2,
+                    "width": 3,
+                },
+                marker={
+                    "color": colour,
+                    "symbol": f"{symbol}-open" if guess else symbol,
+                    "size": [view.marker_size(r) for r in group],
+                    "opacity": [1.0 if front else 0.45 for front in on_front],
+                    "line": {
+                        "color": [RIM if front else plain_rim for front in on_front],
+                        "width": [2 if front else 0.5 for front in on_front],
+                    },
+                },
+            )
+        )
+    if view.limit is not None:
+        figure.add_hline(
+            y=view.limit,
+            line={"dash": "dash", "color": "#777777", "width": 1},
+            annotation={"text": f"limit: 100 − label floor = {view.limit:.1f}", "font": {"color": "#555555"}},
+            annotation_position="bottom right",
+        )
+    if view.nothing is not None:
+        figure.add_hline(
+            y=view.nothing,
+            line={"dash": "dot", "color": "#777777", "width": 1},
+            annotation={"text": f"send nothing: {view.nothing:.1f}", "font": {"color": "#555555"}},
+            annotation_position="bottom right",
+        )
+    figure.update_layout(
+        title={"text": f"{title}<br><sup>{'<br>'.join(view.caption)}; marker size: client memory</sup>"},
+        template="plotly_white",
+        font={"size": 14},
+        hoverlabel={"align": "left"},
+        legend={"title": {"text": ""}, "itemsizing": "constant"},
+        margin={"t": 75 + 20 * len(view.caption)},
+        # Of the points: where nothing is certified a bar would squeeze them.
+        yaxis={"title": {"text": DELTA_LABEL}, "range": view.delta_range},
+        xaxis={"title": {"text": axis_label("client_gflops")}, "rangemode": "tozero"},
+    )
+    if view.is_wide("client_gflops"):
+        # Spelled out, since plotly prints the ticks between powers of ten as bare digits.
+        ticks = [float(f"{digit}e{power}") for power in range(-9, 10) for digit in (1, 2, 5)]
+        figure.update_xaxes(type="log", tickvals=ticks, ticktext=[f"{tick:g}" for tick in ticks])
+    return figure
+
+
+def write_html(figure: Figure, path: Path | str) -> None:
+    """A page that needs nothing else: plotly.js is inside it, for readers that are offline or sandboxed (4.5 MB)."""
+    page = figure.to_html(include_plotlyjs=True, full_html=True, config={"displaylogo": False})
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with whole_file(path) as temporary:
+        temporary.write_text(page, encoding="utf-8")
+
+
+def _hover(record: TrialRecord, on_front: bool) -> str:
+    config, m = record.config, record.metrics
+    client = f"{config.arch} split {config.split}" if config.split else config.arch
+    if config.method != "narl":
+        client = f"{config.method}, {client}"
+    numbers = {"σ": config.sigma, "λ": config.lambda_, **config.settings, "seed": config.seed}
+    if record.sigma_at_inference is not None:
+        numbers["σ at inference"] = record.sigma_at_inference
+    return "<br>".join(
+        (
+            f"<b>trial {record.trial_id}: {client}</b>{' (front)' if on_front else ''}",
+            ", ".join(f"{name} {value:.4g}" for name, value in numbers.items()),
+            f"Δ {record.bound_sign('delta')}{m.delta:.2f} pp = utility {record.shown_utility} % − leakage "
+            f"{record.leakage_bracket} %",
+            f"label floor {m.label_floor:.2f} %",
+            f"{m.cost.client_gflops:.4g} GFLOPs, {m.cost.client_memory_mib:.4g} MiB",
+            f"uplink {m.cost.uplink_kib:.4g} KiB, peak activations {m.cost.peak_activation_mib:.4g} MiB",
+        )
+    )

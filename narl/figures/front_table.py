@@ -1,0 +1,77 @@
+"""The Pareto front as a table."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from narl.core.pareto import front_of
+from narl.core.point import Point
+from narl.core.records import TrialRecord
+
+
+def front_table(
+    records: Sequence[TrialRecord], objectives: Sequence[str], *, guesses: bool = False
+) -> list[dict[str, Any]]:
+    """One flat row a trial on the front, cheapest first: accuracies in %, Δ in points, costs in the unit they name.
+
+    Args:
+        guesses: see `narl.core.pareto.front_of`.
+    """
+    rows = []
+    for record in front_of(records, objectives, guesses=guesses):
+        config, m = record.config, record.metrics
+        rows.append(
+            {
+                "trial": record.trial_id,
+                "method": config.method,
+                "arch": config.arch,
+                "split": config.split,
+                "sigma": _significant(config.sigma),
+                "sigma_inference": _significant(at_inference)
+                if (at_inference := record.sigma_at_inference) is not None
+                else None,
+                "lambda": _significant(config.lambda_),
+                "settings": " ".join(_settings(config)),
+                "delta": round(m.delta, 2),
+                "utility": round(m.utility, 2),
+                "utility_is_a_guess": m.utility_is_a_guess,
+                "leakage": round(m.leakage, 2),
+                "leakage_bound": None if m.leakage_bound is None else round(m.leakage_bound, 2),
+                "delta_is_upper_bound": record.leakage_is_lower_bound,
+                "label_floor": round(m.label_floor, 2),
+                **{f"delta_at_queries({n})": round(m.utility - value, 2) for n, value in m.leakage_at_queries.items()},
+                "client_gflops": m.cost.client_gflops,
+                "client_memory_mib": m.cost.client_memory_mib,
+                "uplink_kib": m.cost.uplink_kib,
+                "peak_activation_mib": m.cost.peak_activation_mib,
+            }
+        )
+    for key in ("settings", "leakage_bound", "sigma_inference", "utility_is_a_guess"):
+        if all(row[key] in ("", None, False) for row in rows):
+            for row in rows:
+                del row[key]
+    return rows
+
+
+def nothing_row(records: Sequence[TrialRecord]) -> dict[str, Any] | None:
+    """What a client that sends nothing would have in `front_table`; None where that was not recorded."""
+    m = next((r.metrics for r in records if r.metrics is not None and r.metrics.delta_of_nothing is not None), None)
+    if m is None:
+        return None
+    utility, delta = m.utility_chance, m.delta_of_nothing
+    return {"delta": round(delta, 2), "utility": round(utility, 2), "leakage": round(utility - delta, 2)}
+
+
+def _settings(config: Point) -> Iterator[str]:
+    """The method's own numbers, and what its features and noise have of their own."""
+    yield from (f"{name}={value:.4g}" for name, value in config.settings.items())
+    if config.bound != "none":
+        yield f"bound={config.bound}"
+    if config.noise != "fresh":
+        yield f"noise={config.noise}"
+
+
+def _significant(value: float) -> float:
+    """`value` to four significant digits."""
+    return float(f"{value:.4g}")

@@ -1,0 +1,136 @@
+"""What is drawn of a search: its finished trials, its front, and the lines that say what is possible.
+
+Δ is drawn against what a client pays. A trial on the front of the search's objectives has a dark rim; the step line is
+the highest Δ that any finished trial reaches at or below a cost, so a rim off the line is a trial that earns its place
+by another objective. A bar leads from its Δ down to what holds against every reader.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from narl.core.objectives import OBJECTIVES
+from narl.core.pareto import candidates, front_of
+from narl.core.records import TrialRecord
+from narl.figures.front_table import nothing_row
+from narl.figures.palette import PALETTE, SHAPES
+
+DELTA_LABEL = f"{OBJECTIVES['delta'].label}, {OBJECTIVES['delta'].unit}"
+
+
+@dataclass(frozen=True)
+class FrontView:
+    """What the page and the picture of a front share.
+
+    Attributes:
+        complete: every finished trial.
+        counted: those that may be on the front.
+        caption: one or two lines.
+        limit, nothing: Δ that none exceeds, and of a client that sends nothing.
+    """
+
+    complete: list[TrialRecord]
+    counted: list[TrialRecord]
+    front: list[TrialRecord]
+    styles: dict[str, tuple[str, tuple[str, str]]]
+    limit: float | None
+    nothing: float | None
+    caption: tuple[str, ...]
+    several_methods: bool
+
+    def series(self, record: TrialRecord) -> str:
+        """Which entry of the legend a trial belongs to."""
+        return _series(record, self.several_methods)
+
+    def groups(self) -> Iterator[tuple[str, bool, list[TrialRecord]]]:
+        """Series, whether utility is a guess, and the finished trials of which both are true, if any."""
+        for series in self.styles:
+            for guess in (False, True):
+                group = [r for r in self.complete if r.metrics.utility_is_a_guess == guess]
+                if group := [r for r in group if self.series(r) == series]:
+                    yield series, guess, group
+
+    @property
+    def delta_range(self) -> tuple[float, float] | None:
+        """From below the least Δ to above the most and the lines; None if there are none."""
+        shown = [r.metrics.delta for r in self.complete]
+        shown += [line for line in (self.limit, self.nothing) if line is not None]
+        if not shown:
+            return None
+        low, high = min(shown), max(shown)
+        space = 0.1 * max(high - low, 1.0)
+        return low - space, high + space
+
+    @property
+    def front_ids(self) -> set[int]:
+        return {record.trial_id for record in self.front}
+
+    def ends(self, cost: str) -> tuple[float, float]:
+        values = [r.metrics.value(cost) for r in self.complete]
+        return min(values), max(values)
+
+    def is_wide(self, cost: str) -> bool:
+        """True if a linear axis would squeeze the cheap half together."""
+        if not self.complete:
+            return False
+        low, high = self.ends(cost)
+        return low > 0 and high / low > 5
+
+    def step_line(self, cost: str) -> list[tuple[float, float]]:
+        """Corners of the highest Δ of any finished trial that costs no more, to the dearest trial."""
+        corners: list[tuple[float, float]] = []
+        for record in sorted(self.counted, key=lambda r: (r.metrics.value(cost), -r.metrics.delta)):
+            if not corners or record.metrics.delta > corners[-1][1]:
+                corners.append((record.metrics.value(cost), record.metrics.delta))
+        if corners:
+            corners.append((self.ends(cost)[1], corners[-1][1]))
+        return corners
+
+    def marker_size(self, record: TrialRecord) -> float:
+        """Pixels, 9 to 24, by the logarithm of client memory."""
+        low, high = (math.log1p(v) for v in self.ends("client_memory_mib"))
+        return 9 + 15 * (math.log1p(record.metrics.cost.client_memory_mib) - low) / (high - low) if high > low else 12
+
+
+def front_view(records: Sequence[TrialRecord], objectives: Sequence[str], guesses: bool) -> FrontView:
+    complete, counted = candidates(records, guesses=True), candidates(records, guesses=guesses)
+    nothing = nothing_row(complete)
+    several_methods = len({r.config.method for r in complete}) > 1
+    series = dict.fromkeys(_series(r, several_methods) for r in sorted(complete, key=lambda r: r.trial_id))
+    front = front_of(records, objectives, guesses=guesses)
+    counts = f"{len(complete)} finished trials, {len(front)} on the front of {', '.join(objectives)}; validation data"
+    doubts = []
+    if doubtful := sum(record.leakage_is_lower_bound for record in complete):
+        doubts.append(f"Δ of {doubtful} is an upper bound (≤): more may leak than was read")
+    if guessing := sum(r.metrics.utility_is_a_guess for r in complete):
+        doubts.append(f"utility of {guessing} is a guess (hollow)")
+    return FrontView(
+        complete=complete,
+        counted=counted,
+        front=front,
+        styles={name: (PALETTE[i % len(PALETTE)], SHAPES[i % len(SHAPES)]) for i, name in enumerate(series)},
+        limit=100 - min(r.metrics.label_floor for r in complete) if complete else None,
+        nothing=None if nothing is None else nothing["delta"],
+        caption=(counts, "; ".join(doubts)) if doubts else (counts,),
+        several_methods=several_methods,
+    )
+
+
+def _series(record: TrialRecord, several_methods: bool) -> str:
+    return f"{record.config.method}, {record.config.arch}" if several_methods else record.config.arch
+
+
+def below(record: TrialRecord) -> float:
+    """Points from Δ down to what is left of it against every reader; 0 where that was not measured."""
+    certified = record.measured.delta_certified
+    return 0.0 if certified is None else max(0.0, record.measured.delta - certified)
+
+
+def named(series: str, guess: bool) -> str:
+    return f"{series}, a guess" if guess else series
+
+
+def axis_label(cost: str) -> str:
+    return f"{OBJECTIVES[cost].label}, {OBJECTIVES[cost].unit}"
