@@ -86,7 +86,11 @@ def measured(pipeline: Path, client: dict[str, Any]) -> dict[str, Any]:
 
 
 def show(kept: dict[str, dict[str, Any]]) -> None:
-    print("client | σ | SNR dB | utility | " + " | ".join(ADVERSARIES) + " | bound | bracket | seconds: training, attackers")
+    print(
+        "client | σ | SNR dB | utility | "
+        + " | ".join(ADVERSARIES)
+        + " | bound | bracket | seconds: training, attackers"
+    )
     print(" | ".join(["---"] * (8 + len(ADVERSARIES))))
     for name, row in kept.items():
         read = row["adversaries"]
