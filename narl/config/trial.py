@@ -101,15 +101,24 @@ class Attack(Strict):
 
 
 class FoundBy(Strict):
-    """Where a configuration came from and what the search measured for it, on validation data."""
+    """Where a configuration came from and what the search measured for it, on validation data.
+
+    Attributes:
+        leakage_bound: nobody exceeds it on these images; None in searches of 0.2, or without the attacker `bayes`.
+    """
 
     search: str
     trial_id: int
     delta: float
     utility: float
     leakage: float
+    leakage_bound: float | None = None
     client_gflops: float
     client_memory_mib: float
+
+    @model_serializer(mode="wrap")
+    def _without_what_is_not_there(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return {key: value for key, value in handler(self).items() if value is not None}
 
 
 class AttackConfig(Protocol):

@@ -108,6 +108,7 @@ class SearchFolder:
             delta=m.delta,
             utility=m.utility,
             leakage=m.leakage,
+            leakage_bound=m.leakage_bound,
             client_gflops=m.cost.client_gflops,
             client_memory_mib=m.cost.client_memory_mib,
         )

@@ -206,6 +206,7 @@ def test_the_answer_is_a_config_to_train_as_it_is(search, capsys, tmp_path, styl
     assert (config.pipeline, config.training, config.attack) == (space.pipeline, space.training, space.attack)
     assert config.uplink_dtype == "int8"
     assert (config.found_by.search, config.found_by.trial_id, config.found_by.delta) == ("digits", 2, 60.0)
+    assert config.found_by.leakage_bound == RECORDS[2].measured.leakage_bound
 
 
 def test_yaml_says_in_words_what_was_found(search, capsys):
