@@ -142,7 +142,7 @@ class Method(ABC):
     @cached_property
     def accumulation(self) -> Accumulation:
         """Knows in how many parts GPU memory holds a batch."""
-        return Accumulation(self.networks, self.optimisers, self.noise_generator)
+        return Accumulation(self.networks, self.optimisers, self.noise_generator, team=self.parts.team)
 
     def num_epochs(self, configured: int) -> int:
         """How many epochs this method trains when `configured` are asked for."""
@@ -156,7 +156,7 @@ class Method(ABC):
     def step(self, images: Tensor, utility: Tensor, private: Tensor) -> StepLosses:
         """Update every network on one batch, worked through in as many parts as `accumulation` needs.
 
-        Of several workers each has its share, in one part: all are updated by the whole batch.
+        Of several workers each has its share: all are updated by the whole batch.
 
         Args:
             images: [B, 3, H, W] float32 in [0, 1].
@@ -165,14 +165,10 @@ class Method(ABC):
         Raises:
             DoesNotFit: GPU memory does not hold the smallest parts.
         """
-        team = self.parts.team
-        if team.size > 1:  # they meet in the middle of a pass, where none may begin anew alone
-            losses = [(len(images), self.accumulate_gradients(images, utility, private))]
-        else:
-            losses = self.accumulation(
-                len(images), lambda part: self.accumulate_gradients(images[part], utility[part], private[part])
-            )
-        team.average_gradients(
+        losses = self.accumulation(
+            len(images), lambda part: self.accumulate_gradients(images[part], utility[part], private[part])
+        )
+        self.parts.team.average_gradients(
             parameter for one in self.optimisers for group in one.param_groups for parameter in group["params"]
         )
         for optimiser in self.optimisers:

@@ -5,6 +5,10 @@
 which is the gradient of the whole batch where its loss is a mean over images. It is not where images meet: batch
 normalisation takes mean and variance of each part, with as many updates of its running statistics, and a loss over
 pairs (DPFE's) pairs within parts. So parts are recorded beside a trial's numbers, and there are as few as memory allows.
+
+Workers that train together meet in the middle of a pass, where none may begin anew alone. So each rehearses the first
+batch by itself, on its own share, and all take as many parts as the one that needs most. A part is then the team's: the
+k-th of every worker's share.
 """
 
 from __future__ import annotations
@@ -16,7 +20,9 @@ import torch
 from torch import Generator, Tensor, nn
 
 from narl.core.errors import DoesNotFit
+from narl.data.share import Share, share_of
 from narl.training.gpu_memory import first_line, is_out_of_memory, release
+from narl.training.team import ALONE, Team
 
 T = TypeVar("T")
 
@@ -38,6 +44,7 @@ class Accumulation:
         networks: whose buffers (running statistics) the passes change.
         optimisers: of every parameter that gets a gradient; looked at anew each time.
         generator: what the passes draw from, besides torch's global ones.
+        team: who trains; its `share` tells passes which images of the team's part are theirs.
     """
 
     def __init__(
@@ -46,25 +53,38 @@ class Accumulation:
         optimisers: Sequence[torch.optim.Optimizer],
         generator: Generator,
         parts: int = 1,
+        team: Team = ALONE,
     ) -> None:
         self.parts = parts
         self._optimisers = optimisers
         self._before = _Before(networks, generator)
+        self._team, self._rehearsed = team, False
 
     def __call__(self, size: int, accumulate: Callable[[slice], T]) -> list[tuple[int, T]]:
         """What `accumulate` returned for each part, with the number of its images.
 
         Args:
-            size: images of the batch.
+            size: images of the batch, or of this worker's share of it.
             accumulate: adds the gradient of a part, a mean over its images, to `.grad`; given its place in the batch.
 
         Raises:
             DoesNotFit: GPU memory does not hold `SMALLEST_PART` images.
         """
+        if self._team.size == 1:
+            return self._until_it_fits(size, accumulate)
+        batch = self._team.share
+        if not self._rehearsed:
+            self._rehearse(size, accumulate)
+        try:
+            return self._in_parts(shared_parts(batch.total, self.parts, self._team.rank, self._team.size), accumulate)
+        finally:
+            self._team.share = batch
+
+    def _until_it_fits(self, size: int, accumulate: Callable[[slice], T]) -> list[tuple[int, T]]:
         self._before.keep()
         while True:
             try:
-                results = self._in_parts(size, accumulate)
+                results = self._in_parts([(part, whole(part)) for part in slices(size, self.parts)], accumulate)
                 self._find_room_for_moments()
                 return results
             except RuntimeError as error:
@@ -76,20 +96,35 @@ class Accumulation:
                         f"GPU memory does not hold its networks with {fewest} images at once ({first_line(error)})"
                     ) from error
             # Out of the handler: the error's traceback would keep activations in memory.
-            for optimiser in self._optimisers:
-                optimiser.zero_grad(set_to_none=True)
-            self._before.restore()
-            release()
+            self._forget()
             self.parts *= 2
 
-    def _in_parts(self, size: int, accumulate: Callable[[slice], T]) -> list[tuple[int, T]]:
+    def _rehearse(self, size: int, accumulate: Callable[[slice], T]) -> None:
+        """Find in how many parts every worker's memory holds its share; nothing else is changed."""
+        if size >= SMALLEST_PART:
+            self._until_it_fits(size, accumulate)
+            self._forget()
+        needed = torch.tensor(self.parts, device=self._before.device)
+        self.parts = int(self._team.maximum_(needed))
+        self._rehearsed = True
+
+    def _forget(self) -> None:
+        """Undo what an attempt has changed, since `keep`."""
+        for optimiser in self._optimisers:
+            optimiser.zero_grad(set_to_none=True)
+        self._before.restore()
+        release()
+
+    def _in_parts(self, parts: Sequence[tuple[slice, Share]], accumulate: Callable[[slice], T]) -> list[tuple[int, T]]:
         results: list[tuple[int, T]] = []
-        for part in slices(size, self.parts):
+        for part, share in parts:
             count = part.stop - part.start
             if results:  # so far .grad holds Σ n_k g_k / n_last
                 self._scale(results[-1][0] / count)
+            if self._team.size > 1:
+                self._team.share = share
             results.append((count, accumulate(part)))
-        self._scale(results[-1][0] / size)
+        self._scale(results[-1][0] / sum(count for count, _ in results))
         return results
 
     def _scale(self, factor: float) -> None:
@@ -121,11 +156,35 @@ def slices(size: int, parts: int) -> list[slice]:
     return [slice(start, end) for start, end in zip([0, *ends], ends, strict=False)]
 
 
+def whole(part: slice) -> Share:
+    """A part of which no other worker has any image."""
+    count = part.stop - part.start
+    return Share(0, count, count, count)
+
+
+def shared_parts(total: int, parts: int, rank: int, workers: int) -> list[tuple[slice, Share]]:
+    """In what parts worker `rank` goes through its share of a batch of `total` images, and its share of each of them.
+
+    All workers have as many, whatever their shares; see `slices` and `narl.data.share.share_of`.
+    """
+    shares = [share_of(total, each, workers) for each in range(workers)]
+    if total < workers:  # each has all of the batch
+        return [(slice(0, total), shares[rank])]
+    counts = [share.stop - share.start for share in shares]
+    parts = min(parts, len(slices(min(counts), parts)))
+    found = []
+    for of_all in zip(*(slices(count, parts) for count in counts), strict=True):
+        sizes = [part.stop - part.start for part in of_all]
+        start = sum(sizes[:rank])
+        found.append((of_all[rank], Share(start, start + sizes[rank], sum(sizes), sizes[rank])))
+    return found
+
+
 class _Before:
     """Buffers and generators as they were before a batch."""
 
     def __init__(self, networks: Sequence[nn.Module], generator: Generator) -> None:
-        self._networks, self._generator = networks, generator
+        self._networks, self._generator, self.device = networks, generator, generator.device
         self._copies: list[tuple[list[Tensor], list[Tensor]]] | None = None
 
     def keep(self) -> None:
@@ -138,9 +197,8 @@ class _Before:
         else:
             for own, copies in self._copies:  # of one type: a few kernels, however many there are
                 torch._foreach_copy_(copies, own)
-        device = self._generator.device
         self._noise, self._cpu = self._generator.get_state(), torch.get_rng_state()
-        self._cuda = torch.cuda.get_rng_state(device) if device.type == "cuda" else None
+        self._cuda = torch.cuda.get_rng_state(self.device) if self.device.type == "cuda" else None
 
     def restore(self) -> None:
         with torch.no_grad():
@@ -149,4 +207,4 @@ class _Before:
         self._generator.set_state(self._noise)
         torch.set_rng_state(self._cpu)
         if self._cuda is not None:
-            torch.cuda.set_rng_state(self._cuda, self._generator.device)
+            torch.cuda.set_rng_state(self._cuda, self.device)

@@ -52,6 +52,14 @@ class Team:
             self._call("all_reduce", tensor)
         return tensor
 
+    def maximum_(self, tensor: Tensor) -> Tensor:
+        """`tensor` with the largest of all workers' in each place, in place."""
+        if self.size > 1:
+            from torch.distributed import ReduceOp
+
+            self._call("all_reduce", tensor, op=ReduceOp.MAX)
+        return tensor
+
     def follow_(self, tensors: Iterable[Tensor]) -> None:
         """Overwrite `tensors`, which lie on one device, with those of rank 0."""
         if self.size > 1:
@@ -127,11 +135,11 @@ class Team:
             for hook in hooks:
                 hook.remove()
 
-    def _call(self, collective: str, tensor: Tensor, **peer: int) -> None:
+    def _call(self, collective: str, tensor: Tensor, **how: Any) -> None:
         import torch.distributed as distributed
 
         try:
-            getattr(distributed, collective)(tensor, **peer)
+            getattr(distributed, collective)(tensor, **how)
         except (RuntimeError, ValueError) as error:
             raise WorkerLost(f"the trial's workers lost each other: {_first_line(error)}") from error
 

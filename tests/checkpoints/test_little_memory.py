@@ -16,6 +16,7 @@ from narl.training import gpu_memory
 from narl.training.accumulation import Accumulation
 from narl.training.gpu_memory import GpuMemory
 from narl.training.halving import Halving
+from narl.training.team import ALONE
 
 GIB = 2**30
 
@@ -75,7 +76,7 @@ def in_halves(method: str):
     """The trial of whoever asks for two parts from the start; features of fewer images may be rounded otherwise."""
     with pytest.MonkeyPatch.context() as patch:
         LittleMemory(patch, holds=16, in_training=False)
-        patch.setattr(Accumulation.__init__, "__defaults__", (2,))
+        patch.setattr(Accumulation.__init__, "__defaults__", (2, ALONE))
         return finish(tiny(method))[0]
 
 

@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 from torch import nn
 
 from narl.core.errors import DoesNotFit, WorkerLost
+from narl.data.share import share_of
 from narl.training import gpu_memory
-from narl.training.accumulation import Accumulation, slices
+from narl.training.accumulation import Accumulation, shared_parts, slices
 from narl.training.gpu_memory import GpuMemory, blame
 from narl.training.halving import Halving
 
@@ -26,6 +27,25 @@ def test_parts_cover_a_batch_once_are_nearly_equal_and_leave_no_image_alone(size
     counts = [part.stop - part.start for part in found]
     assert min(counts) >= 2 and max(counts) - min(counts) <= 1
     assert len(found) == min(parts, size // 2)
+
+
+@given(st.integers(2, 300), st.integers(1, 64), st.integers(2, 8))
+def test_workers_go_through_as_many_parts_which_are_all_of_their_shares(total, parts, workers):
+    of_all = [shared_parts(total, parts, rank, workers) for rank in range(workers)]
+    assert len({len(found) for found in of_all}) == 1
+    for rank, found in enumerate(of_all):
+        own = share_of(total, rank, workers)
+        assert [i for part, _ in found for i in range(own.stop - own.start)[part]] == list(range(own.stop - own.start))
+    if total < workers:
+        return
+    totals = []
+    for of_one_part in zip(*of_all, strict=True):
+        shares = [share for _, share in of_one_part]
+        assert [share.stop - share.start for share in shares] == [part.stop - part.start for part, _ in of_one_part]
+        ends = [0, *(share.stop for share in shares)]
+        assert [share.start for share in shares] == ends[:-1] and {share.total for share in shares} == {ends[-1]}
+        totals.append(ends[-1])
+    assert sum(totals) == total
 
 
 class Task:

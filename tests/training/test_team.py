@@ -8,7 +8,7 @@ import socket
 import pytest
 import torch
 from teams import Workers
-from together import lose_a_worker, run_whole, train_method
+from together import gradient_in_parts, lose_a_worker, run_whole, train_method, train_with_little_memory
 from torch import nn
 
 from narl.core.method_options import METHODS
@@ -40,6 +40,23 @@ def test_losses_gradients_weights_and_statistics_are_those_of_one_process(worker
         for name, tensor in expected.items():
             how = TOLERANCES.get(method, TOLERANCE)
             torch.testing.assert_close(found[name], tensor, **how, msg=lambda text, name=name: f"{name}: {text}")
+
+
+def test_in_parts_the_gradient_is_that_of_the_whole_batch(workers):
+    expected = gradient_in_parts(Team(), 1)
+    for size, parts in ((2, 2), (3, 1)):
+        for found in workers.together(size, gradient_in_parts, parts):
+            torch.testing.assert_close(found, expected, rtol=1e-12, atol=1e-14)
+
+
+def test_all_workers_take_as_many_parts_as_the_one_with_the_least_memory(workers):
+    """The first one holds its 6 images of 11, the second 3 of its 5: both train as if both held 3, to the last bit."""
+    uneven, expected = (workers.together(2, train_with_little_memory, "narl", holds) for holds in ((6, 3), (3, 3)))
+    whole = workers.together(2, train_with_little_memory, "narl", (6, 5))
+    for found in (*uneven, expected[1]):
+        assert found.keys() == expected[0].keys()
+        assert all(torch.equal(tensor, expected[0][name]) for name, tensor in found.items())
+    assert not torch.equal(whole[0]["losses.0"], uneven[0]["losses.0"])  # batch normalisation saw parts
 
 
 @pytest.mark.parametrize("loader", ["tensor", pytest.param("ffcv", marks=needs_ffcv)])

@@ -19,6 +19,7 @@ from narl.data.dataset import open_dataset
 from narl.data.share import share_of
 from narl.methods.base import Ingredients, Method
 from narl.methods.catalogue import METHODS, halves_of
+from narl.training.accumulation import Accumulation
 from narl.training.team import Team
 from narl.trial import run_trial
 
@@ -51,7 +52,9 @@ def method_of(name: str, team: Team, arch: str = "resnet18") -> Method:
     return method
 
 
-def train_method(team: Team, name: str, arch: str = "resnet18") -> dict[str, Tensor]:
+def train_method(
+    team: Team, name: str, arch: str = "resnet18", batches: tuple[int, ...] = BATCHES
+) -> dict[str, Tensor]:
     """Every epoch's losses, and all that they left: weights, statistics, and the moments of gradients."""
     method, draw = method_of(name, team, arch), torch.Generator().manual_seed(0)
     found = {}
@@ -60,7 +63,7 @@ def train_method(team: Team, name: str, arch: str = "resnet18") -> dict[str, Ten
             method.begin_epoch(epoch, EPOCHS)
             team.begin_epoch(epoch)
             sums = torch.zeros(2, dtype=torch.float64)
-            for total in BATCHES:
+            for total in batches:
                 images = torch.rand(total, 3, SIZE, SIZE, generator=draw, dtype=torch.float64)
                 images = images.contiguous(memory_format=torch.channels_last)
                 utility, private = (torch.randint(classes, (total,), generator=draw) for classes in (2, 5))
@@ -78,6 +81,45 @@ def train_method(team: Team, name: str, arch: str = "resnet18") -> dict[str, Ten
         for parameter, state in optimiser.state_dict()["state"].items():
             found |= {f"optimisers.{i}.{parameter}.{key}": tensor for key, tensor in state.items()}
     return {key: tensor.detach().clone() for key, tensor in found.items()}
+
+
+def train_with_little_memory(team: Team, name: str, holds: tuple[int, ...]) -> dict[str, Any]:
+    """What `train_method` finds where worker r runs out of memory with more than `holds[r]` images."""
+    attempts = Accumulation._until_it_fits
+
+    def limited(own: Accumulation, size: int, accumulate: Any) -> Any:
+        def part_of(part: slice) -> Any:
+            result = accumulate(part)
+            if part.stop - part.start > holds[team.rank]:
+                raise torch.OutOfMemoryError("CUDA out of memory.")
+            return result
+
+        return attempts(own, size, part_of)
+
+    Accumulation._until_it_fits = limited
+    try:
+        return train_method(team, name, batches=(11, 8))
+    finally:
+        Accumulation._until_it_fits = attempts
+
+
+def gradient_in_parts(team: Team, parts: int) -> Tensor:
+    """Of a mean over 11 images, of which each worker has its share and goes through it in parts."""
+    draw = torch.Generator().manual_seed(0)
+    images, labels = torch.randn(11, 5, generator=draw, dtype=torch.float64), torch.arange(11) % 3
+    weights = torch.zeros(3, 5, dtype=torch.float64, requires_grad=True)
+    team.share = share = share_of(11, team.rank, team.size)
+    images, labels = images[share.start : share.stop], labels[share.start : share.stop]
+
+    def accumulate(part: slice) -> None:
+        torch.nn.functional.cross_entropy(images[part] @ weights.T, labels[part]).backward()
+
+    optimiser = torch.optim.Adam([weights])
+    accumulation = Accumulation([], [optimiser], torch.Generator(), parts, team)
+    done = accumulation(len(images), accumulate)
+    assert len(done) == parts and team.share == share
+    team.average_gradients([weights])
+    return weights.grad.clone()
 
 
 def run_whole(team: Team, loader: str, place: str | None = None, epochs: int | None = None) -> dict[str, Any] | None:
