@@ -26,6 +26,15 @@ FREE_KEYS = ("name", "trials", "time_budget_minutes", "resources", "sampler")
 SamplerName = Literal["tpe", "nsga2", "nsga3", "gp", "random", "qmc", "grid"]
 
 
+# Ray counts CPUs and GPUs in ten thousandths.
+RAY_UNITS = 10_000
+
+
+def ray_units(amount: float) -> int:
+    """An amount of CPUs or GPUs in ten thousandths; what is less is cut off, but for rounding."""
+    return int(amount * RAY_UNITS + 1e-6)
+
+
 class Resources(Strict):
     """What one trial occupies; how many run at once follows from what the cluster has, and changes with it.
 
@@ -39,7 +48,7 @@ class Resources(Strict):
             how many (Kubernetes), so many are asked for.
     """
 
-    cpus_per_trial: float = Field(1, ge=1e-4)
+    cpus_per_trial: float = Field(1, ge=1 / RAY_UNITS)
     gpus_per_trial: float | None = Field(None, ge=0)
     workers_per_trial: int | None = Field(None, ge=1)
     max_concurrent_trials: int | None = Field(None, ge=1)
@@ -47,19 +56,24 @@ class Resources(Strict):
     @field_validator("gpus_per_trial")
     @classmethod
     def _whole_or_a_share(cls, value: float | None) -> float | None:
-        if value is None or value == 0 or 1e-4 <= value <= 1 or (math.isfinite(value) and value == int(value)):
+        if value is None or value == 0 or 1 / RAY_UNITS <= value <= 1 or (math.isfinite(value) and value == int(value)):
             return value
         if value < 1:
             raise ValueError(f"Ray counts GPUs in ten thousandths, got {value:g}")
         raise ValueError(f"a share of one GPU or whole GPUs: allowed are 0 to 1, 2, 3, …, got {value:g}")
 
     @model_validator(mode="after")
-    def _one_gpu_a_worker(self) -> Self:
+    def _one_gpu_and_some_cpu_a_worker(self) -> Self:
         gpus, workers = self.gpus_per_trial, self.workers_per_trial
         if gpus and workers and max(1, gpus) != workers:
             raise ValueError(
                 f"each worker trains on one GPU: workers_per_trial {workers} goes with gpus_per_trial {workers}, 0 or "
                 f"null, got {gpus:g}"
+            )
+        if not ray_units(self.cpus_per_trial / self.num_workers):
+            raise ValueError(
+                f"Ray counts CPUs in ten thousandths: {self.num_workers} workers need cpus_per_trial "
+                f"{self.num_workers / RAY_UNITS:g} or more, got {self.cpus_per_trial:g}"
             )
         return self
 

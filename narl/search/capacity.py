@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import yaml
 
-from narl.config.search_space import Resources
+from narl.config.search_space import RAY_UNITS, Resources, ray_units
 from narl.core.errors import ConfigError
 
 # Written by `ray up` on the head: the launcher file with the node types' resources filled in.
 BOOTSTRAP = Path("~/ray_bootstrap_config.yaml")
-
-# Shares are counted in ten thousandths; a sum of shares may miss 1 by less than this.
-_ROUNDING = 1e-9
 
 
 @dataclass(frozen=True)
@@ -49,11 +45,11 @@ class TrialResources:
         """How many workers fit into one node."""
         counts = []
         for name, amount in self.bundle.items():
-            have = node.get(name, 0)
+            have, wanted = ray_units(node.get(name, 0)), ray_units(amount)
             if name == "GPU":
-                counts.append(int(have) * math.floor(1 / amount + _ROUNDING))
+                counts.append(have // RAY_UNITS * (RAY_UNITS // wanted))
             else:
-                counts.append(math.floor(have / amount + _ROUNDING))
+                counts.append(have // wanted)
         return min(counts)
 
 
