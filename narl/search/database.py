@@ -6,7 +6,8 @@ time, in one transaction when the trial starts and one when it ends.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import wraps
 from typing import Any
 
@@ -15,33 +16,24 @@ from optuna.trial import FrozenTrial, TrialState
 
 from narl.core.errors import ConfigError, NarlError, without_credentials
 from narl.core.objectives import Direction
-from narl.storage.databases import reason_of, with_driver
+from narl.storage.databases import cannot_open, engine_options, reason_of, with_driver, with_remedy
 
 
-def _in_one_line(write: Callable[..., Any]) -> Callable[..., Any]:
-    """A method whose database errors are a `NarlError`, even where Optuna or SQLAlchemy have none for them."""
+def _in_one_line(use: Callable[..., Any]) -> Callable[..., Any]:
+    """A method in whose place `StudyDatabase.in_one_line` speaks of errors."""
 
-    @wraps(write)
+    @wraps(use)
     def guarded(self: StudyDatabase, *args: Any) -> Any:
-        try:
-            return write(self, *args)
-        except NarlError:
-            raise
-        except Exception as error:
-            raise NarlError(
-                f"the study at {without_credentials(self._url)!r} cannot be used: {reason_of(error)}; what had "
-                "finished is in the ledger, and --resume goes on"
-            ) from error
+        with self.in_one_line():
+            return use(self, *args)
 
     return guarded
 
 
-def _storage(url: str) -> str | optuna.storages.RDBStorage:
-    """A server may have been restarted between two trials: connections that it closed are replaced."""
-    url = with_driver(url)
-    if not url.startswith("postgresql"):
-        return url
-    return optuna.storages.RDBStorage(url, engine_kwargs={"pool_pre_ping": True})
+def _storage(url: str) -> optuna.storages.BaseStorage:
+    options = engine_options(url)
+    made = optuna.storages.RDBStorage(url, engine_kwargs=options) if options else url
+    return optuna.storages.get_storage(made)
 
 
 class StudyDatabase:
@@ -58,7 +50,7 @@ class StudyDatabase:
     def __init__(self, *, name: str, url: str, directions: Sequence[Direction]):
         self._url = url
         try:
-            self._storage = optuna.storages.get_storage(_storage(url))
+            self._storage = _storage(with_driver(url))
             self._study = optuna.create_study(
                 study_name=name,
                 storage=self._storage,
@@ -69,8 +61,25 @@ class StudyDatabase:
         except ConfigError:
             raise
         except Exception as error:  # each database driver has errors of its own
-            raise ConfigError(f"cannot open the study at {without_credentials(url)!r}: {reason_of(error)}") from error
+            raise cannot_open(url, error) from error
         self._num_trials = len(self.trials())
+
+    @contextmanager
+    def in_one_line(self) -> Iterator[None]:
+        """Errors of the database, and of what is stored there, are a `NarlError` that says what to do.
+
+        Optuna and SQLAlchemy have no error of their own for some of them.
+        """
+        try:
+            yield
+        except NarlError:
+            raise
+        except Exception as error:
+            reason = with_remedy(self._url, reason_of(error, opened=True))
+            raise NarlError(
+                f"the study at {without_credentials(self._url)!r} cannot be used: {reason}; what had finished is in the "
+                "ledger, and --resume goes on"
+            ) from error
 
     @_in_one_line
     def trials(self) -> list[FrozenTrial]:

@@ -66,8 +66,9 @@ class SearchStudy:
         self._next_id = 1 + max(numbers, default=-1)
         directions = [objective(name).direction for name in self._objectives]
         self._database = StudyDatabase(name=name, url=url, directions=directions)
-        self._follow_ledger()
-        self._study = self._in_memory(directions)
+        with self._database.in_one_line():  # what is stored there may be anything
+            self._follow_ledger()
+            self._study = self._in_memory(directions)
 
     def ask(self) -> tuple[int, Point] | None:
         """A trial id and a configuration never run before, or None if the space is exhausted."""

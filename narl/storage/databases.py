@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import re
 from pathlib import Path
+from typing import Any
 
 from narl.core.errors import ConfigError, without_credentials
 
@@ -19,14 +20,31 @@ _PATIENCE = {
     "tcp_user_timeout": 60_000,  # ms
 }
 
-_DAMAGED = "the file is damaged; move it away, and the ledger rebuilds it"
+# How long a PostgreSQL server waits for a lock that another holds; its own default is for ever. SQLite waits 5 s.
+_LOCK_TIMEOUT = "30s"
+
+# Of Optuna, those that every search reads and writes.
+_TABLES = {"studies", "trials", "trial_params", "trial_values", "trial_user_attributes"}
+
+_LOCKED, _DAMAGED = "another process has locked it", "it is damaged"
 
 # What databases say, and what a person should know; the first that is found.
 _REASONS = (
     ("disk is full", "the disk is full"),
     ("No space left", "the disk is full"),
     ("File too large", "the file may not grow further"),
-    ("is locked", "another process has locked it"),
+    ("is locked", _LOCKED),
+    ("LockNotAvailable", _LOCKED),
+    ("DeadlockDetected", _LOCKED),
+    ("Lock wait timeout", _LOCKED),
+    ("Deadlock found", _LOCKED),
+    ("DataCorrupted", _DAMAGED),
+    ("IndexCorrupted", _DAMAGED),
+    ("UndefinedFile", _DAMAGED),
+    ("UndefinedTable", _DAMAGED),
+    ("UndefinedColumn", _DAMAGED),
+    ("marked as crashed", _DAMAGED),
+    ("quick_check", _DAMAGED),
     ("readonly database", "there is no right to write to it"),
     ("disk I/O error", "the disk gives errors, or is full"),
     ("not a database", _DAMAGED),
@@ -47,6 +65,7 @@ _REASONS = (
     ("too many clients", "the server takes no more connections"),
     ("permission denied", "this user has no right to it"),
     ("no such table", _DAMAGED),
+    ("no such column", _DAMAGED),
     ("Can't locate revision", "it holds another program's tables, or a newer version's; name a database of its own"),
 )
 
@@ -86,6 +105,28 @@ def with_driver(url: str) -> str:
     return url + ("&" if "?" in url else "?") + "&".join(patience) if patience else url
 
 
+def engine_options(url: str) -> dict[str, Any]:
+    """How SQLAlchemy shall use an address: connections that a restarted server closed are replaced, and a lock that
+    another process holds is an error soon."""
+    from sqlalchemy import event
+    from sqlalchemy.pool import QueuePool
+
+    if not url.startswith("postgresql"):
+        return {}
+
+    class Patient(QueuePool):
+        """A class of its own, since Optuna makes the engine and uses it at once."""
+
+    @event.listens_for(Patient, "connect")
+    def _give_up_waiting(connection: Any, record: object) -> None:
+        # Not in the address: poolers before a server refuse options there.
+        with connection.cursor() as cursor:
+            cursor.execute(f"SET lock_timeout = '{_LOCK_TIMEOUT}'")
+        connection.commit()
+
+    return {"pool_pre_ping": True, "poolclass": Patient}
+
+
 def check_study(url: str) -> None:
     """Refuse a study that cannot be used, before anything else is done.
 
@@ -97,9 +138,15 @@ def check_study(url: str) -> None:
 
     engine = None
     try:
-        engine = sqlalchemy.create_engine(with_driver(url))
+        engine = sqlalchemy.create_engine(with_driver(url), **engine_options(with_driver(url)))
         with engine.connect() as connection:
             tables = set(sqlalchemy.inspect(connection).get_table_names())
+            if engine.name == "sqlite":
+                found = connection.exec_driver_sql("PRAGMA quick_check(1)").scalar()
+                if found != "ok":
+                    raise sqlalchemy.exc.DatabaseError("PRAGMA quick_check", None, ValueError(found))
+            for table in sorted(tables & _TABLES):  # a lock on one is met now, not an hour later
+                connection.execute(sqlalchemy.text(f"SELECT 1 FROM {table} LIMIT 1"))
         if "experiments" in tables:  # both would keep their version in a table of one name
             raise ConfigError(
                 f"the database at {without_credentials(url)!r} is MLflow's: a study needs a database of its own"
@@ -107,14 +154,34 @@ def check_study(url: str) -> None:
     except ConfigError:
         raise
     except Exception as error:  # each database driver has errors of its own
-        raise ConfigError(f"cannot open the study at {without_credentials(url)!r}: {reason_of(error)}") from error
+        raise cannot_open(url, error) from error
     finally:
         if engine is not None:
             engine.dispose()
 
 
-def reason_of(error: Exception) -> str:
-    """What a database has against it, in a few words and without a password."""
+def cannot_open(url: str, error: Exception) -> ConfigError:
+    """Why a study cannot be opened, without a password, and what to do about it."""
+    return ConfigError(f"cannot open the study at {without_credentials(url)!r}: {with_remedy(url, reason_of(error))}")
+
+
+def with_remedy(url: str, reason: str) -> str:
+    """The reason, and how to come by a study nevertheless where it is that the study is locked or damaged."""
+    if reason not in (_LOCKED, _DAMAGED):
+        return reason
+    anew = "move the file away" if url.startswith("sqlite") else "name another database with --study"
+    end = "end that one, or " if reason == _LOCKED else ""
+    return f"{reason}: {end}{anew}, and --resume rebuilds the study from the ledger"
+
+
+def reason_of(error: Exception, *, opened: bool = False) -> str:
+    """What a database has against it, in a few words and without a password.
+
+    Args:
+        opened: it was open already: what is no database's error then is about what is stored there.
+    """
+    if opened and isinstance(error, (ValueError, LookupError, TypeError, AttributeError, AssertionError)):
+        return _DAMAGED
     text = " ".join(str(cause) for cause in _causes(error))
     for words, meaning in _REASONS:
         if words in text:

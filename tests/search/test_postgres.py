@@ -11,11 +11,16 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from optuna.trial import TrialState, create_trial
 from processes import alive, descendants
 from ray_nodes import free_ports
 from tiny_search import narl, start, write_space
 
+from narl.core.errors import NarlError
+from narl.search.database import StudyDatabase
 from narl.search.ledger import read_ledger
+from narl.storage import databases
+from narl.storage.databases import check_study
 
 pytest.importorskip("psycopg", reason="psycopg is not installed: pip install 'narl[postgres]'")
 pytestmark = pytest.mark.timeout(1200)
@@ -101,6 +106,29 @@ def test_what_is_wrong_with_an_address_is_said_before_anything_is_written(server
     (line,) = done.stderr.splitlines()
     assert reason in line and "s3cret" not in done.stdout + line
     assert not (tmp_path / "narl-runs").exists() and not (tmp_path / "cache").exists()
+
+
+def test_a_study_on_a_server_that_is_locked_or_damaged_says_which(server, monkeypatch):
+    import psycopg
+
+    monkeypatch.setattr(databases, "_LOCK_TIMEOUT", "200ms")
+    server.psql("CREATE DATABASE broken")
+    url = server.url("broken")
+    opened = StudyDatabase(name="s", url=url, directions=["maximize"])
+    opened.add(create_trial(state=TrialState.RUNNING))
+    anew = "name another database with --study, and --resume rebuilds the study from the ledger"
+    with psycopg.connect(url) as other:
+        other.execute("LOCK TABLE trials IN ACCESS EXCLUSIVE MODE")
+        for use in (lambda: check_study(url), lambda: opened.end(0, TrialState.FAIL)):
+            with pytest.raises(NarlError, match=f"another process has locked it: end that one, or {anew}") as caught:
+                use()
+            assert "\n" not in str(caught.value) and PASSWORD not in str(caught.value)
+        other.rollback()
+        check_study(url)
+        other.execute("ALTER TABLE trials RENAME COLUMN state TO status")
+        other.commit()
+        with pytest.raises(NarlError, match=f"it is damaged: {anew}"):
+            opened.trials()
 
 
 @pytest.mark.slow

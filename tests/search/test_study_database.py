@@ -7,6 +7,7 @@ import shutil
 import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import optuna
@@ -41,6 +42,9 @@ def study(tmp_path):
     return path, f"sqlite:///{path}"
 
 
+REBUILT = "move the file away, and --resume rebuilds the study from the ledger"
+
+
 def one_line(raised: type[NarlError], use) -> str:
     with pytest.raises(raised) as caught:
         use()
@@ -54,7 +58,7 @@ def test_a_damaged_file_is_named_before_a_search_begins(study):
     path.write_bytes(b"rubbish" * 1000)
     for use in (check_study, open_study):
         message = one_line(ConfigError, lambda use=use: use(url))
-        assert str(path) in message and "the file is damaged; move it away, and the ledger rebuilds it" in message
+        assert str(path) in message and message.endswith(f"it is damaged: {REBUILT}")
     check_study(f"sqlite:///{path.with_name('new.db')}")
     path.write_bytes(whole)
     check_study(url)
@@ -77,16 +81,75 @@ def test_damage_within_is_one_line_whenever_it_is_met(study):
     assert met
 
 
+def damage(path: Path, table: str, column: str, value: object) -> None:
+    """Another value in one column of the last row, whatever its type should be."""
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute("PRAGMA ignore_check_constraints = 1")
+        connection.execute(f"UPDATE {table} SET {column} = ? WHERE rowid = (SELECT max(rowid) FROM {table})", (value,))
+
+
+def columns(path: Path) -> list[tuple[str, str]]:
+    with closing(sqlite3.connect(path)) as connection:
+        tables = connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall()
+        return [(t, row[1]) for (t,) in tables for row in connection.execute(f"PRAGMA table_info({t})")]
+
+
+def test_whatever_a_row_of_the_study_holds_is_used_or_refused_with_its_remedy(tmp_path):
+    """Every column of every table, and values of every type."""
+    space, ledger = affordable(toy_space()), Ledger(tmp_path / "ledger.jsonl")
+    path = tmp_path / "study.db"
+
+    def reopened() -> SearchStudy:
+        return SearchStudy(name="toy", url=f"sqlite:///{path}", space=space, ledger=ledger)
+
+    session = SearchSession(reopened(), ledger, trials=12)
+    for number in range(3):
+        trial_id, config = session.propose()
+        if number < 2:  # the last still runs
+            session.complete(trial_id, measure(config, space))
+    whole, refused = path.read_bytes(), 0
+    for table, column in columns(path):
+        for value in ("x", -7, None, 1e300, b"\xff", '"y"', "[1]"):
+            try:
+                damage(path, table, column, value)
+            except sqlite3.IntegrityError:
+                continue
+            try:
+                reopened().ask()
+            except NarlError as error:
+                refused += REBUILT in str(error)
+                assert "\n" not in str(error) and len(str(error)) < 400, (table, column, value)
+            path.write_bytes(whole)
+    assert refused > 20
+
+
+def test_damage_in_any_page_is_met_before_a_search_begins(study):
+    """What SQLite's own check finds: a page that is none."""
+    path, url = study
+    whole, met = path.read_bytes(), 0
+    pages = range(4096, len(whole), 4096)
+    for page in pages:
+        path.write_bytes(whole[:page] + b"\xff" * 4096 + whole[page + 4096 :])
+        try:
+            check_study(url)
+        except ConfigError as error:
+            met += str(error).endswith(f"it is damaged: {REBUILT}")
+    assert met == len(pages)
+
+
 @pytest.mark.slow  # SQLite waits for half a minute
 def test_a_locked_file_says_so(study):
     path, url = study
     database = open_study(url)
     holder = sqlite3.connect(path)
     holder.execute("BEGIN EXCLUSIVE")
+    locked = f"another process has locked it: end that one, or {REBUILT}"
     message = one_line(NarlError, lambda: database.add(running(30)))
-    assert "another process has locked it" in message and "--resume goes on" in message
+    assert locked in message and "--resume goes on" in message
+    assert one_line(ConfigError, lambda: check_study(url)).endswith(locked)
     holder.close()
     database.add(running(30))
+    check_study(url)
 
 
 def test_a_place_that_cannot_be_opened(tmp_path):
@@ -97,6 +160,7 @@ def test_a_place_that_cannot_be_opened(tmp_path):
 
 FILL = """
 import sys
+from contextlib import closing
 from pathlib import Path
 sys.path[:0] = [{tests!r}, {search!r}]
 from test_study_database import open_study, running
