@@ -24,6 +24,7 @@ def register(subparsers) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
+    from narl.core.addresses import shown
     from narl.export.bundle import FILES, upload_bundle, verify_bundle
     from narl.export.stores import MANIFEST, open_store
     from narl.search.best import Demands
@@ -45,7 +46,7 @@ def run(args: argparse.Namespace) -> int:
     store.check([*FILES, MANIFEST])  # before minutes of training, not after
     bundle = args.source if args.source is not None else _trained(record, folder)
     upload_bundle(bundle, store)
-    print(f"exported {bundle} to {args.to}")
+    print(f"exported {bundle} to {shown(args.to)}")
     return 0
 
 

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Sequence
 
 from narl import __version__
-from narl.cli.terminal import one_line, replace_what_cannot_be_shown
+from narl.cli.terminal import replace_what_cannot_be_shown, told
 from narl.core.errors import NarlError, did_you_mean
 
 # In the order a user meets them.
@@ -19,12 +19,16 @@ SUBCOMMANDS = ("data", "profile", "search", "pareto", "best_config", "train", "e
 class _Parser(argparse.ArgumentParser):
     """Errors in one line, with the nearest command's name."""
 
+    def parse_known_args(self, args=None, namespace=None):
+        self._given = sys.argv[1:] if args is None else [*args]
+        return super().parse_known_args(args, namespace)
+
     def error(self, message: str):
         if message.startswith("argument COMMAND: invalid choice"):
             given = message.split("'")[1]
             names = [name.replace("_", "-") for name in SUBCOMMANDS]
             message += did_you_mean(given, names)
-        self.exit(2, f"{self.prog}: {one_line(message)}\n")
+        self.exit(2, f"{self.prog}: {told(message, self._given)}\n")
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -39,11 +43,12 @@ def build_parser() -> argparse.ArgumentParser:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code: 0, 1 (an honest no), 2 (bad input), 130 (interrupted)."""
     replace_what_cannot_be_shown()
+    argv = sys.argv[1:] if argv is None else argv
     args = build_parser().parse_args(argv)
     try:
         return args.run(args)
     except NarlError as error:
-        print(f"narl: {one_line(str(error))}", file=sys.stderr)
+        print(f"narl: {told(str(error), argv)}", file=sys.stderr)
         return error.exit_code
     except BrokenPipeError:
         # The reader of our output left; there is nobody to tell.
@@ -52,7 +57,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except OSError as error:  # after BrokenPipeError, which is one
         if error.filename is None:
             raise
-        print(f"narl: {one_line(str(error.filename))}: {error.strerror}", file=sys.stderr)
+        print(f"narl: {told(str(error.filename), argv)}: {error.strerror}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("narl: interrupted; what had finished is kept", file=sys.stderr)

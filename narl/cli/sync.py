@@ -14,7 +14,7 @@ def register(subparsers) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    from narl.core.errors import without_credentials
+    from narl.core.addresses import shown
     from narl.search.folder import find_search
     from narl.search.ledger import read_ledger
     from narl.tracking.mirror import MLflowMirror, search_params
@@ -26,6 +26,5 @@ def run(args: argparse.Namespace) -> int:
     with folder.lock():
         records = read_ledger(folder.ledger_path)
         count = mirror.finish(records)
-    address = without_credentials(mirror.uri)
-    print(f"search {folder.name!r}: sent {count} of {len(records)} trials to MLflow at {address}")
+    print(f"search {folder.name!r}: sent {count} of {len(records)} trials to MLflow at {shown(mirror.uri)}")
     return 0

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import io
 import sys
+from collections.abc import Sequence
+
+from narl.core.addresses import without_credentials
 
 
 def replace_what_cannot_be_shown() -> None:
@@ -16,6 +19,11 @@ def replace_what_cannot_be_shown() -> None:
 def takes_unicode() -> bool:
     """Whether standard output has every character: data written there need no escapes then."""
     return (sys.stdout.encoding or "").lower().replace("-", "").startswith("utf")
+
+
+def told(message: str, argv: Sequence[str]) -> str:
+    """A message as it is printed: one line, and nothing in it of passwords in the arguments or the environment."""
+    return one_line(without_credentials(message, *argv))
 
 
 def one_line(text: str) -> str:

@@ -11,7 +11,8 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from narl.config.plain_yaml import parse
-from narl.core.errors import ConfigError, did_you_mean, shortened, unknown_name, without_credentials
+from narl.core.addresses import without_credentials
+from narl.core.errors import ConfigError, did_you_mean, shortened, unknown_name
 from narl.core.paths import user_path
 
 # Of a file, so many are told at once.
@@ -36,7 +37,8 @@ def read_yaml(path: Path | str) -> dict[str, Any]:
     try:
         content = parse(text)
     except yaml.YAMLError as error:
-        raise ConfigError(f"{path} is not valid YAML: {shortened(' '.join(str(error).split()))}") from error
+        reason = shortened(without_credentials(" ".join(str(error).split())))
+        raise ConfigError(f"{path} is not valid YAML: {reason}") from error
     if not isinstance(content, dict):
         raise ConfigError(f"{path}: expected a mapping of keys to values, got {type(content).__name__}")
     return content
@@ -74,7 +76,10 @@ def build(model: type[Model], content: Any, where: str) -> Model:
     try:
         return model.model_validate(content)
     except ValidationError as error:
-        lines = [_explain(model, problem) for problem in error.errors()[:MOST_PROBLEMS]]
+        lines = [
+            without_credentials(_explain(model, problem), *(v for v in [problem["input"]] if isinstance(v, str)))
+            for problem in error.errors()[:MOST_PROBLEMS]
+        ]
         if (more := error.error_count() - len(lines)) > 0:
             lines.append(f"and {more} more")
         raise ConfigError(f"{where}: " + "; ".join(lines)) from error
@@ -95,11 +100,7 @@ def _explain(model: type[BaseModel], problem: Mapping[str, Any]) -> str:
         choices = [choice.strip("'") for choice in re.split(", | or ", problem["ctx"]["expected"])]
         return f"{place}: {unknown_name('value', problem['input'], choices)}"
     message = problem["msg"].removeprefix("Value error, ")
-    given = (
-        ""
-        if isinstance(problem["input"], dict)
-        else f" (given: {shortened(without_credentials(repr(problem['input'])))})"
-    )
+    given = "" if isinstance(problem["input"], dict) else f" (given: {shortened(repr(problem['input']))})"
     return f"{place}: {message}{given}" if place else f"{message}"
 
 

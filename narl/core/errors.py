@@ -6,7 +6,6 @@ Every message says what was given, what is allowed and, where there is one, the 
 from __future__ import annotations
 
 import difflib
-import re
 from collections.abc import Iterable, Sequence
 
 
@@ -52,11 +51,6 @@ class WorkerLost(TrialLost):
 
 class NodeFault(TrialLost):
     """The node lacks something that every trial needs: no trial can run there."""
-
-
-def without_credentials(text: str) -> str:
-    """The text with `user:password@` cut out of every URL in it, and what follows `password=`."""
-    return re.sub(r"(?<=password=)[^\s'\"&]*", "…", re.sub(r"(?<=://)[^\s'\"]*@", "", text))
 
 
 def shortened(text: str, most: int = 200) -> str:

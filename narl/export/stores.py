@@ -13,6 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
 
+from narl.core.addresses import shown
 from narl.core.errors import ConfigError, NarlError
 from narl.core.files import whole_file
 from narl.core.paths import user_path
@@ -60,7 +61,7 @@ def open_store(url: str, *, endpoint_url: str | None = None) -> Store:
     """
     if not is_url(url):
         if endpoint_url is not None:
-            raise ConfigError(f"an endpoint is for s3://bucket/prefix, and {url!r} is a folder")
+            raise ConfigError(f"an endpoint is for s3://bucket/prefix, and {shown(url)!r} is a folder")
         if not url:
             raise ConfigError("expected a folder or s3://bucket/prefix, got nothing")
         return FolderStore(user_path(url))

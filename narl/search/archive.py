@@ -12,11 +12,12 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+from narl.core.addresses import shown
 from narl.core.errors import ConfigError, NarlError
 from narl.core.point import Point
 from narl.core.records import TrialRecord
 from narl.search.folder import LEDGER, RUNNING, SPACE, SearchFolder, copy
-from narl.storage.places import FolderStorage, below, open_storage, without_options
+from narl.storage.places import FolderStorage, below, open_storage
 
 # Seconds between two uploads of a ledger that grows, and how many times as long as the last upload took at least.
 UPLOAD_EVERY, UPLOAD_SHARE = 2.0, 10
@@ -35,7 +36,7 @@ class Archive:
 
     def __init__(self, location: str, folder: SearchFolder):
         self._folder = folder
-        self._shown = without_options(below(location, folder.name))
+        self._shown = shown(below(location, folder.name))
         self._store = open_storage(below(location, folder.name))
         self.unfinished: Callable[[], Mapping[int, Point]] = dict
         self.inherited: dict[int, Point] = {}

@@ -14,7 +14,8 @@ from typing import Any
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
-from narl.core.errors import ConfigError, NarlError, without_credentials
+from narl.core.addresses import shown
+from narl.core.errors import ConfigError, NarlError
 from narl.core.objectives import Direction
 from narl.storage.databases import cannot_open, engine_options, reason_of, with_driver, with_remedy
 
@@ -75,9 +76,9 @@ class StudyDatabase:
         except NarlError:
             raise
         except Exception as error:
-            reason = with_remedy(self._url, reason_of(error, opened=True))
+            reason = with_remedy(self._url, reason_of(error, self._url, opened=True))
             raise NarlError(
-                f"the study at {without_credentials(self._url)!r} cannot be used: {reason}; what had finished is in the "
+                f"the study at {shown(self._url)!r} cannot be used: {reason}; what had finished is in the "
                 "ledger, and --resume goes on"
             ) from error
 

@@ -15,6 +15,7 @@ import yaml
 from narl.config.load import build, read_yaml
 from narl.config.search_space import SearchSpace
 from narl.config.trial import FoundBy, TrainConfig
+from narl.core.addresses import shown
 from narl.core.cache import cache_root
 from narl.core.errors import ConfigError, unknown_name
 from narl.core.files import write_whole
@@ -22,7 +23,7 @@ from narl.core.paths import user_path
 from narl.core.records import TrialRecord
 from narl.search.ledger import read_ledger
 from narl.storage.databases import sqlite_url
-from narl.storage.places import FolderStorage, Storage, open_storage, without_options
+from narl.storage.places import FolderStorage, Storage, open_storage
 from narl.storage.s3 import is_url
 
 # What a search is, to whoever asks about it: the rest can be made again.
@@ -39,9 +40,7 @@ def default_runs_folder() -> Path:
     """
     runs = _default_runs()
     if is_url(runs):
-        raise ConfigError(
-            f"a search runs in a folder, and NARL_RUNS is {without_options(runs)!r}: --storage takes that"
-        )
+        raise ConfigError(f"a search runs in a folder, and NARL_RUNS is {shown(runs)!r}: --storage takes that")
     return user_path(runs)
 
 
@@ -203,7 +202,7 @@ def _copied(location: str, name: str | None) -> SearchFolder:
     if name is not None and written[name] is None:  # only now look at all, to say which there are
         written = {n[:-1]: storage.modified(f"{n}{SPACE}") for n in storage.names() if n.endswith("/")}
     last_written = {n: storage.modified(f"{n}/{LEDGER}") or at for n, at in written.items() if at is not None}
-    name = _choice(without_options(location), last_written, name)
+    name = _choice(shown(location), last_written, name)
     folder = cache_root() / "searches" / hashlib.sha256(location.encode()).hexdigest()[:16]
     copy(storage, FolderStorage(folder), [f"{name}/{LEDGER}", f"{name}/{SPACE}"])
     return SearchFolder(folder / name)

@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from narl.core.addresses import without_credentials
+
 # narl's own, and those that Ray Tune writes errors, warnings and dumps of its state to.
 LOGGERS = ("narl.search", "ray.tune", "ray.train", "ray.air")
 
@@ -15,7 +17,7 @@ LOGGERS = ("narl.search", "ray.tune", "ray.train", "ray.air")
 def search_log(path: Path) -> Iterator[None]:
     """Append what the search and Ray Tune log, from warnings on, to the file; nothing of it reaches the terminal."""
     handler = logging.FileHandler(path, encoding="utf-8", delay=True)
-    handler.setFormatter(logging.Formatter("%(asctime)s %(name)s %(levelname)s: %(message)s"))
+    handler.setFormatter(_WithoutCredentials("%(asctime)s %(name)s %(levelname)s: %(message)s"))
     before = []
     for logger in map(logging.getLogger, LOGGERS):
         before.append((logger, logger.level, logger.propagate))
@@ -32,3 +34,8 @@ def search_log(path: Path) -> Iterator[None]:
             logger.setLevel(level)
             logger.propagate = propagate
         handler.close()
+
+
+class _WithoutCredentials(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        return without_credentials(super().format(record))

@@ -15,6 +15,7 @@ from ray._raylet import Config  # type: ignore[attr-defined]  # its stub lacks t
 
 from narl import __version__
 from narl.config.search_space import Resources, SearchSpace
+from narl.core.addresses import shown, without_credentials
 from narl.core.errors import ConfigError, NarlError
 from narl.search.capacity import TrialResources, node_types_to_come, resolve
 from narl.search.log import LOGGERS
@@ -155,7 +156,7 @@ def ray_runtime(address: str | None) -> Iterator[None]:
             try:
                 start(address=address)
             except (ConnectionError, ValueError, RuntimeError, ray.exceptions.RayError) as error:
-                raise ConfigError(f"no Ray cluster at {address!r}: {error}") from error
+                raise _no_cluster(address, error) from error
         for name in LOGGERS:
             logging.getLogger(name).setLevel(logging.CRITICAL)
         os.umask(mask)
@@ -180,6 +181,10 @@ def _settings_of_ray() -> Iterator[None]:
             os.environ.pop(name, None)
 
 
+def _no_cluster(address: str, error: Exception) -> ConfigError:
+    return ConfigError(f"no Ray cluster at {shown(address)!r}: {without_credentials(str(error), address)}")
+
+
 def _refuse_unreachable(address: str) -> None:
     """Ray itself waits for minutes, and then ends the process."""
     host, _, port = address.removeprefix("ray://").rpartition(":")
@@ -187,4 +192,4 @@ def _refuse_unreachable(address: str) -> None:
         try:
             socket.create_connection((host.strip("[]"), int(port)), timeout=10).close()
         except (OSError, OverflowError) as error:
-            raise ConfigError(f"no Ray cluster at {address!r}: {error}") from error
+            raise _no_cluster(address, error) from error

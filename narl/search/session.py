@@ -10,6 +10,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
+from narl.core.addresses import without_credentials
 from narl.core.front_so_far import FrontSoFar
 from narl.core.objectives import to_minimise
 from narl.core.pareto import Front
@@ -127,6 +128,7 @@ class SearchSession:
     def fail(self, trial_id: int, error: str, *, log: str = "") -> None:
         """Record that the configuration cannot be trained; `log` is the end of what the worker had to say."""
         config, proposed_at = self._live[trial_id]
+        error, log = without_credentials(error), without_credentials(log)
         self._finish(
             TrialRecord(
                 trial_id=trial_id,

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from narl.config.load import loaded
 from narl.config.search_space import SearchSpace
+from narl.core.addresses import shown
 from narl.core.errors import ConfigError
 from narl.core.point import Point
 from narl.core.records import TrialRecord
@@ -60,7 +61,7 @@ def search(
     if retry_failed and not resume:
         raise ConfigError("--retry-failed goes with --resume: it repeats trials of an earlier session")
     if runs is not None and is_url(str(runs)):
-        raise ConfigError(f"a search runs in a folder; its results go elsewhere with --storage {runs}")
+        raise ConfigError(f"a search runs in a folder; its results go elsewhere with --storage {shown(str(runs))}")
     space = loaded(SearchSpace, space).changed(
         trials=trials, time_budget_minutes=time_budget_minutes, seed=seed, sampler=sampler, name=name
     )

@@ -7,7 +7,8 @@ import re
 from pathlib import Path
 from typing import Any
 
-from narl.core.errors import ConfigError, without_credentials
+from narl.core.addresses import shown, without_credentials
+from narl.core.errors import ConfigError
 
 # What Optuna's storages need for a database that is not SQLite.
 DRIVERS = {"postgresql": ("psycopg", "narl[postgres]"), "mysql": ("MySQLdb", "mysqlclient")}
@@ -149,7 +150,7 @@ def check_study(url: str) -> None:
                 connection.execute(sqlalchemy.text(f"SELECT 1 FROM {table} LIMIT 1"))
         if "experiments" in tables:  # both would keep their version in a table of one name
             raise ConfigError(
-                f"the database at {without_credentials(url)!r} is MLflow's: a study needs a database of its own"
+                f"the database at {shown(url)!r} is MLflow's: a study needs a database of its own"
             )
     except ConfigError:
         raise
@@ -162,7 +163,7 @@ def check_study(url: str) -> None:
 
 def cannot_open(url: str, error: Exception) -> ConfigError:
     """Why a study cannot be opened, without a password, and what to do about it."""
-    return ConfigError(f"cannot open the study at {without_credentials(url)!r}: {with_remedy(url, reason_of(error))}")
+    return ConfigError(f"cannot open the study at {shown(url)!r}: {with_remedy(url, reason_of(error, url))}")
 
 
 def with_remedy(url: str, reason: str) -> str:
@@ -174,8 +175,8 @@ def with_remedy(url: str, reason: str) -> str:
     return f"{reason}: {end}{anew}, and --resume rebuilds the study from the ledger"
 
 
-def reason_of(error: Exception, *, opened: bool = False) -> str:
-    """What a database has against it, in a few words and without a password.
+def reason_of(error: Exception, url: str, *, opened: bool = False) -> str:
+    """What the database at `url` has against it, in a few words and without a password.
 
     Args:
         opened: it was open already: what is no database's error then is about what is stored there.
@@ -186,7 +187,8 @@ def reason_of(error: Exception, *, opened: bool = False) -> str:
     for words, meaning in _REASONS:
         if words in text:
             return meaning
-    return f"{type(error).__name__}: {without_credentials(str(error)).splitlines()[0][:200] if str(error) else ''}"
+    first = without_credentials(str(error), url).partition("\n")[0]
+    return f"{type(error).__name__}: {first[:200]}"
 
 
 def _causes(error: BaseException | None) -> list[BaseException]:

@@ -62,11 +62,6 @@ def below(location: str, *names: str) -> str:
     return "/".join([place.rstrip("/"), *names]) + mark + options
 
 
-def without_options(location: str) -> str:
-    """A place as messages show it."""
-    return location.partition("?")[0] if is_url(location) else location
-
-
 def is_safe(name: str) -> bool:
     """Whether a name leads down from where it is used, and to no hidden file."""
     return re.fullmatch(r"[^./\\\0][^/\\\0]*(/[^./\\\0][^/\\\0]*)*", name) is not None

@@ -10,9 +10,11 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
-from narl.core.errors import ConfigError, NarlError, unknown_name, without_credentials
+from narl.core.addresses import shown
+from narl.core.errors import ConfigError, NarlError, unknown_name
 
 OPTIONS = ("endpoint_override", "scheme", "region")
+IN_THE_ENVIRONMENT = ": credentials belong in the environment, not in an address"
 
 
 @dataclass(frozen=True)
@@ -56,8 +58,10 @@ def parse_s3(url: str, otherwise: str) -> S3Address:
         raise ConfigError(unknown_name("kind of store", f"{scheme}://", ("s3://bucket/prefix", otherwise)))
     place, _, query = url.removeprefix("s3://").partition("?")
     bucket, _, prefix = place.partition("/")
+    if "@" in bucket or ":" in bucket:
+        raise ConfigError(f"s3://…{IN_THE_ENVIRONMENT}")
     if not re.fullmatch(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]", bucket):
-        raise ConfigError(f"{bucket.rpartition('@')[2]!r} is no bucket name: expected s3://bucket/prefix")
+        raise ConfigError(f"{bucket!r} is no bucket name: expected s3://bucket/prefix")
     options = dict(parse_qsl(query, keep_blank_values=True))
     for name in options:
         if name not in OPTIONS:
@@ -67,8 +71,8 @@ def parse_s3(url: str, otherwise: str) -> S3Address:
         if not is_url(endpoint):
             endpoint = f"{options.get('scheme', 'https')}://{endpoint}"
         check_endpoint(endpoint)
-        if "@" in endpoint:  # addresses are kept in search spaces and shown in MLflow
-            raise ConfigError(f"s3://{bucket}: credentials belong in the environment, not in an address")
+        if "@" in endpoint or "?" in endpoint:  # addresses are kept in search spaces and shown in MLflow
+            raise ConfigError(f"s3://{bucket}{IN_THE_ENVIRONMENT}")
     return S3Address(bucket, prefix.strip("/"), endpoint, options.get("region"))
 
 
@@ -78,7 +82,7 @@ def check_endpoint(endpoint: str) -> None:
         ConfigError: not an http:// or https:// address.
     """
     if urlsplit(endpoint).scheme not in ("http", "https"):
-        raise ConfigError(f"endpoint must begin with http:// or https://, got {without_credentials(endpoint)!r}")
+        raise ConfigError(f"endpoint must begin with http:// or https://, got {shown(endpoint)!r}")
 
 
 def s3_client(address: S3Address, *, attempts: int = 2, connections: int = 10) -> Any:
@@ -157,4 +161,4 @@ def _explain(error: Exception, address: S3Address) -> str:
 
 def _shown_endpoint(address: S3Address) -> str:
     named = address.endpoint or os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
-    return without_credentials(named) if named else "AWS"
+    return shown(named) if named else "AWS"

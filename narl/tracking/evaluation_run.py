@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from narl.config.trial import TrainConfig
-from narl.core.errors import ConfigError, NarlError, without_credentials
-from narl.tracking.mirror import connected, flat
+from narl.core.addresses import shown, without_credentials
+from narl.core.errors import ConfigError, NarlError
+from narl.tracking.mirror import connected, default_uri, flat
 
 EXPERIMENT = "narl/evaluations"
 
@@ -33,10 +33,11 @@ def log_evaluation(
     Raises:
         NarlError: MLflow cannot be used.
     """
-    client, uri = connected()
+    uri = default_uri()
     from mlflow.entities import Metric, Param
 
     try:
+        client, _ = connected(uri)
         found = client.get_experiment_by_name(EXPERIMENT)
         experiment = found.experiment_id if found else client.create_experiment(EXPERIMENT)
         tags = {"mlflow.source.name": "narl", "narl.report_hash": report_hash}
@@ -54,8 +55,8 @@ def log_evaluation(
             client.log_artifact(run, str(file))
         client.set_terminated(run, "FINISHED")
     except Exception as error:
-        raise NarlError(f"MLflow at {without_credentials(uri)}: {without_credentials(str(error))[:300]}") from error
-    return f"run {run} of experiment {EXPERIMENT} at {without_credentials(uri)}"
+        raise NarlError(f"MLflow at {shown(uri)}: {without_credentials(str(error), uri)[:300]}") from error
+    return f"run {run} of experiment {EXPERIMENT} at {shown(uri)}"
 
 
 def search_and_trial(run_id: str) -> tuple[str, int]:
@@ -64,12 +65,17 @@ def search_and_trial(run_id: str) -> tuple[str, int]:
     Raises:
         ConfigError: there is no such run, or it is no trial's.
     """
-    client, uri = connected()
+    uri = default_uri()
     try:
+        client, _ = connected(uri)
         run = client.get_run(run_id)
         parent = client.get_run(run.data.tags["mlflow.parentRunId"])
         trial, search = run.data.tags["narl.trial_id"], parent.data.tags["narl.search"]
     except Exception as error:
-        reason = "it is no trial's" if isinstance(error, KeyError) else re.sub(r"\s+", " ", str(error))[:200]
-        raise ConfigError(f"MLflow run {run_id} at {without_credentials(uri)}: {reason}") from error
+        reason = (
+            "it is no trial's"
+            if isinstance(error, KeyError)
+            else " ".join(without_credentials(str(error), uri).split())[:200]
+        )
+        raise ConfigError(f"MLflow run {run_id} at {shown(uri)}: {reason}") from error
     return search, int(trial)

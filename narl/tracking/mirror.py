@@ -22,7 +22,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import quote
 
 from narl.config.search_space import SearchSpace
-from narl.core.errors import NarlError, without_credentials
+from narl.core.addresses import shown, without_credentials
+from narl.core.errors import NarlError
 from narl.core.files import first_file
 from narl.core.hashing import stable_hash
 from narl.core.records import TrialRecord
@@ -98,7 +99,7 @@ class MLflowMirror:
             return action(records)
         except Exception as error:
             self._parent = None  # what arrived is uncertain: ask again next time
-            raise NarlError(f"MLflow at {without_credentials(self.uri)}: {_one_line(error)}") from error
+            raise NarlError(f"MLflow at {shown(self.uri)}: {_one_line(error, self.uri)}") from error
 
     def _sync(self, records: Sequence[TrialRecord]) -> int:
         count = self._send_missing(records)
@@ -372,7 +373,7 @@ def _artifacts(uri: str, title: str) -> str | None:
     return (path.absolute().parent / "mlruns" / title).as_uri()
 
 
-def _one_line(error: Exception) -> str:
+def _one_line(error: Exception, *addresses: str) -> str:
     """What went wrong, short and without secrets. Of a chain of wrapped connection errors only the first is news."""
     words = " ".join(str(error).split()) or type(error).__name__
     reason = re.search(r"(Connection refused|Name or service not known|timed out|No route to host)", words)
@@ -380,7 +381,7 @@ def _one_line(error: Exception) -> str:
         return f"no connection ({reason.group()})"
     if "Can't locate revision" in words:
         return "its database holds another program's tables, or a newer MLflow's; MLflow needs one of its own"
-    return without_credentials(words)[:300]
+    return without_credentials(words, *addresses)[:300]
 
 
 def _record_hash(record: TrialRecord) -> str:

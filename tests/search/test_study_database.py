@@ -15,7 +15,8 @@ import pytest
 from optuna.trial import TrialState, create_trial
 from toy import affordable, measure, toy_space
 
-from narl.core.errors import ConfigError, NarlError, without_credentials
+from narl.core.addresses import without_credentials
+from narl.core.errors import ConfigError, NarlError
 from narl.search.database import StudyDatabase
 from narl.search.ledger import Ledger
 from narl.search.session import SearchSession

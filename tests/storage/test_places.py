@@ -8,8 +8,9 @@ from functools import partial
 
 import pytest
 
+from narl.core import addresses
 from narl.core.errors import ConfigError, NarlError
-from narl.storage.places import below, open_storage, without_options
+from narl.storage.places import below, open_storage
 
 
 def test_what_is_put_is_there_until_it_is_removed(place):
@@ -101,4 +102,4 @@ def test_an_illegal_place_is_refused_at_once(location):
 )
 def test_options_of_an_address_stay_at_its_end(location, there, shown):
     assert below(location, "s", "checkpoints") == there
-    assert without_options(location) == shown
+    assert addresses.shown(location) == shown

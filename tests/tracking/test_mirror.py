@@ -16,7 +16,8 @@ from pathlib import Path
 import pytest
 from mlflow import MlflowClient
 
-from narl.core.errors import NarlError, without_credentials
+from narl.core.addresses import without_credentials
+from narl.core.errors import NarlError
 from narl.core.pareto import front_of
 from narl.tracking.mirror import BackgroundMirror, MLflowMirror
 

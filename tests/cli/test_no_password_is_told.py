@@ -1,0 +1,162 @@
+"""Passwords planted in every option and variable that takes an address: no command tells one, whether it fails or not."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import mlflow
+import pytest
+import torch
+from example_bundle import bundle_config
+from example_pipelines import DIGITS
+from example_records import make_record
+
+from narl.cli.main import main
+from narl.config.load import build
+from narl.config.search_space import SearchSpace
+from narl.export.bundle import write_bundle
+from narl.search.folder import SearchFolder
+from narl.search.ledger import Ledger
+
+SPACE = {"name": "tiny", "pipeline": DIGITS, "architectures": {"resnet18": {}}, "sigma": 1, "lambda": 0.01}
+# Plain, as people type them, and as addresses want them; each with the words that must not be seen.
+PASSWORDS = {
+    "swordfish": ["swordfish"],
+    "sword fish": ["sword", "fish"],
+    "sword'fish\"": ["sword", "fish"],
+    "sword/fi#sh@mack:erel?": ["sword", "mack", "erel"],
+    "sword%20fish%27": ["sword", "fish"],
+}
+SEARCH, RUN = ["search", "space.yaml"], "0" * 32
+OPTIONS = [
+    [*SEARCH, "--study", "oracle://ann:{}@127.0.0.1:1/db"],
+    [*SEARCH, "--study", "postgresql://127.0.0.1:1/db?user=ann&password={}"],
+    [*SEARCH, "--study", "postgresql:ann:{}@127.0.0.1/db"],
+    [*SEARCH, "--study=nonsense ann:{}@127.0.0.1/db"],
+    [*SEARCH, "--studdy=postgresql://ann:{}@127.0.0.1/db"],
+    [*SEARCH, "--ray-address", "ann:{}@127.0.0.1:1"],
+    [*SEARCH, "--ray-address", "ray://ann:{}@127.0.0.1:1"],
+    [*SEARCH, "--runs", "s3://ann:{}@bucket/runs"],
+    [*SEARCH, "--storage", "s3://ann:{}@bucket/runs"],
+    [*SEARCH, "--storage", "s3://bucket/runs?endpoint_override=http://ann:{}@127.0.0.1:1"],
+    [*SEARCH, "--storage", "s3://bucket/runs?secret_key={}"],
+    [*SEARCH, "--storage", "ftp://ann:{}@127.0.0.1/x"],
+    *(
+        [*command, "--runs", address]
+        for command in (["pareto"], ["best-config"], ["sync"], ["evaluate", "tiny/0"], ["export", "--to", "out"])
+        for address in ("s3://ann:{}@bucket/runs", "s3://bucket/runs?endpoint_override=http://ann:{}@127.0.0.1:1")
+    ),
+    ["export", "--from", "bundle", "--to", "s3://ann:{}@bucket/x"],
+    ["export", "--from", "bundle", "--to", "http://ann:{}@bucket/x"],
+    ["export", "--from", "bundle", "--to", "out", "--endpoint-url", "http://ann:{}@127.0.0.1:1"],
+    ["export", "--from", "bundle", "--to", "s3://bucket/x", "--endpoint-url", "http://ann:{}@127.0.0.1:1"],
+    ["export", "--from", "bundle", "--to", "s3://bucket/x", "--endpoint-url", "ann:{}@127.0.0.1:1"],
+    ["data", "build", "pipeline.yaml", "--to", "s3://ann:{}@bucket/x"],
+    ["evaluate", "http://ann:{}@127.0.0.1/run"],
+    ["search", "http://ann:{}@127.0.0.1/space.yaml"],
+    ["train", "http://ann:{}@127.0.0.1/config.yaml"],
+    ["compare", "--pipeline", "http://ann:{}@127.0.0.1/p.yaml"],
+]
+VARIABLES = [
+    ("NARL_RUNS", "s3://ann:{}@bucket/x", SEARCH),
+    ("NARL_RUNS", "s3://ann:{}@bucket/x", ["pareto"]),
+    ("MLFLOW_TRACKING_URI", "oracle://ann:{}@127.0.0.1:1/db", ["sync"]),
+    ("MLFLOW_TRACKING_URI", "http://ann:{}@127.0.0.1:1/x", ["sync"]),
+    ("MLFLOW_TRACKING_URI", "oracle://ann:{}@127.0.0.1:1/db", ["evaluate", RUN]),
+    ("MLFLOW_TRACKING_URI", "http://ann:{}@127.0.0.1:1/x", ["evaluate", RUN]),
+    ("AWS_ENDPOINT_URL", "http://ann:{}@127.0.0.1:1", ["pareto", "--runs", "s3://bucket/runs"]),
+    ("HTTPS_PROXY", "http://ann:{}@127.0.0.1:1", ["pareto", "--runs", "s3://bucket/runs"]),
+    ("AWS_SECRET_ACCESS_KEY", "{}", ["pareto", "--runs", "s3://bucket/runs?endpoint_override=http://127.0.0.1:1"]),
+]
+
+
+@pytest.fixture
+def work(tmp_path, monkeypatch, aws):
+    """A folder with a search, a bundle and files that a command can begin with."""
+    for name in ("NARL_RUNS", "NARL_STORAGE", "MLFLOW_EXPERIMENT_NAME", "RAY_ADDRESS"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("NARL_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    monkeypatch.chdir(tmp_path)
+    folder = SearchFolder(Path("narl-runs") / "tiny")
+    folder.save_space(build(SearchSpace, SPACE, "space"))
+    Ledger(folder.ledger_path).append(make_record(0))
+    Path("space.yaml").write_text((folder.space_path).read_text().replace("name: tiny", "name: new", 1))
+    Path("pipeline.yaml").write_text(SearchSpace.load("space.yaml").pipeline.model_dump_json())
+    state = {"weight": torch.zeros(3)}
+    config = bundle_config({"arch": "resnet18", "split": 2, "sigma": 1, "lambda": 0.01})
+    write_bundle("bundle", client_state=state, server_state=state, config=config, metrics={})
+    return tmp_path
+
+
+@pytest.fixture
+def told(work, capfd, caplog):
+    """All that a command has said and written, and its exit code."""
+
+    def run(*argv: str) -> tuple[str, int]:
+        caplog.set_level(logging.INFO)
+        try:
+            code = main(argv)
+        except SystemExit as stop:  # argparse
+            code = stop.code
+        shown = capfd.readouterr()
+        files = "".join(
+            path.read_text(errors="replace") for path in work.rglob("*") if path.is_file() and path != work / "p.yaml"
+        )
+        return "".join([shown.out, shown.err, *caplog.messages, files, *(str(p) for p in work.rglob("*"))]), code
+
+    return run
+
+
+@pytest.mark.parametrize("argv", OPTIONS, ids=" ".join)
+def test_no_refused_option_is_told(told, argv):
+    for password, words in PASSWORDS.items():
+        text, code = told(*(word.replace("{}", password) for word in argv))
+        assert code == 2
+        assert not [word for word in words if word in text], text
+
+
+@pytest.mark.parametrize(("variable", "value", "argv"), VARIABLES)
+def test_no_variable_is_told_by_who_fails(told, monkeypatch, variable, value, argv):
+    for password, words in list(PASSWORDS.items())[1:4:2]:  # some of these wait for a server
+        monkeypatch.setenv(variable, value.replace("{}", password))
+        text, code = told(*argv)
+        assert code == 2
+        assert not [word for word in words if word in text], text
+
+
+def test_mlflow_that_works_is_named_without_its_password(told, work, monkeypatch):
+    real, known = mlflow.MlflowClient, f"sqlite:///{work}/mlflow.db"
+    monkeypatch.setattr(mlflow, "MlflowClient", lambda tracking_uri, registry_uri: real(known, known))
+    for password, words in list(PASSWORDS.items())[1:4:2]:
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://ann:{password}@mlflow.host:5000/x?token={password}")
+        text, code = told("sync")
+        assert code == 0 and "to MLflow at http://mlflow.host:5000/x\n" in text
+        assert not [word for word in words if word in text]
+
+
+@pytest.mark.parametrize("how", ["option", "variable"])
+def test_a_store_that_works_is_named_without_its_password(told, monkeypatch, s3_server, how):
+    import boto3
+
+    boto3.client("s3", endpoint_url=s3_server).create_bucket(Bucket="canaries")
+    endpoint = s3_server.replace("://", "://ann:swordfish@")
+    if how == "variable":
+        monkeypatch.setenv("AWS_ENDPOINT_URL", endpoint)
+    text, code = told(
+        *("export", "--from", "bundle", "--to", "s3://canaries/x"),
+        *(["--endpoint-url", endpoint] if how == "option" else []),
+    )
+    assert code == 0 and "exported bundle to s3://canaries/x" in text and "swordfish" not in text
+
+
+def test_an_address_in_a_file_is_not_told(told):
+    for password, words in PASSWORDS.items():
+        quoted = password.replace("'", "''")
+        for root in (f"s3://ann:{quoted}@bucket/x", f"s3://bucket/x?endpoint_override=ann:{quoted}@host"):
+            Path("p.yaml").write_text(f"name: p\nsource: {{kind: celeba, root: '{root}'}}\nutility: Male\n")
+            text, code = told("data", "build", "p.yaml")
+            assert code == 2 and "p.yaml" in text
+            assert not [word for word in words if word in text], text
