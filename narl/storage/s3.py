@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,8 +9,8 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
-from narl.core.addresses import shown
-from narl.core.errors import ConfigError, NarlError, unknown_name
+from narl.core.addresses import shown, without_credentials
+from narl.core.errors import ConfigError, NarlError, shortened, unknown_name
 
 OPTIONS = ("endpoint_override", "scheme", "region")
 IN_THE_ENVIRONMENT = ": credentials belong in the environment, not in an address"
@@ -96,7 +95,7 @@ def s3_client(address: S3Address, *, attempts: int = 2, connections: int = 10) -
     from botocore.config import Config
 
     # boto3's own defaults wait a minute, five times, for an endpoint that is not there, and send checksums that other
-    # makers' servers refuse.
+    # makers' servers refuse; what narl stores has digests of its own.
     config = Config(
         connect_timeout=5,
         read_timeout=60,
@@ -149,16 +148,21 @@ def _explain(error: Exception, address: S3Address) -> str:
             "SignatureDoesNotMatch": "these credentials are not valid there",
             "ExpiredToken": "these credentials have expired",
         }
-        return known.get(code, f"the server answered {code}")
+        said = shortened(" ".join(without_credentials(error.response.get("Error", {}).get("Message", "")).split()))
+        answered = f"{_endpoint_in_use(address)} answered {code}" + (f": {said}" if said else "")
+        return f"{known[code]} ({answered})" if code in known else answered
     if isinstance(error, (exceptions.NoCredentialsError, exceptions.PartialCredentialsError)):
         return "no AWS credentials found (set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or a profile)"
     if isinstance(error, (exceptions.ConnectionError, exceptions.HTTPClientError)):
-        return f"{_shown_endpoint(address)} cannot be reached"
+        return f"{_endpoint_in_use(address)} cannot be reached"
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
     return type(error).__name__
 
 
-def _shown_endpoint(address: S3Address) -> str:
-    named = address.endpoint or os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
-    return shown(named) if named else "AWS"
+def _endpoint_in_use(address: S3Address) -> str:
+    """Whose server that is: the address may say so, a variable, or AWS's configuration file."""
+    try:
+        return shown(s3_client(address).meta.endpoint_url)
+    except ValueError:  # one that is not legal
+        return shown(address.endpoint) if address.endpoint else "the endpoint"
