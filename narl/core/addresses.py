@@ -21,14 +21,15 @@ def shown(address: str) -> str:
     """The address without `user:password@` and without its query; a path as it is.
 
     People forget to quote what their passwords hold. So credentials end at the last `@`, if a colon or an `@` comes
-    before the first slash.
+    before the first slash; where that may be one of the query, nothing but the scheme is shown.
     """
     scheme, mark, rest = address.partition("://")
     if not mark:
         return re.sub(r"^[^\s/@]*:.*@", "", address, flags=re.DOTALL)
+    place, _, query = rest.partition("?")
     if re.match(r"[^/?#]*[:@]", rest):
-        rest = rest.rpartition("@")[2]
-    return f"{scheme}{mark}{rest.partition('?')[0]}"
+        place = rest.rpartition("@")[2].partition("?")[0] if not ("@" in place and "@" in query) else "…"
+    return f"{scheme}{mark}{place}"
 
 
 def without_credentials(text: str, *addresses: str) -> str:

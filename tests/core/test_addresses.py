@@ -28,7 +28,9 @@ SHAPES = (
 @given(PASSWORDS, st.sampled_from(SHAPES))
 def test_an_address_is_shown_without_its_password(password, shape):
     given_as = quote(password, safe="") if "?" in shape else password
-    assert shown(shape.format(given_as)) == shown(shape.format("x")) and "ann" not in shown(shape.format(given_as))
+    told = shown(shape.format(given_as))
+    assert told == shown(shape.format("x")) or ("@" in password and told == f"{shape.partition('://')[0]}://…")
+    assert "ann" not in told
 
 
 @given(PASSWORDS.map(lambda p: f"{p} with'a\"space"), st.sampled_from(SHAPES))
