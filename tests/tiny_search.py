@@ -85,7 +85,7 @@ def narl(folder: Path, *argv: str, command: tuple[str, ...] = NARL, **env: str) 
 
 def ray_folders(driver: int) -> list[Path]:
     """What the Ray runtime of that driver has on disk."""
-    return list(Path("/tmp").glob(f"narl-ray-*/session_*_{driver}"))
+    return list(Path("/tmp").glob(f"narl-ray-*/r/session_*_{driver}"))
 
 
 def study_of(folder: SearchFolder) -> optuna.Study:

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from narl import __version__
 from narl.cli.terminal import replace_what_cannot_be_shown, told
 from narl.core.errors import NarlError, did_you_mean
+from narl.core.signals import interrupted_by_sigterm
 
 # In the order a user meets them.
 SUBCOMMANDS = ("data", "profile", "search", "pareto", "best_config", "train", "evaluate", "compare", "export", "sync")
@@ -46,7 +47,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     argv = sys.argv[1:] if argv is None else argv
     args = build_parser().parse_args(argv)
     try:
-        return args.run(args)
+        with interrupted_by_sigterm():
+            return args.run(args)
     except NarlError as error:
         print(f"narl: {told(str(error), argv)}", file=sys.stderr)
         return error.exit_code

@@ -11,12 +11,15 @@ from contextlib import ExitStack, contextmanager
 
 import ray
 from ray import tune
+from ray._private import ray_constants
 from ray._raylet import Config  # type: ignore[attr-defined]  # its stub lacks the class
+from ray.tune.execution import class_cache
 
 from narl import __version__
 from narl.config.search_space import Resources, SearchSpace
 from narl.core.addresses import shown, without_credentials
 from narl.core.errors import ConfigError, NarlError
+from narl.core.signals import interrupted_by_sigterm
 from narl.search.capacity import TrialResources, node_types_to_come, resolve
 from narl.search.log import LOGGERS
 from narl.search.node_data import NodeData
@@ -148,8 +151,11 @@ def ray_runtime(address: str | None) -> Iterator[None]:
         if address is None:
             # Not $TMPDIR: the sockets below it must have paths of less than 107 bytes.
             folder = after.enter_context(own_folder("narl-ray-", parent="/tmp"))
+            after.enter_context(_credentials_by_inheritance())
             after.callback(ray.shutdown)
-            start(address="local", _temp_dir=str(folder), include_dashboard=False)
+            with _on_loopback():
+                # Below it, as Ray opens its own folder to everybody.
+                start(address="local", _temp_dir=str(folder / "r"), include_dashboard=False)
         else:
             after.callback(ray.shutdown)
             _refuse_unreachable(address)
@@ -160,7 +166,30 @@ def ray_runtime(address: str | None) -> Iterator[None]:
         for name in LOGGERS:
             logging.getLogger(name).setLevel(logging.CRITICAL)
         os.umask(mask)
+        after.enter_context(interrupted_by_sigterm())  # Ray has a handler of its own, which leaves its agents behind
         yield
+
+
+@contextmanager
+def _on_loopback() -> Iterator[None]:
+    """A runtime that starts within it listens on 127.0.0.1 alone, as Ray has it on macOS, not on every interface."""
+    before = ray_constants.ENABLE_RAY_CLUSTER
+    ray_constants.ENABLE_RAY_CLUSTER = False
+    try:
+        yield
+    finally:
+        ray_constants.ENABLE_RAY_CLUSTER = before
+
+
+@contextmanager
+def _credentials_by_inheritance() -> Iterator[None]:
+    """Tune copies AWS's variables into each worker's description, which Ray logs; here workers inherit them."""
+    copied = {name for name in class_cache.ENV_VARS_TO_PROPAGATE if name.startswith("AWS_")}
+    class_cache.ENV_VARS_TO_PROPAGATE.difference_update(copied)
+    try:
+        yield
+    finally:
+        class_cache.ENV_VARS_TO_PROPAGATE.update(copied)
 
 
 @contextmanager
