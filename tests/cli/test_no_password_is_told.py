@@ -26,7 +26,7 @@ PASSWORDS = {
     "swordfish": ["swordfish"],
     "sword fish": ["sword", "fish"],
     "sword'fish\"": ["sword", "fish"],
-    "sword/fi#sh@mack:erel?": ["sword", "mack", "erel"],
+    "sword/fi#sh@mack:ereel?": ["sword", "mack", "ereel"],
     "sword%20fish%27": ["sword", "fish"],
 }
 SEARCH, RUN = ["search", "space.yaml"], "0" * 32
