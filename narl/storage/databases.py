@@ -149,9 +149,7 @@ def check_study(url: str) -> None:
             for table in sorted(tables & _TABLES):  # a lock on one is met now, not an hour later
                 connection.execute(sqlalchemy.text(f"SELECT 1 FROM {table} LIMIT 1"))
         if "experiments" in tables:  # both would keep their version in a table of one name
-            raise ConfigError(
-                f"the database at {shown(url)!r} is MLflow's: a study needs a database of its own"
-            )
+            raise ConfigError(f"the database at {shown(url)!r} is MLflow's: a study needs a database of its own")
     except ConfigError:
         raise
     except Exception as error:  # each database driver has errors of its own
