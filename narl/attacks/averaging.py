@@ -145,7 +145,7 @@ def average(
     Raises:
         DivergedTraining: an adversary's loss is not finite.
     """
-    readings = {1: leakage.strongest}
+    readings: dict[float, Reading] = {1: leakage.strongest}
     labels, classes = target.labels("private"), len(target.dataset.private_classes)
     for n in queries:
         if n in readings:
@@ -156,14 +156,13 @@ def average(
         if not leakage.networks_attacked:
             readings[n] = strongest(bayes_reading(leakage.exact, n))
             continue
-        how = {
-            "noise": target.client.noise.averaged(n),
-            "prefix": f"{name_of(n)} queries, ",
-            "ceiling": ceiling(leakage.exact, "private", n),
-        }
+        noise, prefix = target.client.noise.averaged(n), f"{name_of(n)} queries, "
+        most = ceiling(leakage.exact, "private", n)
         if second_attempts:
-            each = yield from read_persistently(target, labels, classes, floor=leakage.label_floor, **how)
+            each = yield from read_persistently(
+                target, labels, classes, floor=leakage.label_floor, noise=noise, prefix=prefix, ceiling=most
+            )
         else:
-            each = yield from target.read_with_adversaries(labels, classes, **how)
+            each = yield from target.read_with_adversaries(labels, classes, noise=noise, prefix=prefix, ceiling=most)
         readings[n] = strongest({**bayes_reading(leakage.exact, n), **each})
     return Averaging(readings, leakage.label_floor, leakage.utility, leakage.bounds)

@@ -14,13 +14,14 @@ from typing import Literal, Protocol
 
 import numpy as np
 import torch
-from torch import Generator, Tensor, nn
+from torch import Generator, Tensor
 
 from narl.config.pipeline import Augment
 from narl.core.cache import cache_root
-from narl.data.dataset import BatchLoader, Dataset
-from narl.data.loaders import Batch
+from narl.data.dataset import Dataset
+from narl.data.loaders import Batch, BatchLoader
 from narl.data.share import share_of
+from narl.models.split import Obfuscator
 from narl.training.classification import to_unit_range
 from narl.training.gpu_memory import is_out_of_memory, release
 from narl.training.halving import Halving
@@ -58,7 +59,7 @@ class CachedFeatures:
     def batches(self, batch_size: int, *, shuffle: Generator | None = None, epoch: int = 0) -> Iterator[FeatureBatch]:
         if shuffle is None:
             order = torch.arange(self.num_samples, device=self._device)
-            batches = zip(self.clean.split(batch_size), order.split(batch_size), strict=True)
+            batches: Iterator[FeatureBatch] = zip(self.clean.split(batch_size), order.split(batch_size), strict=True)
         else:
             order = torch.randperm(self.num_samples, generator=shuffle, device=shuffle.device)
             batches = ((self._rows(rows), rows) for rows in order.to(self.clean.device).split(batch_size))
@@ -80,7 +81,7 @@ class StreamedFeatures:
     """
 
     def __init__(
-        self, obfuscator: nn.Module, dataset: Dataset, split: str, device: torch.device, seed: int, augment: bool
+        self, obfuscator: Obfuscator, dataset: Dataset, split: str, device: torch.device, seed: int, augment: bool
     ):
         self._obfuscator, self._dataset, self._split, self._device = obfuscator, dataset, split, device
         self._seed, self._augment = seed, augment
@@ -115,7 +116,7 @@ class Views:
 
 
 def features_of(
-    obfuscator: nn.Module,
+    obfuscator: Obfuscator,
     dataset: Dataset,
     split: str,
     *,
@@ -152,8 +153,14 @@ def features_of(
     has_room = torch.tensor([clean is not None], dtype=torch.uint8, device=device)
     team.follow_([has_room])
     if has_room:
-        how = {"batch_size": batch_size * team.size, "seed": seed, "augment": version > 0}
-        loader = dataset.loader(split, **how, rank=team.rank, workers=team.size)
+        loader = dataset.loader(
+            split,
+            batch_size=batch_size * team.size,
+            seed=seed,
+            augment=version > 0,
+            rank=team.rank,
+            workers=team.size,
+        )
         _compute_together(clean, obfuscator, loader, device, version, team)
     if clean is None:
         return StreamedFeatures(obfuscator, dataset, split, device, seed, augment=version > 0)
@@ -161,7 +168,15 @@ def features_of(
 
 
 def training_views(
-    plain: Features, obfuscator: nn.Module, dataset: Dataset, *, count: int, seed: int, **how
+    plain: Features,
+    obfuscator: Obfuscator,
+    dataset: Dataset,
+    *,
+    count: int,
+    device: torch.device,
+    feature_shape: tuple[int, int, int],
+    seed: int,
+    team: Team = ALONE,
 ) -> Features:
     """What attackers train on: the training images as they are, and `count` - 1 times changed as in training.
 
@@ -170,16 +185,26 @@ def training_views(
     Args:
         plain: `features_of` the train split.
         count: at least 1.
-        how: the rest of `features_of`'s arguments.
+        device, feature_shape, seed, team: as for `features_of`.
     """
     if count == 1 or dataset.pipeline.augment == Augment():
         return plain
     if next(obfuscator.parameters(), None) is None:
-        changing = StreamedFeatures(obfuscator, dataset, "train", how["device"], seed, augment=True)
+        changing = StreamedFeatures(obfuscator, dataset, "train", device, seed, augment=True)
         return Views([plain, *(count - 1) * [changing]])
     limit = CACHE_LIMIT_BYTES // count
     changed = (
-        features_of(obfuscator, dataset, "train", seed=seed, version=version, cache_limit_bytes=limit, **how)
+        features_of(
+            obfuscator,
+            dataset,
+            "train",
+            device=device,
+            feature_shape=feature_shape,
+            seed=seed,
+            version=version,
+            cache_limit_bytes=limit,
+            team=team,
+        )
         for version in range(1, count)
     )
     return Views([plain, *changed])
@@ -243,7 +268,7 @@ def scales_of(features: Features, at_once: int = 1024) -> tuple[float, float]:
 
 def _sums(features: Features, at_once: int) -> tuple[Tensor, Tensor]:
     """Sum over images and sum of squares, float64 [C, H, W]."""
-    total, squares = 0.0, 0.0
+    total = squares = torch.zeros((), dtype=torch.float64)
     for clean, _ in features.batches(at_once):
         total = total + clean.double().sum(0)
         squares = squares + clean.double().square().sum(0)
@@ -251,18 +276,17 @@ def _sums(features: Features, at_once: int) -> tuple[Tensor, Tensor]:
 
 
 def _compute_together(
-    clean: Tensor | None, obfuscator: nn.Module, loader: BatchLoader, device: torch.device, epoch: int, team: Team
+    clean: Tensor | None, obfuscator: Obfuscator, loader: BatchLoader, device: torch.device, epoch: int, team: Team
 ) -> None:
     """Fill `clean` [N, H, W, C] of rank 0 in the loader's order, from the shares of all workers."""
     start = 0
     for features, batch in _compute(obfuscator, loader, device, epoch):
         features, share = features.permute(0, 2, 3, 1), batch.share
-        if team.rank == 0:
-            clean[start : start + share.stop] = features
-        if not share.is_whole and team.rank > 0:
+        if clean is None:  # of every rank but 0
             team.send(features)
-        elif not share.is_whole:
-            for sender in range(1, team.size):
+        else:
+            clean[start : start + share.stop] = features
+            for sender in range(1, team.size if not share.is_whole else 1):
                 theirs = share_of(share.total, sender, team.size)
                 rows = features.new_empty((theirs.stop - theirs.start, *features.shape[1:]))
                 clean[start + theirs.start : start + theirs.stop] = team.receive_(rows, sender)
@@ -270,7 +294,7 @@ def _compute_together(
 
 
 def _compute(
-    obfuscator: nn.Module, loader: BatchLoader, device: torch.device, epoch: int
+    obfuscator: Obfuscator, loader: BatchLoader, device: torch.device, epoch: int
 ) -> Iterator[tuple[Tensor, Batch]]:
     halving = Halving()
     for batch in loader.epoch(epoch):

@@ -18,6 +18,7 @@ from narl.attacks.scores import Scores, count_hits, largest_share
 from narl.config.trial import Attack
 from narl.core.chance import most_by_luck
 from narl.core.errors import DivergedTraining
+from narl.models.noise.base import Noise
 from narl.models.noise.gaussian import GaussianNoise
 from narl.training.accumulation import Accumulation
 from narl.training.classification import classification_loss, predictions
@@ -63,7 +64,7 @@ def fit(
     train: LabelledFeatures,
     validation: LabelledFeatures,
     *,
-    noise: nn.Module,
+    noise: Noise,
     settings: Attack,
     precision: Precision,
     seed: int,
@@ -92,19 +93,22 @@ def fit(
     controls: list[float] = []
     while not progress.over:
         clean = len(controls) < clean_epochs
-        how = {"noise": GaussianNoise(0.0) if clean else noise, "precision": precision, "generator": generator}
+        shown = GaussianNoise(0.0) if clean else noise
         train_epoch(
             network,
             optimiser,
             accumulation,
             train.features,
             lambda logits, rows: classification_loss(logits, train.labels[rows]),
+            noise=shown,
             settings=settings,
+            precision=precision,
+            generator=generator,
             epoch=len(controls) + len(progress.scores),
             what="attack",
-            **how,
         )
-        accuracy = evaluate(network, validation, draws=1, **how).accuracy
+        scores = evaluate(network, validation, noise=shown, precision=precision, generator=generator, draws=1)
+        accuracy = scores.accuracy
         controls.append(accuracy) if clean else progress.saw(accuracy)
         yield accuracy
     progress.restore_best()
@@ -116,7 +120,7 @@ def evaluate(
     network: nn.Module,
     target: LabelledFeatures,
     *,
-    noise: nn.Module,
+    noise: Noise,
     precision: Precision,
     generator: Generator,
     draws: int = EVALUATION_DRAWS,
@@ -141,7 +145,7 @@ def train_epoch(
     features: Features,
     loss_of: Callable[[Tensor, Tensor], Tensor],
     *,
-    noise: nn.Module,
+    noise: Noise,
     settings: Attack,
     precision: Precision,
     generator: Generator,
@@ -193,7 +197,7 @@ def train_epoch(
 
 
 def some_answers(
-    features: Features, noise: nn.Module, images: int, *, batch_size: int, generator: Generator
+    features: Features, noise: Noise, images: int, *, batch_size: int, generator: Generator
 ) -> Iterator[Tensor]:
     """Answers about that many images (as many batches as it takes), [B, C, h, w], B > 1, on the attack's device."""
     count = 0

@@ -68,7 +68,7 @@ def guarantee(
         queries: numbers of answers to one image; infinity has no ε.
         sigma: of the noise that the client adds, >= 0.
     """
-    if point.bound != "l2-clip" or sigma == 0 or point.noise == "keyed":
+    if point.bound != "l2-clip" or point.clip_rms is None or sigma == 0 or point.noise == "keyed":
         return None
     reach = sensitivity(point.clip_rms, feature_shape)
     counts = sorted({1, *(int(n) for n in queries if math.isfinite(n))})
@@ -134,7 +134,7 @@ def epsilon(delta: float, mu: float) -> float:
         return 0.0
     # The first term of δ(ε) alone is `delta` here, so δ(ε) is below it, by more than rounding.
     highest = mu * (mu / 2 - float(ndtri(delta))) * (1 + 1e-12)
-    return brentq(lambda e: _log_delta(e, mu) - target, 0.0, highest, xtol=1e-14 * highest)
+    return float(brentq(lambda e: _log_delta(e, mu) - target, 0.0, highest, xtol=1e-14 * highest))
 
 
 def _check_mu(mu: float) -> None:

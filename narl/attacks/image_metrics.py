@@ -89,7 +89,7 @@ def image_intervals(prefix: str, samples: Samples) -> dict[str, tuple[float, flo
     Args:
         prefix: of the metrics' names in `per_image`.
     """
-    intervals: dict[str, tuple[float, float] | None] = {}
+    intervals: dict[str, tuple[float, float]] = {}
     for name in samples.names(prefix):
         metric = name.removeprefix(prefix)
         intervals[metric] = samples.interval(samples.means(name), *_RANGES.get(metric, (0.0, math.inf)))
@@ -120,6 +120,7 @@ class ImageComparison:
         images, rebuilt = images.float(), rebuilt.float()
         difference = 255 * (rebuilt - images).flatten(1)
         similarity = structural_similarity_index_measure(rebuilt, images, data_range=1.0, reduction="none")
+        assert isinstance(similarity, Tensor)  # no tuple unless asked for
         columns = (
             difference.square().mean(1),
             difference.abs().mean(1),

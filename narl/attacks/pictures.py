@@ -60,7 +60,9 @@ class Images:
 
     def mean(self) -> Tensor:
         """The mean image: float32 [3, S, S] in [0, 1]."""
-        total = sum(part.sum(0, dtype=torch.int64) for part in self._pixels.split(1024))
+        total = torch.zeros(self._pixels.shape[1:], dtype=torch.int64)
+        for part in self._pixels.split(1024):
+            total += part.sum(0, dtype=torch.int64)
         return total.double().div(255 * len(self._pixels)).float().permute(2, 0, 1).to(self._device)
 
 

@@ -35,6 +35,7 @@ from narl.attacks.target import Reading, Target
 from narl.core.seeds import derive_seed
 from narl.core.steps import mapped
 from narl.models.decoders import build_decoder
+from narl.models.noise.base import Noise
 from narl.training.accumulation import Accumulation
 from narl.training.classification import predictions
 from narl.training.halving import Halving
@@ -161,8 +162,8 @@ def reconstruct(target: Target, reader: Reading, *, queries: float = 1) -> Steps
     """
     name = "decoder" if queries == 1 else f"{name_of(queries)} queries, decoder"
     noise = target.client.noise.averaged(queries)
-    decoder = build_decoder(target.halves.feature_shape, target.halves.size, derive_seed(target.seed, name))
-    decoder = target.standardised(decoder, noise, name)
+    fresh = build_decoder(target.halves.feature_shape, target.halves.size, derive_seed(target.seed, name))
+    decoder = target.standardised(fresh, noise, name)
     steps = _fit(decoder, target, noise, seed=derive_seed(target.seed, name, "noise"))
     numbers = iter(range(target.settings.max_epochs))
     curve, converged = yield from mapped(steps, lambda mse: RebuildStep(name, next(numbers), psnr(mse)))
@@ -170,9 +171,7 @@ def reconstruct(target: Target, reader: Reading, *, queries: float = 1) -> Steps
     return _measured(decoder, target, noise, generator, reader, curve, converged)
 
 
-def _fit(
-    decoder: nn.Module, target: Target, noise: nn.Module, seed: int
-) -> Steps[float, None, tuple[list[float], bool]]:
+def _fit(decoder: nn.Module, target: Target, noise: Noise, seed: int) -> Steps[float, None, tuple[list[float], bool]]:
     """Leaves `decoder` with the weights of its best epoch; yields the MSE on validation images."""
     settings, generator = target.settings, Generator(target.precision.device).manual_seed(seed)
     optimiser = torch.optim.Adam(decoder.parameters(), lr=settings.learning_rate, fused=True)
@@ -200,7 +199,7 @@ def _fit(
 
 
 def _rebuilt(
-    decoder: nn.Module, target: Target, split: str, noise: nn.Module, generator: Generator
+    decoder: nn.Module, target: Target, split: str, noise: Noise, generator: Generator
 ) -> Steps[tuple[Tensor, Tensor], None, None]:
     """(rebuilt images, positions), batch by batch in the order of the split."""
     decoder.eval()
@@ -211,7 +210,7 @@ def _rebuilt(
         yield rebuilt.float(), rows
 
 
-def _mse(decoder: nn.Module, target: Target, noise: nn.Module, generator: Generator) -> float:
+def _mse(decoder: nn.Module, target: Target, noise: Noise, generator: Generator) -> float:
     total, count, images = 0.0, 0, target.images("validation")
     for rebuilt, rows in _rebuilt(decoder, target, "validation", noise, generator):
         total += (255 * (rebuilt - images[rows])).square().sum(dtype=torch.float64).item()
@@ -222,7 +221,7 @@ def _mse(decoder: nn.Module, target: Target, noise: nn.Module, generator: Genera
 def _measured(
     decoder: nn.Module,
     target: Target,
-    noise: nn.Module,
+    noise: Noise,
     generator: Generator,
     reader: Reading,
     curve: list[float],
@@ -233,6 +232,7 @@ def _measured(
     mean, images = target.images("train").mean(), target.images(target.report_on)
     read, kept = torch.empty_like(labels), chosen(labels).to(device)
     pictures: dict[str, list[Tensor]] = {"original": [], "mean image": [], "decoder": []}
+    assert reader.network is not None
     reader.network.eval()
     for rebuilt, rows in _rebuilt(decoder, target, target.report_on, noise, generator):
         originals = images[rows]

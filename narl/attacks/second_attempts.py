@@ -12,9 +12,8 @@ from collections.abc import Generator as Steps
 from collections.abc import Mapping
 from dataclasses import replace
 
-from torch import nn
-
 from narl.attacks.target import AttackEpoch, Labels, Reading, Target, strongest
+from narl.models.noise.base import Noise
 
 
 def read_persistently(
@@ -23,7 +22,7 @@ def read_persistently(
     num_classes: int,
     *,
     floor: float,
-    noise: nn.Module | None = None,
+    noise: Noise | None = None,
     prefix: str = "",
     ceiling: float = 100.0,
     first: Mapping[str, Reading] | None = None,

@@ -23,6 +23,7 @@ from narl.core.seeds import derive_seed
 from narl.core.steps import mapped
 from narl.data.dataset import Dataset
 from narl.methods.halves import AttackedHalves
+from narl.models.noise.base import Noise
 from narl.models.split import Obfuscator
 from narl.models.standardise import Standardised
 from narl.training.classification import num_outputs
@@ -115,12 +116,21 @@ class Target:
         self.dataset, self.halves, self.settings, self.precision = dataset, halves, settings, precision
         self.seed, self.report_on = seed, report_on
         order = derive_seed(seed, "order")
-        how = {"device": precision.device, "feature_shape": halves.feature_shape, "team": team}
+        device, shape = precision.device, halves.feature_shape
         self.features: dict[str, Features] = {
-            name: features_of(client, dataset, name, seed=order, **how)
+            name: features_of(client, dataset, name, device=device, feature_shape=shape, seed=order, team=team)
             for name in {"train": None, "validation": None, report_on: None}
         }
-        self.views = training_views(self.features["train"], client, dataset, count=settings.views, seed=order, **how)
+        self.views = training_views(
+            self.features["train"],
+            client,
+            dataset,
+            count=settings.views,
+            device=device,
+            feature_shape=shape,
+            seed=order,
+            team=team,
+        )
         self.batch_parts: dict[str, int] = {}
         self._images: dict[str, Images] = {}
         self.finished: Finished | None = None
@@ -156,7 +166,7 @@ class Target:
             return {kind: kind for kind in self.settings.networks}
         return {f"{kind}_{i}": kind for i in range(self.settings.seeds) for kind in self.settings.networks}
 
-    def standardised(self, network: nn.Module, noise: nn.Module, name: str) -> nn.Module:
+    def standardised(self, network: nn.Module, noise: Noise, name: str) -> nn.Module:
         """`network` on the attack's device, behind a layer that standardises answers, fitted to training images.
 
         Args:
@@ -166,11 +176,12 @@ class Target:
         """
         if isinstance(network, Standardised):
             return self.precision.place(network)
-        network = self.precision.place(Standardised(network, self.halves.feature_shape[0]))
+        behind = self.precision.place(Standardised(network, self.halves.feature_shape[0]))
         generator = torch.Generator(self.precision.device).manual_seed(derive_seed(self.seed, name, "standardise"))
-        how = {"batch_size": 256, "generator": generator}
-        network.standardise.fit(some_answers(self.features["train"], noise, SCALED_ON, **how))
-        return network
+        behind.standardise.fit(
+            some_answers(self.features["train"], noise, SCALED_ON, batch_size=256, generator=generator)
+        )
+        return behind
 
     def read(
         self,
@@ -178,7 +189,7 @@ class Target:
         network: nn.Module,
         labels: Labels,
         *,
-        noise: nn.Module | None = None,
+        noise: Noise | None = None,
         ceiling: float = 100.0,
         clean_epochs: int = 0,
     ) -> Steps[AttackEpoch, None, Reading]:
@@ -239,7 +250,7 @@ class Target:
         labels: Labels,
         num_classes: int,
         *,
-        noise: nn.Module | None = None,
+        noise: Noise | None = None,
         prefix: str = "",
         ceiling: float = 100.0,
     ) -> Steps[AttackEpoch, None, dict[str, Reading]]:

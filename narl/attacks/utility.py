@@ -39,6 +39,7 @@ def read_utility(target: Target, exact: Exact | None, trained: nn.Module | None)
     if lacking(exact, fresh) < GAP:
         return fresh
     start = fresh.network if trained is None else Standardised(trained, target.halves.feature_shape[0])
+    assert start is not None
     # Whoever has been trained is not slow to start.
     eager = target.with_settings(target.settings.model_copy(update={"min_epochs": 1}))
     name = "utility again"

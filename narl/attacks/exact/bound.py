@@ -25,7 +25,7 @@ from torch import Generator, Tensor
 from narl.attacks.exact.evidence import Evidence
 from narl.attacks.exact.levels import ExactStep, distinct
 from narl.attacks.exact.questions import Identification, LabelReading, Pictures, Question, Tally, posterior_of_equals
-from narl.attacks.exact.results import BayesBounds
+from narl.attacks.exact.results import BayesBounds, Bound, LeastError
 from narl.core.errors import ConfigError
 from narl.core.seeds import derive_seed
 from narl.models.noise.base import Noise
@@ -86,12 +86,14 @@ def bayes_bounds(
             tallies[hiding[block.level]].add(block.rows, weights)
             yield ExactStep("bayes bound", done, total)
 
-    results = [tally.bounds(draws if noise.hides else 0) for noise, tally in zip(found, tallies, strict=True)]
-    at = {level: results[position[level]] for level in noises}
+    results = [tally.results(draws if noise.hides else 0) for noise, tally in zip(found, tallies, strict=True)]
+    bounds = [{name: each for name, each in one.items() if isinstance(each, Bound)} for one in results]
+    errors = [{name: each for name, each in one.items() if isinstance(each, LeastError)} for one in results]
+    at = {level: position[level] for level in noises}
     return BayesBounds(
-        labels={name: {level: bounds["label", name] for level, bounds in at.items()} for name in labels},
+        labels={name: {level: bounds[place]["label", name] for level, place in at.items()} for name in labels},
         identification={
-            level: {size: bounds["gallery", size] for size in sizes} for level, bounds in at.items() if sizes
+            level: {size: bounds[place]["gallery", size] for size in sizes} for level, place in at.items() if sizes
         },
-        reconstruction={level: bounds["picture",] for level, bounds in at.items()} if images is not None else {},
+        reconstruction={level: errors[place]["picture",] for level, place in at.items() if images is not None},
     )

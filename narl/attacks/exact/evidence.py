@@ -111,17 +111,23 @@ class Evidence:
     def _is_white(self, level: int) -> bool:
         return isinstance(self.noises[level], WhitenedNoise)
 
+    def _white_noise(self, level: int) -> WhitenedNoise:
+        noise = self.noises[level]
+        assert isinstance(noise, WhitenedNoise)
+        return noise
+
     def _relative(self, level: int) -> float:
         """Spread of the noise in the geometry's unit."""
-        return self.noises[level].spread / self._geometry(level).unit
+        return self._white_noise(level).spread / self._geometry(level).unit
 
     def _geometry(self, level: int) -> Geometry:
         group = next(group for group in self._groups if level in group)
         if group[0] not in self._geometries:
-            noise = self.noises[group[0]]
+            noise = self._white_noise(group[0])
             gallery = _matrix(noise.whitened(self._gallery))
             asked = gallery if self._asked is self._gallery else _matrix(noise.whitened(self._asked))
-            least = min((self.noises[each].spread for each in group if self.noises[each].hides), default=0.0)
+            spreads = (self._white_noise(each).spread for each in group if self.noises[each].hides)
+            least = min(spreads, default=0.0)
             self._geometries[group[0]] = Geometry(gallery, asked, least)
         return self._geometries[group[0]]
 

@@ -64,7 +64,7 @@ class Geometry:
             raise DivergedTraining(NOT_FINITE)
         self._half = lengths / (2 * self.unit**2)
         reduced = len(gallery) < gallery.shape[1] and max(len(gallery), len(asked)) <= REDUCED_AT_MOST
-        self._clean = None
+        self._clean: Tensor | None = None
         if reduced:
             self._reduce(gallery)
         else:
@@ -142,7 +142,8 @@ def _root(gram: Tensor) -> Tensor:
         gram.diagonal().add_(jitter * mean)
         root, failed = torch.linalg.cholesky_ex(gram)
         if not failed:
-            return root.float()
+            factor: Tensor = root.float()
+            return factor
     raise DivergedTraining("the client's features have no Gram matrix: they are not finite or nearly so")
 
 

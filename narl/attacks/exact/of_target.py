@@ -18,7 +18,7 @@ from narl.attacks.exact.attacker import REPORTING, Images, bayes_attack
 from narl.attacks.exact.bound import ANSWERS, bayes_bounds
 from narl.attacks.exact.levels import ExactStep, at_queries, at_sigmas
 from narl.attacks.exact.results import BayesBounds, BayesReading, LeastError
-from narl.attacks.features import Features, Views
+from narl.attacks.features import CachedFeatures, Features, Views
 from narl.attacks.label_columns import column_labels
 from narl.attacks.queries import QUERIES
 from narl.attacks.target import Target
@@ -139,8 +139,8 @@ def _exact(
     reported = Images(matrix_of(target.features[on]), labels[on])
     validation = Images(matrix_of(target.features["validation"]), labels["validation"])
     known = _known(target, labels["train"], coarse=coarse)
-    how = {"seed": target.seed, "answers": PROFILE_READ if coarse else REPORTING}
-    readings = yield from bayes_attack(known, validation, reported, noises, **how)
+    read = PROFILE_READ if coarse else REPORTING
+    readings = yield from bayes_attack(known, validation, reported, noises, seed=target.seed, answers=read)
     del known, validation
     rows = torch.arange(len(reported.features), device=reported.features.device)
     bounds = yield from bayes_bounds(
@@ -163,7 +163,7 @@ def matrix_of(features: Features, passes: int = 1, *, rows: int | None = None) -
     """
     count = features.num_samples
     chosen = None if rows is None or rows >= count else torch.arange(rows) * count // rows
-    if chosen is None and passes == 1 and hasattr(features, "clean"):
+    if chosen is None and passes == 1 and isinstance(features, CachedFeatures):
         return features.clean
     parts = []
     for version in range(passes):

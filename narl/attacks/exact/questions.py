@@ -20,13 +20,11 @@ _BLOCK_VALUES = 1 << 22
 
 
 class Question(Protocol):
-    """Asked of every block of posteriors.
+    """Asked of every block of posteriors."""
 
-    Attributes:
-        names: of what is asked.
-    """
-
-    names: Sequence[Hashable]
+    @property
+    def names(self) -> Sequence[Hashable]:
+        """Of what is asked."""
 
     def ask(self, rows: Tensor, weights: Tensor) -> Mapping[Hashable, Tensor]:
         """By the name of what is asked, float [B]: how right the best answer is expected to be, or its squared error.
@@ -61,9 +59,10 @@ class Identification:
         self._size, self._generator = size, generator
 
     def ask(self, rows: Tensor, weights: Tensor) -> Mapping[Hashable, Tensor]:
-        if self._size == weights.shape[1]:
+        answers, images = weights.shape
+        if self._size == images:
             return {self.names[0]: weights.amax(1)}
-        chosen = weights.gather(1, self._galleries(rows, *weights.shape, weights.device))
+        chosen = weights.gather(1, self._galleries(rows, answers, images, weights.device))
         total = chosen.sum(1)
         # A gallery so unlikely that float32 has lost it: a bound counts it as read.
         return {self.names[0]: torch.where(total > 0, chosen.amax(1) / total, 1.0)}
@@ -122,7 +121,7 @@ class Tally:
                 self._sums[name].index_add_(0, rows, values)
                 self._squares[name] += values.square().sum()
 
-    def bounds(self, draws: int) -> dict[Hashable, Bound | LeastError]:
+    def results(self, draws: int) -> dict[Hashable, Bound | LeastError]:
         """By name; `draws` is the number of answers to each image, 0 where one says all."""
         found = {}
         for question in self._questions:
