@@ -196,13 +196,23 @@ def run_trial(
     if device.type == "cpu":
         keep_freed_memory()
     halves = halves_of(config.trial, dataset.image_size)
+    kept: Checkpoints | TeamCheckpoints | None = checkpoints
     if checkpoints is not None and team.size > 1:
-        checkpoints = TeamCheckpoints(checkpoints, team, device)
-    state = TrialState(config, report_on, dataset, checkpoints, workers=team.size)
+        kept = TeamCheckpoints(checkpoints, team, device)
+    state = TrialState(config, report_on, dataset, kept, workers=team.size)
     with state.until_ended(), blame(device):
         trained = yield from _train(config, halves, dataset, device, state, team)
-        how = {"report_on": report_on, "finished": state, "team": team, "exact_queries": exact_queries, "front": front}
-        return (yield from mapped(attack_client(config, trained, dataset, **how), state.attacked))
+        steps = attack_client(
+            config,
+            trained,
+            dataset,
+            report_on=report_on,
+            finished=state,
+            team=team,
+            exact_queries=exact_queries,
+            front=front,
+        )
+        return (yield from mapped(steps, state.attacked))
 
 
 def attack_client(

@@ -185,6 +185,7 @@ def _mean(losses: list[tuple[int, StepLosses]], size: int) -> StepLosses:
     """Of a batch of `size` images, from those of its parts."""
     if len(losses) == 1:
         return losses[0][1]
-    task = sum(count * loss.task for count, loss in losses) / size
+    zero = torch.zeros(())
+    task = sum((count * loss.task for count, loss in losses), zero) / size
     leaks = [count * loss.leak for count, loss in losses if loss.leak is not None]
-    return StepLosses(task, sum(leaks) / size if leaks else None)
+    return StepLosses(task, sum(leaks, zero) / size if leaks else None)

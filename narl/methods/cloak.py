@@ -45,12 +45,15 @@ class Cloak(Method):
     """Three phases, each of the configured epochs."""
 
     halves = CloakHalves
+    task: nn.Module
 
     def __init__(self, parts: Ingredients) -> None:
         super().__init__(parts)
         self.task, self.draws = parts.task, parts.noise
         self.alpha, self.suppressed = parts.settings["alpha"], parts.settings["suppressed"]
-        self.mask, self.noise = self.client.body[0], self.client.noise
+        mask, noise = self.client.body[0], self.client.noise
+        assert isinstance(mask, PixelMask) and isinstance(noise, PixelNoise)
+        self.mask, self.noise = mask, noise
         self.networks = (self.client, self.task)
         self.adam(self.task.parameters())
         self.adam([self.noise.rho, self.mask.offset], lr=NOISE_LEARNING_RATE)

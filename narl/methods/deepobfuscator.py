@@ -14,7 +14,7 @@ without a gradient for images that it rebuilds inverted.
 
 from __future__ import annotations
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from narl.methods.base import Ingredients, Method, StepLosses
 from narl.models.decoders import build_decoder
@@ -24,6 +24,8 @@ from narl.training.similarity import ms_ssim
 
 class DeepObfuscator(Method):
     """Four networks, each with an Adam; `step` performs one simultaneous update."""
+
+    task: nn.Module
 
     def __init__(self, parts: Ingredients) -> None:
         super().__init__(parts)

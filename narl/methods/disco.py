@@ -96,6 +96,7 @@ class Disco(Method):
     """M1, pruner, task head and adversary, updated at once."""
 
     halves = DiscoHalves
+    task: nn.Module
 
     def __init__(self, parts: Ingredients) -> None:
         super().__init__(parts)

@@ -70,6 +70,7 @@ class Dpfe(Method):
     """One objective for all; the noise only watches."""
 
     halves = DpfeHalves
+    task: nn.Module
 
     def __init__(self, parts: Ingredients) -> None:
         super().__init__(parts)
@@ -84,7 +85,9 @@ class Dpfe(Method):
         codes = team.gathered(features.flatten(1).float())
         loss = task_loss + CONTRASTIVE_WEIGHT * contrastive_loss(codes, team.gathered(private))
         loss.backward()
-        self.client.noise.watch(codes.detach())
+        noise = self.client.noise
+        assert isinstance(noise, CovarianceNoise)
+        noise.watch(codes.detach())
         return StepLosses(task_loss.detach())
 
 

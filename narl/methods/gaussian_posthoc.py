@@ -7,7 +7,7 @@ Training sees neither noise nor adversary; the noise is on whenever the client i
 
 from __future__ import annotations
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from narl.methods.base import Ingredients, Method, StepLosses
 from narl.training.classification import classification_loss
@@ -15,6 +15,8 @@ from narl.training.classification import classification_loss
 
 class GaussianPosthoc(Method):
     """One network trained for utility."""
+
+    task: nn.Module
 
     def __init__(self, parts: Ingredients) -> None:
         super().__init__(parts)

@@ -5,6 +5,7 @@ Methods that put something else on the client than the first stages of an archit
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from math import prod
 from typing import Protocol
 
@@ -121,7 +122,7 @@ def with_stages_after(client: Obfuscator, *stages: tuple[str, nn.Module]) -> Obf
     return client
 
 
-def on_meta(build) -> nn.Module:
+def on_meta(build: Callable[[], nn.Module]) -> nn.Module:
     """What `build` makes, in eval mode, on the meta device: shapes without weights."""
     with torch.device("meta"):
         return build().eval()

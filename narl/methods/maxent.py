@@ -50,6 +50,7 @@ class MaxEnt(Method):
     """Encoder, task head and adversary, updated at once."""
 
     halves = MaxEntHalves
+    task: nn.Module
 
     def __init__(self, parts: Ingredients) -> None:
         super().__init__(parts)

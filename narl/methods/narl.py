@@ -16,7 +16,7 @@ keyed to the image, neither by default.
 
 from __future__ import annotations
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from narl.methods.base import Ingredients, Method, StepLosses
 from narl.training.classification import classification_loss
@@ -24,6 +24,8 @@ from narl.training.classification import classification_loss
 
 class Narl(Method):
     """The three networks and their Adams; `step` performs one simultaneous update."""
+
+    task: nn.Module
 
     def __init__(self, parts: Ingredients) -> None:
         super().__init__(parts)

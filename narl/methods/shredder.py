@@ -15,12 +15,12 @@ Nothing in the objective keeps the members apart: the spread that hides is repor
 
 from __future__ import annotations
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from narl.core.seeds import derive_seed
 from narl.methods.base import Ingredients, Method, StepLosses
 from narl.methods.halves import Halves
-from narl.models.noise.bank import laplace_bank
+from narl.models.noise.bank import NoiseBank, laplace_bank
 from narl.models.split import Obfuscator
 from narl.training.classification import classification_loss
 
@@ -51,13 +51,16 @@ class Shredder(Method):
     """Two phases, each of the configured epochs."""
 
     halves = ShredderHalves
+    task: nn.Module
 
     def __init__(self, parts: Ingredients) -> None:
         super().__init__(parts)
         self.task, self.noise = parts.task, parts.noise
         self.alpha = parts.settings["alpha"]
         self.networks = (self.client, self.task)
-        self.members = self.client.noise.members
+        bank = self.client.noise
+        assert isinstance(bank, NoiseBank)
+        self.members = bank.members
         self.adam(self.client.body.parameters())
         self.adam(self.task.parameters())
         self.adam([self.members], lr=NOISE_LEARNING_RATE)

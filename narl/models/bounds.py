@@ -52,7 +52,7 @@ class L2Clip(nn.Module):
         return f"clip_rms={self.clip_rms:g}"
 
 
-def bound_stages(bound: str, clip_rms: float) -> list[tuple[str, nn.Module]]:
+def bound_stages(bound: str, clip_rms: float | None) -> list[tuple[str, nn.Module]]:
     """What M1 ends with: no stage or one, with its name.
 
     Args:
@@ -67,6 +67,6 @@ def bound_stages(bound: str, clip_rms: float) -> list[tuple[str, nn.Module]]:
             return []
         case "sigmoid":
             return [("bound", nn.Sigmoid())]
-        case "l2-clip":
+        case "l2-clip" if clip_rms is not None:
             return [("bound", L2Clip(clip_rms))]
     raise ConfigError(unknown_name("bound", bound, ("none", "sigmoid", "l2-clip")))

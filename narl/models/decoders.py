@@ -29,7 +29,8 @@ def build_decoder(feature_shape: tuple[int, int, int], size: int, seed: int) -> 
         seed: decides the initial weights.
     """
     with seeded(seed):
-        places, channels = (), feature_shape[0]
+        places: tuple[nn.Module, ...] = ()
+        channels = feature_shape[0]
         if min(feature_shape[1:]) < SMALLEST_MAP:
             places, channels = _places(feature_shape), LAID_OUT[0]
         return nn.Sequential(

@@ -86,7 +86,8 @@ def feature_shape(arch: str, split: int, size: int) -> tuple[int, int, int]:
     """
     check_split(arch, split)
     check_size(arch, size)
-    return _stage_shapes(arch, size)[split - 1]
+    channels, height, width = _stage_shapes(arch, size)[split - 1]
+    return channels, height, width
 
 
 @contextmanager

@@ -40,7 +40,7 @@ class Standardise(nn.Module):
 
         Answers that are 2^k times as large are the same once standardised, to the last bit.
         """
-        count, total, squares = 0, 0.0, 0.0
+        count, total, squares = 0, torch.zeros((), dtype=torch.float64), torch.zeros((), dtype=torch.float64)
         for z in batches:
             z = z.double()
             count += z[:, 0].numel()
@@ -56,6 +56,8 @@ class Standardise(nn.Module):
 
 class Standardised(nn.Sequential):
     """`network` behind a `Standardise` that is still to be fitted: z [B, C, h, w] -> what `network` gives."""
+
+    standardise: Standardise
 
     def __init__(self, network: nn.Module, channels: int) -> None:
         super().__init__(OrderedDict(standardise=Standardise(channels), network=network))

@@ -40,7 +40,7 @@ class Architecture:
         for _, stage in stages:
             for module in stage.modules():
                 if hasattr(module, "inplace"):
-                    module.inplace = False
+                    setattr(module, "inplace", False)  # noqa: B010 (no nn.Module declares it)
         return stages
 
     @property

@@ -201,6 +201,7 @@ class _Before:
         self._cuda = torch.cuda.get_rng_state(self.device) if self.device.type == "cuda" else None
 
     def restore(self) -> None:
+        assert self._copies is not None
         with torch.no_grad():
             for own, copies in self._copies:
                 torch._foreach_copy_(own, copies)

@@ -34,6 +34,8 @@ class SynchronisedBatchNorm(_BatchNorm):
         if not self.training or self.team.share.is_whole:
             return super().forward(x)
         y, mean, variance, count = _Normalise.apply(x, self.weight, self.bias, self.eps, self.team)
+        assert self.running_mean is not None and self.running_var is not None
+        assert self.num_batches_tracked is not None and self.momentum is not None
         with torch.no_grad():
             self.num_batches_tracked += 1
             self.running_mean.lerp_(mean, self.momentum)
@@ -50,7 +52,8 @@ def synchronised(networks: Sequence[nn.Module], team: Team) -> Iterator[None]:
     layers = {m for network in networks for m in network.modules() if type(m) in (nn.BatchNorm1d, nn.BatchNorm2d)}
     plain = {layer: type(layer) for layer in layers}
     for layer in layers:
-        layer.__class__, layer.team = SynchronisedBatchNorm, team
+        layer.__class__ = SynchronisedBatchNorm
+        setattr(layer, "team", team)  # noqa: B010 (mypy knows it as a plain layer)
     try:
         yield
     finally:

@@ -29,7 +29,8 @@ class Precision:
         return torch.autocast(self.device.type, self.dtype)
 
     def place(self, network: Network) -> Network:
-        return network.to(self.device, memory_format=torch.channels_last)
+        placed: Network = network.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        return placed  # torch's own stub has no overload for both
 
 
 def choose_precision(setting: str, network: nn.Module, device: torch.device) -> Precision:

@@ -154,8 +154,9 @@ def open_store(host: str) -> Any:
     # torch would listen at every address of the machine.
     with socket.create_server((host, 0)) as listener:
         port = listener.getsockname()[1]
-        how = {"is_master": True, "wait_for_workers": False, "timeout": TIMEOUT}
-        return TCPStore(host, port, **how, master_listen_fd=listener.detach())
+        return TCPStore(
+            host, port, is_master=True, wait_for_workers=False, timeout=TIMEOUT, master_listen_fd=listener.detach()
+        )
 
 
 def find_store(host: str, port: int) -> Any:

@@ -66,7 +66,7 @@ class ClippedGaussianNoise(Noise):
             return z
         if self.queries <= self.SIMULATED_QUERIES:
             answers = ((z + normal_like(z, self._sigma, generator)).clamp_(0, 1) for _ in range(int(self.queries)))
-            return sum(answers) / int(self.queries)
+            return sum(answers, torch.zeros_like(z)) / int(self.queries)
         mean, variance = (moment.to(z.dtype) for moment in self.moments(z.double()))
         noise = normal_like(z, 1.0, generator)
         return (mean + noise * (variance / self.queries).sqrt()).clamp_(0, 1)

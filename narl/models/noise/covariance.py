@@ -28,6 +28,9 @@ class CovarianceNoise(WhitenedNoise):
         queries: the noise is that of the mean of so many answers, 1 to infinity.
     """
 
+    covariance: Tensor
+    batches: Tensor
+
     def __init__(self, dimension: int, scale: float, queries: float = 1) -> None:
         super().__init__()
         if not (math.isfinite(scale) and scale >= 0):

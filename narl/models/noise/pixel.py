@@ -26,6 +26,8 @@ NEXT_TO_NOTHING = 1e-6
 class PixelMask(nn.Module):
     """x [B, 3, S, S] -> b ⊙ x + μ."""
 
+    kept: Tensor
+
     def __init__(self, size: int) -> None:
         super().__init__()
         self.offset = nn.Parameter(torch.zeros(3, size, size))

@@ -20,6 +20,8 @@ from torch.nn import functional as F
 class LazyPool2d(nn.AdaptiveAvgPool2d):
     """AdaptiveAvgPool2d to [side, side] that leaves a smaller square map to the `FoldedLinear` after it."""
 
+    output_size: tuple[int, int]
+
     def forward(self, x: Tensor) -> Tensor:
         """[B, C, H, W] -> [B, C, side, side], or x if H = W < side."""
         return x if x.shape[2] == x.shape[3] < self.output_size[0] else super().forward(x)
@@ -51,8 +53,9 @@ def fold_pooling(network: nn.Module) -> None:
     for pool, linear in pairwise(layers):
         if type(pool) is nn.AdaptiveAvgPool2d and type(linear) is nn.Linear and _side(pool) > 1:
             side = _side(pool)
+            pool.output_size = (side, side)
             pool.__class__, linear.__class__ = LazyPool2d, FoldedLinear
-            pool.output_size, linear.pooled_side = (side, side), side
+            setattr(linear, "pooled_side", side)  # noqa: B010 (mypy knows it as a plain nn.Linear)
 
 
 def _in_order(network: nn.Module) -> Iterator[nn.Module]:
