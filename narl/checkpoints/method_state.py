@@ -17,8 +17,11 @@ from narl.checkpoints.snapshot import below
 class Stateful(Protocol):
     """What is kept of a method; each network and optimiser keeps its place."""
 
-    networks: Sequence[nn.Module]
-    optimisers: Sequence[torch.optim.Optimizer]
+    @property
+    def networks(self) -> Sequence[nn.Module]: ...
+
+    @property
+    def optimisers(self) -> Sequence[torch.optim.Optimizer]: ...
 
     @property
     def noise_generator(self) -> Generator: ...

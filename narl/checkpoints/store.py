@@ -115,10 +115,10 @@ class Checkpoints:
                     self._last, self._writer = time.monotonic(), None
                     return
             try:
-                if what is _REMOVED:
-                    self._store.remove(self._name)
-                else:
+                if isinstance(what, Snapshot):
                     self._store.put(self._name, what.encode())
+                else:
+                    self._store.remove(self._name)
             except Exception as error:  # nobody else would hear of it
                 _log().warning("no checkpoint of trial %s: %s", self._key, error or type(error).__name__)
             del what

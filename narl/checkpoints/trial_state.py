@@ -121,6 +121,7 @@ class TrialState:
             return None
         weights = below(tensors, "network")
         if _shapes(weights) != _shapes(network.state_dict()):
+            assert self.checkpoints is not None
             self.checkpoints.ignore(f"what {name} read does not fit its configuration")
             return None
         network.load_state_dict(weights)
@@ -131,6 +132,7 @@ class TrialState:
         """An attacking network has finished."""
         if self.checkpoints is None:
             return
+        assert reading.network is not None
         weights = {f"network.{part}": tensor for part, tensor in reading.network.state_dict().items()}
         tensors = {"hits": reading.scores.hits, "labels": reading.scores.labels, **weights}
         kept = KeptReading(
@@ -171,7 +173,9 @@ class TrialState:
         else:
             restore(method, snapshot.tensors, header.optimisers)
             method.accumulation.parts = header.batch_parts
-        readings = {kept.name: (kept, snapshot.below(f"readings.{i}")) for i, kept in enumerate(header.readings)}
+        readings: dict[str, tuple[KeptReading, Mapping[str, Tensor]]] = {
+            kept.name: (kept, snapshot.below(f"readings.{i}")) for i, kept in enumerate(header.readings)
+        }
         self.curves, self.epochs_done = {name: list(curve) for name, curve in header.curves.items()}, header.epochs_done
         self.batch_parts = header.batch_parts
         self.is_trained, self._trained, self._readings = header.phase == "attack", _trained(method), readings
@@ -179,8 +183,11 @@ class TrialState:
         self.resumed, self.sigma_profile = header.resumed + 1, header.sigma_profile
 
     def _save(self, method: Method | None = None) -> None:
+        """`method` is needed as long as it trains."""
+        assert self.checkpoints is not None
+        learner = None if self.is_trained else method
         in_training = not self.is_trained
-        tensors = tensors_of(method) if in_training else {}
+        tensors = {} if learner is None else tensors_of(learner)
         for name, network in ({} if in_training else self._trained).items():
             tensors |= _prefixed(name, network.state_dict())
         for i, (_, of_reading) in enumerate(self._readings.values()):
@@ -194,7 +201,7 @@ class TrialState:
             train_seconds=self.train_seconds + (self._phase_seconds() if in_training else 0.0),
             attack_seconds=self.earlier_attack_seconds + (0.0 if in_training else self._phase_seconds()),
             resumed=self.resumed,
-            optimisers=settings_of(method) if in_training else [],
+            optimisers=[] if learner is None else settings_of(learner),
             readings=[kept for kept, _ in self._readings.values()],
             sigma_profile=self.sigma_profile,
         )

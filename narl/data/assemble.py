@@ -6,6 +6,8 @@ cosine transform. Pixels are then exactly those of Pillow, and sooner there than
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from ffcv.libffcv import lib
 from llvmlite import binding
@@ -15,9 +17,9 @@ from narl.data.augment import GREY, ONE
 
 # By name instead of by address, so that numba can keep the compiled code between processes.
 binding.load_library_permanently(lib._name)
-_open_decoder = types.ExternalFunction("tjInitDecompress", types.uintp())
-_close_decoder = types.ExternalFunction("tjDestroy", types.int32(types.uintp))
-_decode = types.ExternalFunction(
+_open_decoder: Any = types.ExternalFunction("tjInitDecompress", types.uintp())
+_close_decoder: Any = types.ExternalFunction("tjDestroy", types.int32(types.uintp))
+_decode: Any = types.ExternalFunction(  # numba's own types say nothing of calls
     "tjDecompress2",
     types.int32(
         types.uintp,  # decoder

@@ -31,6 +31,8 @@ from narl.data.progress import progress_bar
 from narl.data.readable import check_readable
 from narl.data.splits import SPLITS
 
+State = Literal["built", "fetched", "up to date"]
+
 
 @dataclass(frozen=True)
 class Beton:
@@ -39,7 +41,7 @@ class Beton:
     split: str
     path: Path
     images: int
-    state: Literal["built", "fetched", "up to date"]
+    state: State
 
 
 def build_betons(
@@ -88,8 +90,8 @@ def ensure_betons(
                 missing = SPLITS if force else without_a_file()
                 for stale in folder.glob("*.tmp*"):
                     stale.unlink()
-                if missing and not force and pipeline.beton.store is not None:
-                    fetched = _fetched(folder, pipeline, labelled, missing)
+                if missing and not force and (store := pipeline.beton.store) is not None:
+                    fetched = _fetched(store, folder, pipeline, labelled, missing)
                     missing = tuple(split for split in missing if split not in fetched)
                 if missing:
                     try:
@@ -99,22 +101,24 @@ def ensure_betons(
                         raise
         except OSError as error:
             raise DataError(f"cannot write FFCV files to {folder}: {error}") from error
-    states = dict.fromkeys(fetched, "fetched") | dict.fromkeys(missing, "built")
-    return [
-        Beton(split, folder / f"{split}.beton", len(labelled.indices[split]), states.get(split, "up to date"))
-        for split in SPLITS
-    ]
+
+    def state(split: str) -> State:
+        return "built" if split in missing else "fetched" if split in fetched else "up to date"
+
+    return [Beton(split, folder / f"{split}.beton", len(labelled.indices[split]), state(split)) for split in SPLITS]
 
 
 def _is_finished(path: Path) -> bool:
     return path.exists() and path.with_suffix(".json").exists()
 
 
-def _fetched(folder: Path, pipeline: Pipeline, labelled: Labelled, splits: tuple[str, ...]) -> tuple[str, ...]:
-    """Those of `splits` that the pipeline's store had and that passed every check; a notice says why others did not."""
+def _fetched(
+    location: str, folder: Path, pipeline: Pipeline, labelled: Labelled, splits: tuple[str, ...]
+) -> tuple[str, ...]:
+    """Those of `splits` that the store had and that passed every check; a notice says why others did not."""
     done = []
     try:
-        store = open_beton_store(pipeline.beton.store, folder.name)
+        store = open_beton_store(location, folder.name)
         for split in splits:
             store.fetch(folder, split)
             try:
@@ -176,7 +180,9 @@ def _write_images(path: Path, pipeline: Pipeline, labelled: Labelled, split: str
     writer.prepare()
     try:
         allocator = MemoryAllocator(str(path), writer.data_region_start, writer.page_size)
-        metadata = np.frombuffer(writer.metadata_sm.buf, dtype=writer.metadata_type, count=len(indices))
+        metadata: np.ndarray | None = np.frombuffer(
+            writer.metadata_sm.buf, dtype=writer.metadata_type, count=len(indices)
+        )
         with allocator:
             for i, image in enumerate(read_squares(labelled.source, indices, pipeline.image)):
                 if pipeline.stored_as == "jpg":

@@ -6,6 +6,7 @@ import functools
 import logging
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import torch
@@ -178,7 +179,7 @@ def open_dataset(
 
 
 @functools.cache
-def _best_loader() -> str:
+def _best_loader() -> Literal["ffcv", "tensor"]:
     try:
         require_ffcv()
     except DataError as error:

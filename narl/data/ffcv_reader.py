@@ -55,7 +55,9 @@ class FFCVReader:
         try:
             for first in range(0, len(indices), per_block):
                 block = indices[first : first + per_block]
-                filling.append(([len(index) for index in block], *self._fill(pool, threads, torch.cat(block), change)))
+                filling.append(
+                    ([len(index) for index in block], *self._fill(pool, threads, torch.cat(list(block)), change))
+                )
                 if len(filling) > AHEAD:
                     yield from self._filled(*filling.popleft())
             while filling:
@@ -81,9 +83,10 @@ class FFCVReader:
 
     def _assemble(self, positions: Tensor, change: Augmentation, images: Tensor) -> int:
         """Fill `images`; the first position that cannot be decoded, or -1."""
-        changes = (change.flip.numpy(), change.top.numpy(), change.left.numpy(), change.pad)
-        changes += (change.brightness.numpy(), change.contrast.numpy())
-        return assemble(self._bytes, self._starts, self._sizes, self._jpeg, positions.numpy(), *changes, images.numpy())
+        places = (change.flip.numpy(), change.top.numpy(), change.left.numpy(), change.pad)
+        colours = (change.brightness.numpy(), change.contrast.numpy())
+        stored = (self._bytes, self._starts, self._sizes, self._jpeg)
+        return assemble(*stored, positions.numpy(), *places, *colours, images.numpy())
 
     def _filled(self, sizes: list[int], block: Tensor, work: list[Future]) -> Sequence[Tensor]:
         for part in work:

@@ -13,7 +13,7 @@ import tarfile
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Annotated
+from typing import IO, Annotated, cast
 
 from pydantic import Field
 
@@ -23,7 +23,6 @@ from narl.core.errors import DataError
 from narl.core.strict import Strict
 from narl.data.local_copy import LocalCopy, check_names, clear_partial, read_copy, remove_paths, store_file
 from narl.data.sources import open_source
-from narl.data.sources.base import Source
 
 CHUNK_BYTES = 64 * 2**20
 LIMIT_BYTES = 2**30
@@ -72,17 +71,19 @@ def pack(pipeline: Pipeline, limit_bytes: int = LIMIT_BYTES) -> Package:
     if place_of(pipeline.source) is None or address_of(pipeline.source) is not None:
         return Package(PackageMeta(pipeline=pipeline), [])
     source = open_source(pipeline.source)
+    root = source.root
+    assert root is not None  # it has a place
     names = sorted({posixpath.normpath(name) for name in source.files})
-    check_names(names, f"cannot hand over {source.root}")
+    check_names(names, f"cannot hand over {root}")
     try:
-        sizes = {name: os.path.getsize(source.root / name) for name in names}
+        sizes = {name: os.path.getsize(root / name) for name in names}
         total = sum(sizes.values())
         if total > limit_bytes:
             raise DataError(
                 f"the {len(names)} files of {source.root} have {total / 2**20:.0f} MiB, more than the "
                 f"{limit_bytes / 2**20:.0f} that are handed to nodes: put them on a path that every node shares, or s3://"
             )
-        chunks = _chunks_of(source, sizes)
+        chunks = _chunks_of(root, sizes)
     except OSError as error:
         raise DataError(f"cannot read the files of {source.root}: {error}") from error
     digests = tuple(hashlib.sha256(chunk).hexdigest() for chunk in chunks)
@@ -136,13 +137,13 @@ def _unpacked(meta: PackageMeta, chunks: Iterable[bytes], folder: Path) -> Local
     return copy
 
 
-def _chunks_of(source: Source, sizes: dict[str, int]) -> list[bytes]:
+def _chunks_of(root: Path, sizes: dict[str, int]) -> list[bytes]:
     writer = _ChunkWriter()
-    with tarfile.open(fileobj=writer, mode="w|", format=tarfile.PAX_FORMAT, bufsize=BLOCK) as archive:
+    with tarfile.open(fileobj=cast(IO[bytes], writer), mode="w|", format=tarfile.PAX_FORMAT, bufsize=BLOCK) as archive:
         for name, size in sizes.items():
             member = tarfile.TarInfo(name)  # of nobody, at no time: only name and content count
             member.size = size
-            with open(source.root / name, "rb") as file:
+            with open(root / name, "rb") as file:
                 archive.addfile(member, file)  # an OSError if the file is shorter by now
                 if file.read(1):
                     raise OSError(f"{name} has grown")
@@ -150,7 +151,8 @@ def _chunks_of(source: Source, sizes: dict[str, int]) -> list[bytes]:
 
 
 def _blocks(archive: tarfile.TarFile, member: tarfile.TarInfo) -> Iterator[bytes]:
-    content: IO[bytes] = archive.extractfile(member)
+    content = archive.extractfile(member)
+    assert content is not None  # of a plain file
     while block := content.read(BLOCK):
         yield block
 

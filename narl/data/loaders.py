@@ -29,7 +29,7 @@ class Batch(NamedTuple):
     images: Tensor
     utility: Tensor
     private: Tensor
-    index: Tensor
+    index: Tensor  # type: ignore[assignment]  # hides tuple.index, which nobody calls
     share: Share
 
 

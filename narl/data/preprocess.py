@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -39,13 +39,13 @@ def to_square(image: np.ndarray, config: Image) -> np.ndarray:
     return np.ascontiguousarray(resized[top : top + size, left : left + size])
 
 
-def read_squares(source: Source, indices: Sequence[int], config: Image, threads: int = 4) -> Iterator[np.ndarray]:
+def read_squares(source: Source, indices: Iterable[int], config: Image, threads: int = 4) -> Iterator[np.ndarray]:
     """The images at `indices`, in that order, as squares; decoded a little ahead in threads.
 
     Raises:
         DataError: an image cannot be read.
     """
-    indices = [int(i) for i in indices]
+    positions = [int(i) for i in indices]
     with ThreadPoolExecutor(threads) as pool:
-        for start in range(0, len(indices), 256):  # bounds what is decoded and not yet used
-            yield from pool.map(lambda i: to_square(source.image(i), config), indices[start : start + 256])
+        for start in range(0, len(positions), 256):  # bounds what is decoded and not yet used
+            yield from pool.map(lambda i: to_square(source.image(i), config), positions[start : start + 256])

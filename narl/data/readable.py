@@ -13,7 +13,7 @@ from narl.core.cache import cache_root
 from narl.core.errors import DataError, some_of
 from narl.data.labelled import Labelled
 from narl.data.progress import progress_bar
-from narl.data.sources.base import Files
+from narl.data.sources.base import Files, Source
 
 THREADS = 4
 
@@ -40,7 +40,7 @@ def check_readable(labelled: Labelled, cache_dir: Path | str | None = None) -> N
         known.touch()
 
 
-def _fault(source: Files, i: int, advance: Callable[[], None]) -> str:
+def _fault(source: Source, i: int, advance: Callable[[], None]) -> str:
     try:
         source.image(i)
     except DataError as error:

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import dataclasses
 import os
+from collections.abc import Callable, Collection
 from pathlib import Path
+from typing import Any
 
 from narl.config.pipeline import Source as SourceConfig
 from narl.config.pipeline import address_of, moved, place_of
@@ -24,7 +26,11 @@ from narl.data.sources.fairface import fairface, fairface_files
 from narl.data.sources.image_folder import image_folder, image_folder_files
 from narl.data.sources.table import table, table_files
 
-SOURCES = {
+# Both take the configuration of their own kind.
+Opener = Callable[[Any], Source]
+Chooser = Callable[[Any, Collection[str], Callable[[str], Path]], list[str]]
+
+SOURCES: dict[str, tuple[Opener, Chooser | None]] = {
     "digits": (Digits, None),
     "cifar10": (Cifar10, cifar10_files),
     "image_folder": (image_folder, image_folder_files),
@@ -55,12 +61,14 @@ def open_source(config: SourceConfig, cache_dir: Path | str | None = None) -> So
 
 def _fetched(config: SourceConfig, cache_dir: Path | str | None) -> tuple[SourceConfig, LocalCopy]:
     """The same source in its local copy."""
-    _, chosen = SOURCES[config.kind]
+    _, chooser = SOURCES[config.kind]
+    address = address_of(config)
+    assert chooser is not None and address is not None
 
-    def choose(names, get):
-        return chosen(config, names, get)
+    def choose(names: Collection[str], get: Callable[[str], Path]) -> list[str]:
+        return chooser(config, names, get)
 
-    copy = fetch(address_of(config), choose, config.model_dump(exclude={"download"}), cache_dir)
+    copy = fetch(address, choose, config.model_dump(exclude={"download"}), cache_dir)
     return moved(config, str(copy.root / _name_of_table(config))), copy
 
 

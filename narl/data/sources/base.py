@@ -29,10 +29,17 @@ class Source(Protocol):
         notices: what a user may want to know of it, a line each.
     """
 
-    columns: dict[str, tuple[str, ...]]
-    subsets: tuple[str | None, ...]
-    root: Path | None
-    notices: tuple[str, ...]
+    @property
+    def columns(self) -> dict[str, tuple[str, ...]]: ...
+
+    @property
+    def subsets(self) -> tuple[str | None, ...]: ...
+
+    @property
+    def root(self) -> Path | None: ...
+
+    @property
+    def notices(self) -> tuple[str, ...]: ...
 
     @property
     def files(self) -> tuple[str, ...]: ...

@@ -29,8 +29,8 @@ def image_folder(config: ImageFolderSource) -> Files:
     """
     root = existing_folder(config.root, "image folder")
     own = OwnFiles(root)
-    parts = {None: root}
-    if config.train is not None:
+    parts: dict[str | None, Path] = {None: root}
+    if config.train is not None and config.test is not None:
         parts = {"train": _inside(own, config.train), "test": _inside(own, config.test)}
     paths: list[str] = []
     classes: list[str] = []
@@ -48,7 +48,7 @@ def image_folder(config: ImageFolderSource) -> Files:
 
 def image_folder_files(config: ImageFolderSource, names: Collection[str], get: object) -> list[str]:
     """What it reads of the files `names` below its root."""
-    tops = [()] if config.train is None else [(*config.train.split("/"),), (*config.test.split("/"),)]
+    tops = [tuple(top.split("/")) for top in (config.train, config.test) if top is not None] or [()]
     chosen = []
     for name in names:
         *folders, last = name.split("/")
