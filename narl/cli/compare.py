@@ -82,7 +82,8 @@ def run(args: argparse.Namespace) -> int:
 
     attacks = names_among(args.attacks, "attack", ATTACKS)
     setting = _setting(args)
-    rows = rows_of(setting, METHODS if args.methods == "all" else names_among(args.methods, "method", METHODS))
+    methods = tuple(METHODS) if args.methods == "all" else names_among(args.methods, "method", METHODS)
+    rows = rows_of(setting, methods)
     for row in rows:  # refused before the images are opened
         halves_of(row.config.trial, setting.pipeline.image.size)
     if args.lpips:
@@ -168,7 +169,7 @@ def print_comparison(rows, summaries: dict[str, Summary]) -> str:
         table.add_row(
             row.name + (" *" if summary.doubts else ""),
             f"{mean['delta']:.1f}",
-            as_range(summary.interval95["delta"], 1),
+            as_range(summary.interval("delta"), 1),
             f"{mean['utility']:.1f}",
             as_bracket(mean["leakage"], mean.get("leakage_bound")),
             f"{mean['delta_paper']:.1f}",

@@ -63,6 +63,7 @@ def run(args: argparse.Namespace) -> int:
 
     from narl.attacks.queries import QUERIES
     from narl.cli.progress import seed_progress
+    from narl.config.trial import TrainConfig
     from narl.core.hashing import stable_hash
     from narl.evaluation.evaluate import evaluate
     from narl.evaluation.folder import write_evaluation
@@ -83,13 +84,21 @@ def run(args: argparse.Namespace) -> int:
             on_seed=seeds.__setitem__,
         )
     table = print_evaluation(subject.name, summary)  # first, lest a full disk lose it
-    pictures = seeds[subject.config.seed].pictures
-    files = write_evaluation(out, subject.config, summary, table=table, pictures=pictures)
+    config = subject.config
+    assert isinstance(config, TrainConfig)  # clients of one's own are evaluated from Python
+    files = write_evaluation(out, config, summary, table=table, pictures=seeds[config.seed].pictures)
     print(f"wrote {out}/")
     if not args.no_mlflow:
-        told = {"doubts": summary.doubts, "report_hash": stable_hash(summary.to_json()), "files": files}
         try:
-            print(f"MLflow: {log_evaluation(subject.name, subject.config, metrics=scalars(summary), **told)}")
+            where = log_evaluation(
+                subject.name,
+                config,
+                metrics=scalars(summary),
+                doubts=summary.doubts,
+                report_hash=stable_hash(summary.to_json()),
+                files=files,
+            )
+            print(f"MLflow: {where}")
         except NarlError as error:
             print(f"narl: not recorded in MLflow, the files are all there: {error}", file=sys.stderr)
     return 0
@@ -99,16 +108,17 @@ def _subject(args: argparse.Namespace) -> Subject:
     """What is named: a folder, a file or a trial."""
     from narl.evaluation.subject import subject_of
 
-    how = {"adversaries": names_in(args.adversaries), "audit": None if args.audit is None else names_in(args.audit)}
-    if how["audit"] == ():
+    adversaries, audit = names_in(args.adversaries), None if args.audit is None else names_in(args.audit)
+    if audit == ():
         raise ConfigError("--audit names no column")
     path = user_path(args.what)
     if path.is_dir() or path.is_file() or path.suffix in (".yaml", ".yml"):
-        return subject_of(path, **how)
+        return subject_of(path, adversaries=adversaries, audit=audit)
     from narl.search.folder import find_search
 
     search, trial = _trial_named(args.what)
-    return replace(subject_of(find_search(args.runs, search).config_of(trial), **how), name=f"{search}-{trial}")
+    subject = subject_of(find_search(args.runs, search).config_of(trial), adversaries=adversaries, audit=audit)
+    return replace(subject, name=f"{search}-{trial}")
 
 
 def _trial_named(what: str) -> tuple[str, int]:
@@ -142,7 +152,7 @@ def print_evaluation(name: str, summary: Summary) -> str:
         "leakage above the label floor, points": "advantage",
     }
     for label, key in rows.items():
-        table.add_row(label, f"{mean[key]:.2f}", as_range(interval[key]))
+        table.add_row(label, f"{mean[key]:.2f}", as_range(summary.interval(key)))
     console.print(table)
     if leakage := found.pop("leakage_at_queries", None):
         queries = plain_table("answers averaged", *leakage)
@@ -151,7 +161,9 @@ def print_evaluation(name: str, summary: Summary) -> str:
             ("Δ, points", "delta_at_queries", found.pop("delta_at_queries")),
         ):
             queries.add_row(label, *(f"{value:.2f}" for value in values.values()))
-            queries.add_row("  95 %", *map(as_range, interval[key].values()))
+            ranges = interval[key]
+            assert isinstance(ranges, dict)
+            queries.add_row("  95 %", *map(as_range, ranges.values()))
         console.print(queries)
         budgets = ", ".join(found.pop("query_budget"))
         console.print(f"query budget (leakage within 5 points of one answer), by seed: {budgets}", highlight=False)

@@ -48,7 +48,7 @@ def control_rows(findings: Mapping[str, Any]) -> Iterator[RebuiltRow]:
 def print_rebuilt(console, rows: Iterable[RebuiltRow]) -> None:
     """Each row, and under it its intervals."""
     table = plain_table("rebuilt images", *COLUMNS.values(), "read, %", "least MSE", no_wrap=True)
-    notes = {}
+    notes: dict[str, None] = {}
     for row in rows:
         numbers = {key: row.metrics.get(key) for key in COLUMNS}
         shown = ("–" if number is None else f"{number:.{_DECIMALS[key]}f}" for key, number in numbers.items())

@@ -111,16 +111,16 @@ class SearchView:
             tried[cell] = tried.get(cell, 0) + 1
             if cell not in best or _rank(record) > _rank(best[cell]):
                 best[cell] = record
-        rows = sorted(best.values(), key=lambda r: (r.metrics.cost.client_gflops, r.metrics.cost.client_memory_mib))
+        rows = sorted(best.values(), key=lambda r: (r.measured.cost.client_gflops, r.measured.cost.client_memory_mib))
         if limit is not None and len(rows) > limit:
             rows = [r for r in rows if r.trial_id in on_front][:limit]
         cells = {
             "": lambda r: "★" if r.trial_id in on_front else "",
             "client": lambda r: r.config.client,
             "tried": lambda r: str(tried[r.config.client]),
-            "GFLOPs": lambda r: f"{r.metrics.cost.client_gflops:.4f}",
-            "MiB": lambda r: f"{r.metrics.cost.client_memory_mib:.2f}",
-            "best Δ": lambda r: f"{r.bound_sign('delta')}{r.metrics.delta:.2f}",
+            "GFLOPs": lambda r: f"{r.measured.cost.client_gflops:.4f}",
+            "MiB": lambda r: f"{r.measured.cost.client_memory_mib:.2f}",
+            "best Δ": lambda r: f"{r.bound_sign('delta')}{r.measured.delta:.2f}",
             "util.": lambda r: r.shown_utility,
             "leak.": lambda r: r.leakage_bracket,
             "σ": _sigmas,
@@ -196,7 +196,7 @@ def _counted(count: int, what: str) -> str:
 
 
 def _floor(records: list[TrialRecord]) -> str:
-    return f"; the utility label alone gives away {records[0].metrics.label_floor:.2f}" if records else ""
+    return f"; the utility label alone gives away {records[0].measured.label_floor:.2f}" if records else ""
 
 
 def _clock(seconds: float) -> str:

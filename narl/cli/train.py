@@ -74,7 +74,7 @@ def print_report(summary: Summary) -> None:
     console.print(table)
     if len(summary.seeds) > 1:
         said = (
-            f"{label} {summary.mean[name]:.2f} {as_range(summary.interval95[name])}"
+            f"{label} {summary.mean[name]:.2f} {as_range(summary.interval(name))}"
             for label, name in (("Δ", "delta"), ("utility", "utility"), ("leakage", "leakage"))
         )
         console.print(

@@ -151,6 +151,12 @@ class Summary(_Report):
     by_seed: dict[int, SeedReport]
     classes: ClassCounts | None = None
 
+    def interval(self, name: str) -> Interval:
+        """The 95 % interval of the number `name` of `mean`."""
+        found = self.interval95[name]
+        assert isinstance(found, tuple)
+        return found
+
     def to_json(self) -> dict[str, Any]:
         each = {str(seed): report.to_json() for seed, report in self.by_seed.items()}
         return {**super().to_json(), "by_seed": each}

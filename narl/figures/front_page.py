@@ -44,8 +44,8 @@ def front_figure(
         plain_rim = colour if guess else "white"
         figure.add_trace(
             go.Scatter(
-                x=[r.metrics.cost.client_gflops for r in group],
-                y=[r.metrics.delta for r in group],
+                x=[r.measured.cost.client_gflops for r in group],
+                y=[r.measured.delta for r in group],
                 mode="markers",
                 name=named(series, guess),
                 text=[_hover(r, front) for r, front in zip(group, on_front, strict=True)],
@@ -111,7 +111,7 @@ def write_html(figure: Figure, path: Path | str) -> None:
 
 
 def _hover(record: TrialRecord, on_front: bool) -> str:
-    config, m = record.config, record.metrics
+    config, m = record.config, record.measured
     client = f"{config.arch} split {config.split}" if config.split else config.arch
     if config.method != "narl":
         client = f"{config.method}, {client}"

@@ -80,8 +80,8 @@ def _draw_panel(axes: Axes, view: FrontView, cost: str) -> None:
         for on_front in (False, True):
             some = [r for r in group if (r.trial_id in view.front_ids) == on_front]
             axes.scatter(
-                [r.metrics.value(cost) for r in some],
-                [r.metrics.delta for r in some],
+                [r.measured.value(cost) for r in some],
+                [r.measured.delta for r in some],
                 s=70 if on_front else 40,
                 marker=marker,
                 facecolors="none" if guess else colour,
@@ -95,8 +95,8 @@ def _draw_panel(axes: Axes, view: FrontView, cost: str) -> None:
     low, high = axes.get_ylim()
     bars = [r for r in view.front if below(r) > 0]
     axes.errorbar(
-        [r.metrics.value(cost) for r in bars],
-        [r.metrics.delta for r in bars],
+        [r.measured.value(cost) for r in bars],
+        [r.measured.delta for r in bars],
         [[below(r) for r in bars], [0.0] * len(bars)],
         fmt="none",
         ecolor="#8A8A8A",
@@ -113,13 +113,16 @@ def _label_front(axes: Axes, view: FrontView, cost: str) -> None:
 
     A place that the lines cross too is taken only for want of a better one; a label without any place is left out.
     """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.patheffects import withStroke
     from matplotlib.transforms import Bbox
 
-    renderer = axes.figure.canvas.get_renderer()
+    canvas = axes.figure.canvas
+    assert isinstance(canvas, FigureCanvasAgg)
+    renderer = canvas.get_renderer()
     inside = axes.get_window_extent(renderer)
     pixel = axes.figure.dpi / 72
-    points = [axes.transData.transform((r.metrics.value(cost), r.metrics.delta)) for r in view.complete]
+    points = [axes.transData.transform((r.measured.value(cost), r.measured.delta)) for r in view.complete]
     taken = [Bbox.from_bounds(x - 4 * pixel, y - 4 * pixel, 8 * pixel, 8 * pixel) for x, y in points]
     corners = [axes.transData.transform(corner) for corner in view.step_line(cost)]
     lines = []
@@ -130,10 +133,10 @@ def _label_front(axes: Axes, view: FrontView, cost: str) -> None:
         lines.append(Bbox([[inside.x0, y - pixel], [inside.x1, y + pixel]]))
 
     best: dict[str, TrialRecord] = {}
-    for record in sorted(view.front, key=lambda r: -r.metrics.delta):
+    for record in sorted(view.front, key=lambda r: -r.measured.delta):
         best.setdefault(record.config.client, record)
     for name, record in best.items():
-        point = (record.metrics.value(cost), record.metrics.delta)
+        point = (record.measured.value(cost), record.measured.delta)
         text = axes.annotate(
             f"{record.bound_sign('delta')} {name}".strip(), point, xytext=(0, 0), textcoords="offset points"
         )

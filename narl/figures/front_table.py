@@ -20,7 +20,7 @@ def front_table(
     """
     rows = []
     for record in front_of(records, objectives, guesses=guesses):
-        config, m = record.config, record.metrics
+        config, m = record.config, record.measured
         rows.append(
             {
                 "trial": record.trial_id,
@@ -56,8 +56,9 @@ def front_table(
 
 def nothing_row(records: Sequence[TrialRecord]) -> dict[str, Any] | None:
     """What a client that sends nothing would have in `front_table`; None where that was not recorded."""
-    m = next((r.metrics for r in records if r.metrics is not None and r.metrics.delta_of_nothing is not None), None)
-    if m is None:
+    measured = (r.metrics for r in records if r.metrics is not None)
+    m = next((m for m in measured if m.delta_of_nothing is not None), None)
+    if m is None or m.delta_of_nothing is None or m.utility_chance is None:
         return None
     utility, delta = m.utility_chance, m.delta_of_nothing
     return {"delta": round(delta, 2), "utility": round(utility, 2), "leakage": round(utility - delta, 2)}

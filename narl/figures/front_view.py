@@ -48,14 +48,14 @@ class FrontView:
         """Series, whether utility is a guess, and the finished trials of which both are true, if any."""
         for series in self.styles:
             for guess in (False, True):
-                group = [r for r in self.complete if r.metrics.utility_is_a_guess == guess]
+                group = [r for r in self.complete if r.measured.utility_is_a_guess == guess]
                 if group := [r for r in group if self.series(r) == series]:
                     yield series, guess, group
 
     @property
     def delta_range(self) -> tuple[float, float] | None:
         """From below the least Δ to above the most and the lines; None if there are none."""
-        shown = [r.metrics.delta for r in self.complete]
+        shown = [r.measured.delta for r in self.complete]
         shown += [line for line in (self.limit, self.nothing) if line is not None]
         if not shown:
             return None
@@ -68,7 +68,7 @@ class FrontView:
         return {record.trial_id for record in self.front}
 
     def ends(self, cost: str) -> tuple[float, float]:
-        values = [r.metrics.value(cost) for r in self.complete]
+        values = [r.measured.value(cost) for r in self.complete]
         return min(values), max(values)
 
     def is_wide(self, cost: str) -> bool:
@@ -81,9 +81,9 @@ class FrontView:
     def step_line(self, cost: str) -> list[tuple[float, float]]:
         """Corners of the highest Δ of any finished trial that costs no more, to the dearest trial."""
         corners: list[tuple[float, float]] = []
-        for record in sorted(self.counted, key=lambda r: (r.metrics.value(cost), -r.metrics.delta)):
-            if not corners or record.metrics.delta > corners[-1][1]:
-                corners.append((record.metrics.value(cost), record.metrics.delta))
+        for record in sorted(self.counted, key=lambda r: (r.measured.value(cost), -r.measured.delta)):
+            if not corners or record.measured.delta > corners[-1][1]:
+                corners.append((record.measured.value(cost), record.measured.delta))
         if corners:
             corners.append((self.ends(cost)[1], corners[-1][1]))
         return corners
@@ -91,7 +91,7 @@ class FrontView:
     def marker_size(self, record: TrialRecord) -> float:
         """Pixels, 9 to 24, by the logarithm of client memory."""
         low, high = (math.log1p(v) for v in self.ends("client_memory_mib"))
-        return 9 + 15 * (math.log1p(record.metrics.cost.client_memory_mib) - low) / (high - low) if high > low else 12
+        return 9 + 15 * (math.log1p(record.measured.cost.client_memory_mib) - low) / (high - low) if high > low else 12
 
 
 def front_view(records: Sequence[TrialRecord], objectives: Sequence[str], guesses: bool) -> FrontView:
@@ -104,14 +104,14 @@ def front_view(records: Sequence[TrialRecord], objectives: Sequence[str], guesse
     doubts = []
     if doubtful := sum(record.leakage_is_lower_bound for record in complete):
         doubts.append(f"Δ of {doubtful} is an upper bound (≤): more may leak than was read")
-    if guessing := sum(r.metrics.utility_is_a_guess for r in complete):
+    if guessing := sum(r.measured.utility_is_a_guess for r in complete):
         doubts.append(f"utility of {guessing} is a guess (hollow)")
     return FrontView(
         complete=complete,
         counted=counted,
         front=front,
         styles={name: (PALETTE[i % len(PALETTE)], SHAPES[i % len(SHAPES)]) for i, name in enumerate(series)},
-        limit=100 - min(r.metrics.label_floor for r in complete) if complete else None,
+        limit=100 - min(r.measured.label_floor for r in complete) if complete else None,
         nothing=None if nothing is None else nothing["delta"],
         caption=(counts, "; ".join(doubts)) if doubts else (counts,),
         several_methods=several_methods,

@@ -34,8 +34,10 @@ def heatmap_png(records: Sequence[TrialRecord], title: str, path: Path | str) ->
     for name, values in (("σ", sigmas), ("λ", lambdas)):
         if len(values) > MOST_VALUES:
             raise ConfigError(f"{len(values)} values of {name} make no map: search a list of at most {MOST_VALUES}")
-    clients = list(dict.fromkeys(r.config.client for r in sorted(complete, key=lambda r: r.metrics.cost.client_gflops)))
-    averaged = [f"leakage_at_queries({n})" for n in complete[0].metrics.leakage_at_queries]
+    clients = list(
+        dict.fromkeys(r.config.client for r in sorted(complete, key=lambda r: r.measured.cost.client_gflops))
+    )
+    averaged = [f"leakage_at_queries({n})" for n in complete[0].measured.leakage_at_queries]
     metrics = ["utility", "leakage", *averaged, "delta"]
     width = max(0.62 * len(sigmas), 0.1 * max(map(len, clients))) + 0.25
     height = max(0.42 * len(lambdas), 1.35) + 0.35  # room for the name of the metric, upright
@@ -47,11 +49,11 @@ def heatmap_png(records: Sequence[TrialRecord], title: str, path: Path | str) ->
         maps = [_means(complete, client, metric, sigmas, lambdas) for client in clients]
         low, high = np.nanmin(maps), np.nanmax(maps)
         high = max(high, low + LEAST_SPAN)
-        for axes, values in zip(row, maps, strict=True):
+        for axes, means in zip(row, maps, strict=True):
             # Dark is good: high for what is maximised, low for what is minimised.
             colours = "viridis_r" if objective(metric).direction == "maximize" else "viridis"
-            axes.imshow(values, cmap=colours, vmin=low, vmax=high, aspect="auto", origin="lower")
-            _write_cells(axes, values, low, high, dark_is_high=colours.endswith("_r"))
+            axes.imshow(means, cmap=colours, vmin=low, vmax=high, aspect="auto", origin="lower")
+            _write_cells(axes, means, low, high, dark_is_high=colours.endswith("_r"))
             axes.set_xticks(range(len(sigmas)), [f"{sigma:g}" for sigma in sigmas], fontsize=9)
             axes.set_yticks(range(len(lambdas)), [f"{lambda_:g}" for lambda_ in lambdas], fontsize=9)
             axes.tick_params(length=0)
@@ -62,7 +64,7 @@ def heatmap_png(records: Sequence[TrialRecord], title: str, path: Path | str) ->
         axes.set_xlabel("σ", fontsize=10)
     doubtful = sum(record.leakage_is_lower_bound for record in complete)
     bound = f"; in {doubtful} more may leak than was read: leakage ≥, Δ ≤" if doubtful else ""
-    if guessing := sum(record.metrics.utility_is_a_guess for record in complete):
+    if guessing := sum(record.measured.utility_is_a_guess for record in complete):
         bound += f"; in {guessing} utility is a guess"
     figure.suptitle(f"{title}: {len(complete)} trials, dark is better{bound}", fontsize=12)
     figure.savefig(path, format="png")
@@ -74,7 +76,7 @@ def _means(records: Sequence[TrialRecord], client: str, metric: str, sigmas: lis
     for record in records:
         if record.config.client == client:
             place = lambdas.index(record.config.lambda_), sigmas.index(record.config.sigma)
-            cells.setdefault(place, []).append(record.metrics.value(metric))
+            cells.setdefault(place, []).append(record.measured.value(metric))
     values = np.full((len(lambdas), len(sigmas)), np.nan)
     for place, each in cells.items():
         values[place] = np.mean(each)

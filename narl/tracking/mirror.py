@@ -109,12 +109,17 @@ class MLflowMirror:
             self._drawn, self._drawn_at = front, time.monotonic()
         return count
 
+    @property
+    def _parent_id(self) -> str:
+        assert self._parent is not None
+        return self._parent.info.run_id
+
     def _finish(self, records: Sequence[TrialRecord]) -> int:
         count = self._send_missing(records)
         if any(r.metrics is not None for r in records):
             self._draw(records)
             self._draw_concurrency(records)
-        self._client.set_terminated(self._parent.info.run_id, "FINISHED")
+        self._client.set_terminated(self._parent_id, "FINISHED")
         return count
 
     def _send_missing(self, records: Sequence[TrialRecord]) -> int:
@@ -195,7 +200,7 @@ class MLflowMirror:
         finished = _milliseconds(record.finished_at)
         tags = {
             **record.tags,
-            "mlflow.parentRunId": self._parent.info.run_id,
+            "mlflow.parentRunId": self._parent_id,
             "mlflow.source.name": "narl",
             "narl.trial_id": str(record.trial_id),
             "narl.content_hash": config.content_hash,
@@ -233,12 +238,12 @@ class MLflowMirror:
                 at = _milliseconds(record.finished_at)
                 metrics += [Metric(key, value, at, step) for key, value in values.items()]
         for batch in _batches(metrics, BATCH["metrics"]):
-            self._client.log_batch(self._parent.info.run_id, metrics=batch)
+            self._client.log_batch(self._parent_id, metrics=batch)
         self._reported = max(self._reported, self._progress.steps)
 
     def _draw(self, records: Sequence[TrialRecord]) -> None:
         """front.json, front.html and front.png on the parent, over the ones it has."""
-        run_id = self._parent.info.run_id
+        run_id = self._parent_id
         rows = front_table(records, self.objectives)
         table = {"columns": list(rows[0]) if rows else [], "data": [list(row.values()) for row in rows]}
         with tempfile.TemporaryDirectory(prefix="narl-front-") as folder:
@@ -255,7 +260,7 @@ class MLflowMirror:
         with tempfile.TemporaryDirectory(prefix="narl-concurrency-") as folder:
             file = Path(folder) / "concurrency.png"
             concurrency_png(records, self.name, file)
-            self._client.log_artifact(self._parent.info.run_id, str(file))
+            self._client.log_artifact(self._parent_id, str(file))
 
 
 def search_params(space: SearchSpace) -> dict[str, str]:
@@ -263,7 +268,9 @@ def search_params(space: SearchSpace) -> dict[str, str]:
     return {
         "pipeline": space.pipeline.name,
         "method": ", ".join(space.method),
-        "architectures": ", ".join(dict.fromkeys(a for m in space.method for a in space.of_method(m).architectures)),
+        "architectures": ", ".join(
+            dict.fromkeys(a for m in space.method for a in space.of_method(m).architectures or ())
+        ),
         "objectives": ", ".join(space.objectives),
         "budgets": ", ".join(f"{name} <= {bound:g}" for name, bound in space.budgets.items()) or "none",
         "sampler": space.sampler,

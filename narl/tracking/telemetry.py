@@ -88,6 +88,7 @@ class GpuTelemetry:
 
     def _sample(self) -> None:
         nvml = self._nvml
+        assert nvml is not None
         memory = self._over_devices(lambda device: nvml.nvmlDeviceGetMemoryInfo(device).used)
         utilisation = self._over_devices(lambda device: nvml.nvmlDeviceGetUtilizationRates(device).gpu)
         power = self._over_devices(nvml.nvmlDeviceGetPowerUsage)  # mW
@@ -100,6 +101,7 @@ class GpuTelemetry:
 
     def _energy(self) -> float | None:
         """Millijoules since the driver was loaded, all own devices together."""
+        assert self._nvml is not None
         energy = self._over_devices(self._nvml.nvmlDeviceGetTotalEnergyConsumption)
         return None if energy is None else sum(energy)
 
@@ -111,6 +113,7 @@ class GpuTelemetry:
             return None
 
     def _shut_down(self) -> None:
+        assert self._nvml is not None
         with contextlib.suppress(Exception):
             self._nvml.nvmlShutdown()
 
