@@ -59,7 +59,7 @@ def test_a_search_is_refused_as_on_the_command_line():
     for how, message in (
         ({"sampler": "tpee"}, "did you mean 'tpe'"),
         ({"trials": 0}, "search 'digits': trials"),
-        ({"retry_failed": True}, "--retry-failed goes with --resume"),
+        ({"retry_failed": True}, "`retry_failed` needs `resume`"),
         ({"runs": "s3://bucket/prefix"}, "a search runs in a folder"),
         ({"study": "nonsense"}, "nonsense"),
     ):

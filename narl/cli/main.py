@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import importlib
 import os
+import re
 import sys
 from collections.abc import Sequence
 
@@ -50,7 +51,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         with interrupted_by_sigterm():
             return args.run(args)
     except NarlError as error:
-        print(f"narl: {told(str(error), argv)}", file=sys.stderr)
+        print(f"narl: {told(_with_flags(str(error), args), argv)}", file=sys.stderr)
         return error.exit_code
     except BrokenPipeError:
         # The reader of our output left; there is nobody to tell.
@@ -64,6 +65,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("narl: interrupted; what had finished is kept", file=sys.stderr)
         return 130
+
+
+def _with_flags(message: str, args: argparse.Namespace) -> str:
+    """Replace settings of this command that a message names, say `retry_failed`, by their flags: --retry-failed."""
+    return re.sub(
+        r"`(\w+)`", lambda found: f"--{found[1].replace('_', '-')}" if found[1] in args else found[0], message
+    )
 
 
 if __name__ == "__main__":

@@ -148,9 +148,9 @@ def best_within(
     bounds = [f"{n} <= {v:g}" for n, v in at_most.items()] + [f"{n} >= {v:g}" for n, v in at_least.items()]
     answer = f"none of {len(complete)} finished trials has {' and '.join(bounds) or 'a utility above a guess'}"
     if fitting and bounds:
-        answer += f" and a utility above a guess, as {len(fitting)} refused trials have not"
-    if fitting:
-        answer += " (--with-guesses admits them)"
+        answer += f" and a utility above a guess ({len(fitting)} refused, which `with_guesses` admits)"
+    elif fitting:
+        answer += " (`with_guesses` admits them)"
     if useful := candidates(records, guesses=guesses):
         nearest = min(useful, key=lambda record: _excess(record, at_most, at_least))
         answer += f"; the nearest is {_described(nearest)}"

@@ -74,13 +74,13 @@ def write_bundle(
 
 
 def refuse_occupied(folder: Path) -> None:
-    """For who would rather hear it before hours of training than after.
+    """Fail before hours of training rather than after.
 
     Raises:
-        ConfigError: `folder` is a file, or a folder with something in it, or cannot be made.
+        ConfigError: `folder` is a file, or a folder that is not empty, or cannot be made.
     """
     if folder.is_file() or (folder.is_dir() and any(folder.iterdir())):
-        raise ConfigError(f"{folder} exists already: name another folder with --out, or remove it")
+        raise ConfigError(f"{folder} exists already: name another folder, or remove it")
     above = next(parent for parent in folder.absolute().parents if parent.exists())
     if not above.is_dir() or not os.access(above, os.W_OK):
         raise ConfigError(f"{folder} cannot be made: {above} is not a folder that can be written to")

@@ -55,7 +55,7 @@ class Archive:
         if self._store.modified(LEDGER) is not None:
             raise ConfigError(
                 f"search {self._folder.name!r} already exists at {self._shown}: "
-                "--resume goes on with it, --name starts another"
+                "`resume` continues it, another `name` starts another"
             )
 
     def fetch(self) -> None:
@@ -68,8 +68,8 @@ class Archive:
         stored, local = self._store.get(LEDGER) or b"", whole_lines(self._folder.ledger_path)
         if not (stored.startswith(local) or local.startswith(stored)):
             raise ConfigError(
-                f"{self._folder.ledger_path} and the ledger at {self._shown} have trials that the "
-                "other lacks: they are two searches; use --name or another --storage"
+                f"{self._folder.ledger_path} and the ledger at {self._shown} each have trials that the other does "
+                "not have: they are two searches; give another `name` or `storage`"
             )
         if len(stored) > len(local) or not self._folder.space_path.exists():
             # The space last: it marks the folder as a search's.

@@ -78,8 +78,8 @@ class StudyDatabase:
         except Exception as error:
             reason = with_remedy(self._url, reason_of(error, self._url, opened=True))
             raise NarlError(
-                f"the study at {shown(self._url)!r} cannot be used: {reason}; what had finished is in the "
-                "ledger, and --resume goes on"
+                f"the study at {shown(self._url)!r} cannot be used: {reason}; finished trials are in the "
+                "ledger, and `resume` continues"
             ) from error
 
     @_in_one_line

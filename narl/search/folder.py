@@ -40,7 +40,7 @@ def default_runs_folder() -> Path:
     """
     runs = _default_runs()
     if is_url(runs):
-        raise ConfigError(f"a search runs in a folder, and NARL_RUNS is {shown(runs)!r}: --storage takes that")
+        raise ConfigError(f"a search runs in a folder, and NARL_RUNS is {shown(runs)!r}: give that as `storage`")
     return user_path(runs)
 
 
@@ -188,7 +188,7 @@ def _choice(where: str, written: dict[str, float], name: str | None) -> str:
     """The name of the search that is asked for, among those that were `written` to at these times."""
     if not written:
         raise ConfigError(
-            f"no search in {where}: start one with narl search SPACE.yaml, or name its folder with --runs"
+            f"no search in {where}: start one with narl search SPACE.yaml, or name its folder with `runs`"
         )
     if name is not None and name not in written:
         raise ConfigError(f"{unknown_name('search', name, written)} (in {where})")

@@ -88,7 +88,7 @@ def run_search(
     if study_url is not None or (folder.path / "study.db").exists():
         check_study(study_url or folder.study_url)
     if study_url == default_uri():
-        raise ConfigError("the study and MLflow each need a database of their own: --study names MLflow's")
+        raise ConfigError("the study and MLflow each need a database of their own: `study` names MLflow's")
     archive = None if storage is None else Archive(storage, folder)
     if archive is not None and resume:
         with folder.lock():
@@ -177,7 +177,7 @@ def _check_resume(folder: SearchFolder, space: SearchSpace, resume: bool) -> Non
     if not resume:
         raise ConfigError(
             f"search {space.name!r} already exists in {folder.path.parent}: "
-            "--resume goes on with it, --name starts another"
+            "`resume` continues it, another `name` starts another"
         )
     earlier = folder.load_space()
     if earlier.content_hash != space.content_hash:
@@ -185,7 +185,7 @@ def _check_resume(folder: SearchFolder, space: SearchSpace, resume: bool) -> Non
         changed = [key for key in after if key not in FREE_KEYS and after[key] != before.get(key)]
         raise ConfigError(
             f"search {space.name!r} was begun with another space (changed: {', '.join(changed)}), and its trials "
-            "cannot be compared with new ones: restore the file, or use --name to start another search"
+            "cannot be compared with new ones: restore the space, or start another search with another `name`"
         )
 
 

@@ -59,9 +59,12 @@ def search(
         DataError: the images cannot be loaded.
     """
     if retry_failed and not resume:
-        raise ConfigError("--retry-failed goes with --resume: it repeats trials of an earlier session")
+        raise ConfigError("`retry_failed` needs `resume`: it repeats trials of an earlier session")
     if runs is not None and is_url(str(runs)):
-        raise ConfigError(f"a search runs in a folder; its results go elsewhere with --storage {shown(str(runs))}")
+        where = shown(str(runs))
+        raise ConfigError(
+            f"a search runs in a folder, not at {where}: give that as `storage` to keep its results there"
+        )
     space = loaded(SearchSpace, space).changed(
         trials=trials, time_budget_minutes=time_budget_minutes, seed=seed, sampler=sampler, name=name
     )

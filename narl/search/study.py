@@ -184,8 +184,8 @@ class SearchStudy:
                     known.add(trial_id)
             if trial.state == TrialState.COMPLETE and trial_id is not None and record is None:
                 raise ConfigError(
-                    f"study {self._name!r} has results that {self._ledger.path} lacks: "
-                    "it belongs to another search; use --name or another --study"
+                    f"study {self._name!r} has results that {self._ledger.path} does not have: "
+                    "it belongs to another search; give another `name` or `study`"
                 )
             if trial.state == TrialState.RUNNING:
                 if record is not None:

@@ -168,9 +168,9 @@ def with_remedy(url: str, reason: str) -> str:
     """The reason, and how to come by a study nevertheless where it is that the study is locked or damaged."""
     if reason not in (_LOCKED, _DAMAGED):
         return reason
-    anew = "move the file away" if url.startswith("sqlite") else "name another database with --study"
+    anew = "move the file away" if url.startswith("sqlite") else "give another database as `study`"
     end = "end that one, or " if reason == _LOCKED else ""
-    return f"{reason}: {end}{anew}, and --resume rebuilds the study from the ledger"
+    return f"{reason}: {end}{anew}, and `resume` rebuilds the study from the ledger"
 
 
 def reason_of(error: Exception, url: str, *, opened: bool = False) -> str:

@@ -163,7 +163,7 @@ def test_a_guess_is_refused_in_words_and_admitted_when_asked_for(search, capsys)
         "Refused" not in shown and "# Utility is a guess: naming the largest class, without z, scores 51.00 %" in shown
     )
     assert main(["best-config", "--max-leakage", "20"]) == 1
-    assert "as 1 refused" in capsys.readouterr().err
+    assert "1 refused, which --with-guesses admits" in capsys.readouterr().err
 
 
 def test_the_front_counts_no_guess_unless_asked_and_shows_what_nothing_would_score(search, capsys):

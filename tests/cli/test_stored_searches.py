@@ -73,7 +73,7 @@ def test_what_is_not_there_is_said_in_one_line(stored, capsys, tmp_path):
         ("pareto", "--runs", stored, "--name", "../first"): "no name of a stored file",
         ("pareto", "--runs", "s3://"): "no bucket name",
         ("pareto", "--runs", "gs://bucket/prefix"): "unknown kind of store",
-        ("search", str(tmp_path / "s.yaml"), "--runs", "s3://bucket/prefix"): "--storage s3://bucket/prefix",
+        ("search", str(tmp_path / "s.yaml"), "--runs", "s3://bucket/prefix"): "give that as --storage",
     }.items():
         if argv[-1] == "../first" and "://" not in stored:
             continue
@@ -86,4 +86,4 @@ def test_a_search_is_not_driven_in_a_bucket(capsys, monkeypatch, tmp_path):
     (tmp_path / "s.yaml").write_text(yaml.safe_dump({"name": "s"} | SPACE))
     monkeypatch.setenv("NARL_RUNS", "s3://bucket/prefix")
     assert main(["search", str(tmp_path / "s.yaml")]) == 2
-    assert "--storage takes that" in capsys.readouterr().err
+    assert "give that as --storage" in capsys.readouterr().err

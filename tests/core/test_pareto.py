@@ -131,10 +131,12 @@ def test_a_guess_is_never_chosen_unless_asked_for(record):
     assert guess.metrics.delta > useful.metrics.delta
     assert best_within([useful, guess], at_most={}) == useful
     assert best_within([useful, guess], at_most={}, guesses=True) == guess
-    with pytest.raises(NothingFeasible, match=r"leakage <= 20 .*as 1 refused .*--with-guesses.*the nearest is trial 0"):
+    with pytest.raises(
+        NothingFeasible, match=r"leakage <= 20 .*1 refused, which `with_guesses` admits.*the nearest is trial 0"
+    ):
         best_within([useful, guess], at_most={"leakage": 20})
     with pytest.raises(
-        NothingFeasible, match=r"none of 1 finished trials has a utility above a guess \(--with-guesses"
+        NothingFeasible, match=r"none of 1 finished trials has a utility above a guess \(`with_guesses`"
     ):
         best_within([guess], at_most={})
 

@@ -120,7 +120,7 @@ SHARED = nn.Sequential(nn.Flatten(), nn.Linear(768, 1))
 @pytest.mark.parametrize(
     ("own", "message"),
     [
-        (OwnClient(Noisy(), 1.0), "other features each time"),
+        (OwnClient(Noisy(), 1.0), "different features each time"),
         (OwnClient(Centred(), 1.0), "depend on the other images"),
         (OwnClient(Undefined(), 1.0), "not finite"),
         (OwnClient(Pair(), 1.0), "must give a tensor, got tuple"),

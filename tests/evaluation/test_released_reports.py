@@ -98,6 +98,6 @@ def test_todays_summary_of_released_seeds_is_the_released_comparison():
 @pytest.mark.parametrize("content", ["", "[]", "{}", '{"by_seed": {}}', '{"by_seed": {"0": 1}, "num_samples": 1}'])
 def test_what_is_no_report_is_refused_in_one_line(content, tmp_path):
     (tmp_path / "report.json").write_text(content)
-    with pytest.raises(DataError, match="no report of an evaluation") as error:
+    with pytest.raises(DataError, match="not the report of an evaluation") as error:
         Summary.load(tmp_path / "report.json")
     assert "\n" not in str(error.value)

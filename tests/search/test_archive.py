@@ -55,7 +55,7 @@ def test_another_search_is_neither_fetched_over_nor_overwritten(tmp_path, place,
     with pytest.raises(ConfigError, match="they are two searches"):
         Archive(place, other).fetch()
     assert read_ledger(other.ledger_path)[0].config.sigma == 7.0
-    with pytest.raises(ConfigError, match="already exists at .*--resume goes on"):
+    with pytest.raises(ConfigError, match="already exists at .*`resume` continues"):
         Archive(place, SearchFolder(tmp_path / "c" / "s")).refuse_existing()
     Archive(place, SearchFolder(tmp_path / "c" / "t")).refuse_existing()
 

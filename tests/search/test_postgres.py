@@ -116,7 +116,7 @@ def test_a_study_on_a_server_that_is_locked_or_damaged_says_which(server, monkey
     url = server.url("broken")
     opened = StudyDatabase(name="s", url=url, directions=["maximize"])
     opened.add(create_trial(state=TrialState.RUNNING))
-    anew = "name another database with --study, and --resume rebuilds the study from the ledger"
+    anew = "give another database as `study`, and `resume` rebuilds the study from the ledger"
     with psycopg.connect(url) as other:
         other.execute("LOCK TABLE trials IN ACCESS EXCLUSIVE MODE")
         for use in (lambda: check_study(url), lambda: opened.end(0, TrialState.FAIL)):
@@ -152,7 +152,7 @@ def test_a_search_outlives_its_driver_and_its_server(server, tmp_path):
     server.stop()
     out, err = driver.communicate(timeout=300)
     assert driver.returncode == 2 and "Traceback" not in out + err and PASSWORD not in out + err
-    assert "what had finished is in the ledger, and --resume goes on" in err.splitlines()[-1]
+    assert "finished trials are in the ledger, and --resume continues" in err.splitlines()[-1]
     server.start()
 
     trials = len(read_ledger(ledger)) + 2

@@ -43,7 +43,7 @@ def study(tmp_path):
     return path, f"sqlite:///{path}"
 
 
-REBUILT = "move the file away, and --resume rebuilds the study from the ledger"
+REBUILT = "move the file away, and `resume` rebuilds the study from the ledger"
 
 
 def one_line(raised: type[NarlError], use) -> str:
@@ -146,7 +146,7 @@ def test_a_locked_file_says_so(study):
     holder.execute("BEGIN EXCLUSIVE")
     locked = f"another process has locked it: end that one, or {REBUILT}"
     message = one_line(NarlError, lambda: database.add(running(30)))
-    assert locked in message and "--resume goes on" in message
+    assert locked in message and "`resume` continues" in message
     assert one_line(ConfigError, lambda: check_study(url)).endswith(locked)
     holder.close()
     database.add(running(30))
@@ -196,7 +196,7 @@ def test_a_full_disk_is_one_line_and_what_was_written_stays(tmp_path):
     done = subprocess.run(run, capture_output=True, text=True, timeout=300)
     assert (done.returncode, done.stderr) == (0, "")
     message, kept = done.stdout.splitlines()
-    assert "the disk is full; what had finished is in the ledger, and --resume goes on" in message
+    assert "the disk is full; finished trials are in the ledger, and `resume` continues" in message
     assert kept == "True"
 
 
