@@ -18,7 +18,7 @@ ADVERSARIES = ("rest", "mlp", "conv")
 
 
 def build_adversary(name: str, halves: AttackedHalves, *, num_outputs: int, seed: int) -> nn.Module:
-    """A fresh adversary: z [B, C, h, w] -> logits [B, K], K = `num_outputs` (binary labels: 1).
+    """Build a fresh adversary: z [B, C, h, w] -> logits [B, K], K = `num_outputs` (binary labels: 1).
 
     Args:
         name: `rest` for the server's half of the method, `mlp` for the head on pooled features, `conv` for the

@@ -69,7 +69,7 @@ class Averaging(Finding):
     def unconverged(self) -> tuple[str, ...]:
         """Numbers of answers, above one, whose adversary was stopped by `max_epochs`, in words.
 
-        Where no more answers than one help, it is the adversary of one, which is named elsewhere.
+        Where more answers than one do not help, it is the adversary of one answer, which is named elsewhere.
         """
         return tuple(f"{name_of(n)} answers" for n in self._unconverged)
 
@@ -105,12 +105,12 @@ class Averaging(Finding):
         noise_hid = bare is not None and bare is not self.readings.get(1)
         if noise_hid and self.leakage[math.inf] <= self.label_floor:
             yield (
-                "even without noise no adversary reads more than the label floor: that none does with it proves nothing"
+                "even without noise no adversary reads more than the label floor: reading no more with it proves nothing"
             )
 
     @classmethod
     def summarise(cls, each: Sequence[Numbers], samples: Samples) -> Part:
-        """Who has more answers may use fewer: the strongest is chosen anew in each resample."""
+        """Choose the strongest anew in each resample; an attacker with more answers may use fewer."""
         own = [numbers[cls.name] for numbers in each]
         entries: dict[str, Any] = {
             kind: {n: float(np.mean([numbers[kind][n] for numbers in own])) for n in own[0][kind]} for kind in _KINDS
@@ -139,7 +139,7 @@ def average(
     """Read the private label from the mean of n answers, for each n of `queries`.
 
     Args:
-        leakage: of one answer, which needs no second attack. Where no network read it, none reads more answers.
+        leakage: of one answer, which is not attacked again. If no network read it, none reads more answers.
         second_attempts: whether suspect adversaries get a second attempt, see `narl.attacks.second_attempts`.
 
     Raises:

@@ -28,7 +28,8 @@ class Certificate(Finding):
     """Lower and upper end of what can be read, by label and number of answers.
 
     Attributes:
-        by_adversaries: the leakage of one answer, percent: of networks alone where `bayes` is not among the adversaries.
+        by_adversaries: the leakage of one answer, percent: of networks alone where `bayes` is not among the
+            adversaries.
     """
 
     name = "certificate"
@@ -47,8 +48,9 @@ class Certificate(Finding):
         return cls(exact, case.leakage.utility, case.leakage.leakage)
 
     def numbers(self) -> dict[str, Any]:
-        """Percent: `attacker` reads so much of the reported images, `bound` nobody exceeds on them, `at_most95` nobody
-        exceeds on the population they come from, at 95 % confidence; `identification` is a bound by size of gallery.
+        """Give percents: what the Bayes attacker reads of the reported images (`attacker`), what nobody exceeds on them
+        (`bound`) and on the population they come from, at 95 % confidence (`at_most95`); `identification` is a bound
+        by size of gallery.
         """
         labels = {
             label: {
@@ -78,7 +80,7 @@ class Certificate(Finding):
 
     @classmethod
     def summarise(cls, each: Sequence[Numbers], samples: Samples) -> Part:
-        """As of any attack, in percent."""
+        """Summarise as any attack does, in percent."""
         entry, prefix = mean_of_numbers([numbers[cls.name] for numbers in each]), f"{cls.name}/"
         intervals = {
             name.removeprefix(prefix): samples.interval(samples.means(name), 0.0, 100.0)
@@ -94,6 +96,6 @@ class Certificate(Finding):
         reads = self._reads("private", 1.0)
         if reads > self.by_adversaries + TOLERANCE_POINTS:
             yield (
-                f"the Bayes attacker reads {reads:.1f} %, more than every network: "
+                f"the Bayes attacker reads {reads:.1f} %, more than any network: "
                 f"Δ is at most {self.utility - reads:.1f}"
             )

@@ -1,11 +1,11 @@
 """The random-label control: an attack on labels that have nothing to do with what images show.
 
-Every image is given a private label at random, by its pixels, so that an image which is in two splits has the same
-label in both. Nobody reads more of these labels than the largest class's share, but for luck, unless images that are
-tested on were trained on; then none of the evaluation's numbers can be trusted.
+Every image gets a random private label, drawn from its pixels, so that an image in two splits has the same label in
+both. But for luck, nobody reads more of these labels than the largest class's share, unless test images were trained
+on; then none of the evaluation's numbers can be trusted.
 
-What was trained on must be remembered to be found out. So the attack is on features without noise and without changes
-to the images, and keeps the epoch in which it remembers most of the training images.
+The control can only find training images that the network remembers. So it attacks features without noise and images
+without changes, and keeps the epoch in which it remembers most of the training images.
 """
 
 from __future__ import annotations
@@ -60,13 +60,13 @@ class Control(Finding):
     def doubts(self) -> Iterator[str]:
         if not self.passed:
             yield (
-                f"an attack on random labels reads {self.accuracy:.2f} %, where luck explains {self.limit:.2f} %: "
+                f"an attack on random labels reads {self.accuracy:.2f} %, while luck explains {self.limit:.2f} %: "
                 "no number here can be trusted"
             )
 
 
 def random_label_control(target: Target) -> Steps[AttackEpoch, None, Control]:
-    """The first configured network's attack on random labels, drawn from the private labels of the training images.
+    """Attack random labels, drawn from the private labels of the training images, with the first configured network.
 
     Raises:
         DivergedTraining: the adversary's loss is not finite.

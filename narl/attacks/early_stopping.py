@@ -13,7 +13,7 @@ class EarlyStopping:
     """Watches `network`, epoch after epoch.
 
     A network has converged after `settings.patience` epochs without a better score, at `settings.min_epochs` or later,
-    once its best score is above `beyond`: one that has never been may only be slow to start.
+    once its best score is above `beyond`: a network that has never got there may only be slow to start.
 
     Attributes:
         scores: one an epoch; more is better.
@@ -37,7 +37,7 @@ class EarlyStopping:
         return self.converged or len(self.scores) >= self._settings.max_epochs
 
     def saw(self, score: float) -> None:
-        """Take an epoch's score into account; of the best epoch the weights and statistics are kept."""
+        """Take an epoch's score into account, and keep the weights and statistics of the best epoch."""
         self.scores.append(score)
         self._since += 1
         if score > self._best or not self._state:

@@ -40,7 +40,7 @@ class Features(Protocol):
     num_samples: int
 
     def batches(self, batch_size: int, *, shuffle: Generator | None = None, epoch: int = 0) -> Iterator[FeatureBatch]:
-        """Every sample once; in an order drawn from `shuffle` if given."""
+        """Yield every sample once; in an order drawn from `shuffle` if given."""
 
 
 class CachedFeatures:
@@ -128,7 +128,7 @@ def features_of(
     batch_size: int = 256,
     team: Team = ALONE,
 ) -> Features:
-    """Features of a split in float32 (what a deployed client computes), computed once if there is room for them.
+    """Compute a split's features in float32, as a deployed client does, once if there is room to keep them.
 
     The workers of a team all call this. Each computes its share, which rank 0 keeps; the others keep none, and get
     features that are computed at each pass.
@@ -137,8 +137,8 @@ def features_of(
         obfuscator: put in eval mode here; running batch statistics.
         feature_shape: (C, H, W) of M1's output.
         version: of the images: 0 as they are, others each changed at random in a way of its own.
-        cache_limit_bytes: larger features, and those that a GPU has no room for, go to a file without a name in the
-            cache folder, gone with this process.
+        cache_limit_bytes: larger features, and those that do not fit on a GPU, go to an unnamed file in the cache
+            folder, which goes with this process.
     """
     obfuscator.eval()
     count = len(dataset.labels(split)[0])
@@ -178,9 +178,9 @@ def training_views(
     seed: int,
     team: Team = ALONE,
 ) -> Features:
-    """What attackers train on: the training images as they are, and `count` - 1 times changed as in training.
+    """Build what attackers train on: the training images as they are, and `count` - 1 times changed as in training.
 
-    A client without a network costs nothing to run, so there every pass but each `count`-th is changed anew.
+    A client without a network costs nothing to run, so each of its changed passes is changed anew.
 
     Args:
         plain: `features_of` the train split.
@@ -211,7 +211,7 @@ def training_views(
 
 
 def byte_store(shape: tuple[int, ...]) -> Tensor:
-    """Room for uint8 of `shape`: in memory or, beyond `CACHE_LIMIT_BYTES`, in a file as features are."""
+    """Allocate uint8 of `shape`: in memory or, beyond `CACHE_LIMIT_BYTES`, in a file as features are."""
     mapped = _mapped(shape, cache_root(), np.uint8) if np.prod(shape) > CACHE_LIMIT_BYTES else None
     return torch.empty(shape, dtype=torch.uint8) if mapped is None else mapped
 
@@ -227,7 +227,7 @@ def _in_memory(shape: tuple[int, ...], device: torch.device) -> Tensor | None:
 
 
 def _mapped(shape: tuple[int, ...], folder: Path, dtype: type[np.generic] = np.float32) -> Tensor | None:
-    """In a file of `folder`, or None if the disk has no room. The file has no name: it goes with the tensor."""
+    """Map a file in `folder`; None if the disk has no room. The file has no name, and goes with the tensor."""
     size = np.dtype(dtype).itemsize * int(np.prod(shape))
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -242,15 +242,15 @@ def _mapped(shape: tuple[int, ...], folder: Path, dtype: type[np.generic] = np.f
 
 
 def features_at(features: Features, rows: Tensor) -> Tensor:
-    """[K, C, H, W] of ascending positions `rows`, int64 [K]; one pass over the split."""
+    """Pick the features [K, C, H, W] at ascending positions `rows`, int64 [K], in one pass over the split."""
     return torch.cat([clean[torch.isin(positions, rows)] for clean, positions in features.batches(256)])
 
 
 def scales_of(features: Features, at_once: int = 1024) -> tuple[float, float]:
-    """Root mean square of M1(x) over a split, and that about its mean over images: what σ is to be compared with.
+    """Compute the root mean square of M1(x) over a split, and that about its mean over images: σ is relative to these.
 
     Args:
-        at_once: images; fewer where a GPU has no room for them.
+        at_once: images; fewer if they do not fit on a GPU.
     """
     try:
         total, squares = _sums(features, at_once)

@@ -1,7 +1,7 @@
-"""What every attack of an evaluation is: it attacks one trained client and says itself what it found.
+"""What every attack of an evaluation has in common: it attacks one trained client and itself says what it found.
 
-An attack is a subclass of `Finding` in a file of its own and one line of `narl.attacks.catalogue.ATTACKS`. What it says
-reaches reports, summaries over seeds with their intervals, printed doubts, figures of rebuilt images and MLflow.
+An attack is a subclass of `Finding` in a file of its own and one line of `narl.attacks.catalogue.FINDINGS`. What it
+says reaches reports, summaries over seeds with their intervals, printed doubts, figures of rebuilt images and MLflow.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class Case:
         queries: numbers of answers to one image, 1 to infinity.
         second_attempts: whether suspect adversaries are trained again, see `narl.attacks.second_attempts`.
         readers: networks that read clean images, by architecture (see `narl.attacks.reader`). Cases under the same
-            settings share them: whoever misses one trains it and adds it.
+            settings share them: the first that needs one trains it and adds it.
     """
 
     config: AttackConfig
@@ -76,16 +76,16 @@ class Samples(Protocol):
     strongest: np.ndarray
 
     def bound(self, queries: str) -> np.ndarray | float:
-        """[R, S]: what nobody exceeds in so many answers, percent; 100 where nothing says so."""
+        """Give [R, S]: what nobody exceeds with so many answers, percent; 100 if no bound is known."""
 
     def names(self, prefix: str) -> Sequence[str]:
-        """The names in `per_image` that begin so."""
+        """List the names in `per_image` that begin with `prefix`."""
 
     def means(self, name: str) -> np.ndarray:
-        """[R, S]: each seed's mean of `per_image[name]` over each resample's images."""
+        """Give [R, S]: each seed's mean of `per_image[name]` over each resample's images."""
 
     def interval(self, by_seed: np.ndarray, least: float, most: float) -> tuple[float, float]:
-        """The 95 % interval of the mean over seeds of [R, S], cut to what is possible."""
+        """Compute the 95 % interval of the mean over seeds of [R, S], clipped to [least, most]."""
 
 
 @dataclass(frozen=True)
@@ -106,7 +106,7 @@ class Finding(ABC):
 
     Attributes:
         name: what `--attacks` calls it, and its entry in reports.
-        on_request: False: it is made wherever it applies, whatever `--attacks` says.
+        on_request: False: it runs wherever it applies, whatever `--attacks` says.
     """
 
     name: ClassVar[str]
@@ -131,29 +131,29 @@ class Finding(ABC):
 
     @abstractmethod
     def numbers(self) -> dict[str, Any]:
-        """Entries of the seed's report, ready for JSON; one has the attack's own name."""
+        """Give the entries of the seed's report, ready for JSON; one has the attack's own name."""
 
     def per_image(self) -> dict[str, Tensor]:
-        """What intervals are made of: [N] by name, a value an image, in the unit of the number that is its mean.
+        """Give what intervals are made of: [N] by name, a value per image, in the unit of the number that is its mean.
 
         Names begin with the attack's own and a slash, unless `summarise` looks for others.
         """
         return {}
 
     def doubts(self) -> Iterable[str]:
-        """Reasons not to trust the numbers, in words."""
+        """Give reasons not to trust the numbers, in words."""
         return ()
 
     def pictures(self) -> dict[str, Tensor]:
-        """Rows of a figure: uint8 [K, S, S, 3] by name, the images themselves as `original`."""
+        """Give the rows of a figure: uint8 [K, S, S, 3] by name, the images themselves as `original`."""
         return {}
 
     @classmethod
     def summarise(cls, each: Sequence[Numbers], samples: Samples) -> Part:
-        """What several seeds say together: means of all numbers, and an interval of each that images have values of.
+        """Summarise several seeds: the mean of every number, and an interval of each that has values by image.
 
         Args:
-            each: the reports' entries, a seed after another.
+            each: the reports' entries, one per seed.
         """
         entry = mean_of_numbers([numbers[cls.name] for numbers in each])
         prefix = f"{cls.name}/"
@@ -165,12 +165,12 @@ class Finding(ABC):
 
     @classmethod
     def scalars(cls, entries: Numbers) -> dict[str, float]:
-        """Of a summary's entries the numbers to plot, by names of letters, digits, `_`, `-` and `.` alone."""
+        """Pick the numbers to plot from a summary's entries; names hold letters, digits, `_`, `-` and `.` only."""
         return flattened(cls.name, entries[cls.name])
 
 
 def mean_of_numbers(rows: Sequence[Numbers]) -> dict[str, Any]:
-    """The mean of every float, in nested mappings too; of all else the first."""
+    """Average every float, in nested mappings too; take the first of everything else."""
     return {key: _mean([row[key] for row in rows]) for key in rows[0]}
 
 
@@ -184,7 +184,7 @@ def _mean(values: Sequence[Any]) -> Any:
 
 
 def numbers_in(entry: Any, path: tuple[str, ...] = ()) -> dict[tuple[str, ...], float]:
-    """Every float in nested mappings, by the keys that lead to it; intervals left out."""
+    """Collect every float in nested mappings, by the keys that lead to it; intervals are left out."""
     if isinstance(entry, Mapping):
         inner = [numbers_in(value, (*path, key)) for key, value in entry.items() if key != "interval95"]
         return {key: number for one in inner for key, number in one.items()}
@@ -192,10 +192,10 @@ def numbers_in(entry: Any, path: tuple[str, ...] = ()) -> dict[tuple[str, ...], 
 
 
 def flattened(name: str, entry: Any) -> dict[str, float]:
-    """The same, each under one flat name that begins with `name`."""
+    """Collect the same, each under one flat name that begins with `name`."""
     return {plain("_".join(path)): number for path, number in numbers_in(entry, (name,)).items()}
 
 
 def plain(name: str) -> str:
-    """`name` in characters that every store of metrics takes."""
+    """Write `name` in characters that every store of metrics accepts."""
     return re.sub(r"[^A-Za-z0-9_.-]", "_", name.replace("∞", "infinite"))

@@ -29,7 +29,7 @@ from narl.training.precision import Precision
 EVALUATION_DRAWS = 4
 # Batch normalisation's statistics are estimated from answers about so many images.
 STATISTICS_IMAGES = 256
-# One epoch of a network that guesses is taken for more in so many; it has some ten to thirty.
+# One epoch of a guessing network in so many is taken for more than a guess; a network has some ten to thirty epochs.
 LUCKY_ONE_IN = 1000
 
 
@@ -48,7 +48,7 @@ class Fit:
     Attributes:
         curve: validation accuracy in percent after each epoch.
         converged: stopped by patience rather than by `max_epochs`.
-        control: the most that it read of clean validation features in its first epochs, percent; None: it had none.
+        control: the most that it read of clean validation features in its first epochs, percent; None if it had none.
         batch_parts: in which GPU memory held a batch, see `narl.training.accumulation`.
     """
 
@@ -73,12 +73,12 @@ def fit(
 ) -> Steps[float, None, Fit]:
     """Train `network` to read the label from z = M1(x) + η; yields validation accuracy (percent) after each epoch.
 
-    It stops early (narl.attacks.early_stopping) once it reads more than luck gives a guess; the weights are those of
-    the best epoch.
+    It stops early (narl.attacks.early_stopping), but only once it reads more than a lucky guess; the weights are those
+    of the best epoch.
 
     Args:
-        ceiling: percent that nobody exceeds. Where that is no more than luck gives a guess, guessing is all there is.
-        clean_epochs: so many epochs without noise come first; what stops early and what is best is not asked of them.
+        ceiling: percent that nobody exceeds. If a lucky guess reaches it, guessing is all there is.
+        clean_epochs: so many epochs without noise come first; they count neither for stopping nor for the best epoch.
 
     Raises:
         DivergedTraining: the loss is not finite.
@@ -125,7 +125,7 @@ def evaluate(
     generator: Generator,
     draws: int = EVALUATION_DRAWS,
 ) -> Scores:
-    """What `network` reads of every sample, each of `draws` times under fresh noise."""
+    """Score what `network` reads of every sample, each `draws` times under fresh noise."""
     network.eval()
     predicted, halving = [], Halving()
     with torch.no_grad():
@@ -152,16 +152,16 @@ def train_epoch(
     epoch: int,
     what: str,
 ) -> None:
-    """One epoch of an attack: passes over `features`, each in a new order and under fresh noise.
+    """Train one epoch of an attack: passes over `features`, each in a new order and under fresh noise.
 
-    Batch normalisation's statistics are then estimated anew, under the weights as they are now: running ones are of
-    weights that have changed since, and a network that reads well may guess with them.
+    Batch normalisation's statistics are then estimated anew under the current weights: running statistics stem from
+    earlier weights, and a network that reads well may guess with them.
 
     Args:
         accumulation: of the optimiser's gradients, kept from epoch to epoch.
         loss_of: the network's outputs for images and their positions in the split, int64 [B] -> the mean loss.
         epoch: from 0.
-        what: for the message, who is trained.
+        what: what is trained, for the message.
 
     Raises:
         DivergedTraining: the loss is not finite.
@@ -199,7 +199,7 @@ def train_epoch(
 def some_answers(
     features: Features, noise: Noise, images: int, *, batch_size: int, generator: Generator
 ) -> Iterator[Tensor]:
-    """Answers about that many images (as many batches as it takes), [B, C, h, w], B > 1, on the attack's device."""
+    """Yield answers about `images` images, in whole batches [B, C, h, w], B > 1, on the attack's device."""
     count = 0
     for clean, _ in features.batches(batch_size, shuffle=generator):
         if len(clean) > 1:  # of one, batch normalisation has no variance

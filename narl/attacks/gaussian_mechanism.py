@@ -7,11 +7,12 @@ With `bound: l2-clip` (narl/models/bounds.py), replacing an image by any other m
 
 exactly, for any n and σ (Balle and Wang, ICML 2018, Theorem 8; μ is Dong, Roth and Su's of Gaussian DP).
 
-Protected is one image against any other, in the local model: whoever sees z, and knows M1 and all else, tells which of
-two images was sent no better than (ε, δ) says. Nothing is said of the images M1 was trained on, nor of two different
-images of one person. Keyed noise has no such guarantee: who may ask the client about both images compares the answers.
-Numbers are real ones here: rounding, and draws that are Gaussian only to 32 bits, are not accounted for. An ε in the
-tens or more, as common clips and σ give, is a true statement that promises next to nothing.
+One image is protected against any other, in the local model: an attacker who sees z, and knows M1 and everything else,
+tells which of two images was sent no better than (ε, δ) says. Nothing is said about the images that M1 was trained on,
+nor about two different images of one person. Keyed noise has no such guarantee: an attacker who may ask the client
+about both images compares the answers. The numbers are real numbers: rounding, and draws that are Gaussian only to
+32 bits, are not accounted for. An ε in the tens or more, as common clips and σ give, is true but promises next to
+nothing.
 """
 
 from __future__ import annotations
@@ -61,7 +62,7 @@ class Guarantee(Finding):
 def guarantee(
     point: Point, feature_shape: tuple[int, int, int], queries: Sequence[float], sigma: float
 ) -> Guarantee | None:
-    """The (ε, δ) of a client's answers; None where there is none: no clip, or no fresh noise.
+    """Compute the (ε, δ) of a client's answers; None if there is none, without a clip or without fresh noise.
 
     Args:
         feature_shape: (C, h, w) of z.
@@ -76,7 +77,7 @@ def guarantee(
 
 
 def sensitivity(clip_rms: float, feature_shape: tuple[int, int, int]) -> float:
-    """Δ₂, the largest L2 distance between the clipped features of two images.
+    """Compute Δ₂, the largest L2 distance between the clipped features of two images.
 
     Args:
         clip_rms: of the clip, > 0.
@@ -86,7 +87,7 @@ def sensitivity(clip_rms: float, feature_shape: tuple[int, int, int]) -> float:
 
 
 def separation(sensitivity: float, sigma: float, queries: int = 1) -> float:
-    """μ >= 0: how many standard deviations apart two images' answers are at most; infinite without noise.
+    """Compute μ >= 0, how many standard deviations apart two images' answers are at most; infinite without noise.
 
     Args:
         sensitivity: Δ₂ > 0.
@@ -97,7 +98,7 @@ def separation(sensitivity: float, sigma: float, queries: int = 1) -> float:
 
 
 def delta(epsilon: float, mu: float) -> float:
-    """The smallest δ, from 0 to 1, for which the mechanism is (ε, δ)-private.
+    """Compute the smallest δ, from 0 to 1, for which the mechanism is (ε, δ)-private.
 
     Args:
         epsilon: >= 0, in nats.
@@ -115,7 +116,7 @@ def delta(epsilon: float, mu: float) -> float:
 
 
 def epsilon(delta: float, mu: float) -> float:
-    """The smallest ε >= 0, in nats, for which the mechanism is (ε, δ)-private; infinite if μ is.
+    """Compute the smallest ε >= 0, in nats, for which the mechanism is (ε, δ)-private; infinite if μ is.
 
     Args:
         delta: above 0, below 1.

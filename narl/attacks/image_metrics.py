@@ -42,7 +42,7 @@ class ImageMetrics:
         psnr: in dB; infinite if every image was rebuilt exactly.
         ssim, ms_ssim: at most 1, higher is closer.
         scales: of `ms_ssim`.
-        lpips: lower is closer; None where it could not be computed.
+        lpips: lower is closer; None if it could not be computed.
         lpips_unavailable: why not.
         per_image: float32 [N] by name: what `mse`, `l1`, `ssim`, `ms_ssim` and any `lpips` are means of.
     """
@@ -72,7 +72,7 @@ class ImageMetrics:
 
 
 def mean_of(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """The mean of several `ImageMetrics.to_json`; its PSNR is that of the mean MSE."""
+    """Average several `ImageMetrics.to_json`; the PSNR is that of the mean MSE."""
     numbers = ("mse", "l1", "ssim", "ms_ssim") + (("lpips",) if rows[0]["lpips"] is not None else ())
     mean = {name: sum(row[name] for row in rows) / len(rows) for name in numbers}
     decibels = psnr(mean["mse"])
@@ -84,7 +84,7 @@ _RANGES = {"ssim": (-1.0, 1.0), "ms_ssim": (0.0, 1.0), "read_rebuilt": (0.0, 100
 
 
 def image_intervals(prefix: str, samples: Samples) -> dict[str, tuple[float, float] | None]:
-    """95 % intervals by metric; PSNR falls with MSE, and has no interval where an end is infinite.
+    """Compute 95 % intervals by metric; PSNR falls with MSE, and has no interval if an end is infinite.
 
     Args:
         prefix: of the metrics' names in `per_image`.
@@ -131,7 +131,7 @@ class ImageComparison:
         self._batches.append(torch.stack(columns).float().cpu())
 
     def result(self) -> ImageMetrics:
-        """Means over everything added.
+        """Average over everything added.
 
         Raises:
             ValueError: nothing was added.
@@ -150,12 +150,12 @@ class ImageComparison:
 
 
 def psnr(mse: float) -> float:
-    """Peak signal-to-noise ratio in dB of a mean squared error on the 0 to 255 scale; infinite for 0."""
+    """Compute the peak signal-to-noise ratio in dB of a mean squared error on the 0 to 255 scale; infinite for 0."""
     return 10 * math.log10(255**2 / mse) if mse > 0 else math.inf
 
 
 def lpips_weights() -> Path:
-    """Where torchvision keeps AlexNet's ImageNet weights, under $TORCH_HOME; never downloaded unasked."""
+    """Tell where torchvision keeps AlexNet's ImageNet weights, under $TORCH_HOME; never downloaded unasked."""
     return Path(torch.hub.get_dir()) / "checkpoints" / PurePosixPath(LPIPS_URL).name
 
 
@@ -181,7 +181,7 @@ def provide_lpips_weights(source: str) -> None:
             if not _is_alexnet(partial):
                 raise ConfigError(f"LPIPS: {source!r} is not {LPIPS_URL}: its SHA-256 does not start with {_DIGEST}")
     except OSError as error:
-        raise ConfigError(f"LPIPS: weights cannot be had from {source!r}: {error}") from error
+        raise ConfigError(f"LPIPS: cannot get the weights from {source!r}: {error}") from error
 
 
 def _is_alexnet(path: Path) -> bool:

@@ -1,13 +1,13 @@
-"""White-box inversion: who knows M1 and σ searches the image that explains the answer.
+"""White-box inversion: an attacker who knows M1 and σ searches for the image that explains the answer.
 
     min_x̂  −log p(z | M1(x̂)) + tv_weight · TV(x̂ − x̄)
 
 x̂ is a sigmoid of free parameters, starts at the mean training image x̄, and is found by Adam through the frozen M1; z
 may be the mean of several answers. It is the most probable image under the noise's likelihood (‖M1(x̂) − z‖² / 2σ² for
 plain Gaussian noise, others in `narl/models/noise/`) and a Laplace prior on differences of neighbouring pixels
-(Mahendran and Vedaldi 2015; against split networks He, Zhang and Lee 2019). Where we deviate: the prior is about x̄, so
-that noise which hides everything leaves x̄ and not a flat image; features without noise are taken as exact to a
-twentieth of their root mean square.
+(Mahendran and Vedaldi 2015; against split networks He, Zhang and Lee 2019). Where we deviate: the prior is centred on
+x̄, so that noise which hides everything leaves x̄ rather than a flat image; features without noise are taken as exact
+to a twentieth of their root mean square.
 """
 
 from __future__ import annotations
@@ -89,7 +89,7 @@ def invert(
     learning_rate: float = LEARNING_RATE,
     tv_weight: float = TV_WEIGHT,
 ) -> Steps[RebuildStep, None, Inversion]:
-    """Search `count` images of the reported split, `chosen` by private label, from their answers; yields now and then.
+    """Search for `count` images of the reported split, `chosen` by private label, from their answers.
 
     Args:
         queries: answers to one image that the attacker averages, 1 to infinity.

@@ -1,4 +1,4 @@
-"""Further label columns of the data: those that nobody listed as utility or private."""
+"""Label columns of the data that are listed neither as utility nor as private."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from narl.data.dataset import Dataset
 
 
 def column_labels(dataset: Dataset, column: str) -> tuple[dict[str, Tensor], tuple[str, ...]]:
-    """Labels of every opened split, int64 [N], and the classes.
+    """Read the labels of every opened split, int64 [N], and the classes.
 
     Raises:
         DataError: no such column, a single class, or hardly two images a class (a name or an index, say).

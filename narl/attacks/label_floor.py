@@ -1,4 +1,4 @@
-"""What the utility label alone gives away: no attacker who sees the service work can do worse."""
+"""What the utility label alone gives away: an attacker who sees the service's answers reads at least this."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import numpy as np
 
 
 def label_floor(utility: np.ndarray, private: np.ndarray) -> float:
-    """Accuracy in percent of the best guess of the private label from the utility label: Σ_u max_p P(u, p).
+    """Compute the accuracy in percent of the best guess of the private label from the utility label: Σ_u max_p P(u, p).
 
     Args:
         utility, private: [N] integer labels from 0.

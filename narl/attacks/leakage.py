@@ -82,7 +82,7 @@ class Leakage:
 
     @property
     def paper_adversary_name(self) -> str:
-        """The one whose accuracy the paper reports, `rest`; the strongest if that does not attack."""
+        """The adversary whose accuracy the paper reports, `rest`; the strongest if `rest` does not attack."""
         rest = (name for name in self.readings if name in ("rest", "rest_0"))
         trained = {name: read for name, read in self.adversaries.items() if name != "bayes"} or self.adversaries
         return next(rest, max(trained, key=trained.__getitem__))
@@ -94,17 +94,17 @@ class Leakage:
 
     @property
     def leakage(self) -> float:
-        """The strongest adversary's accuracy; not below the floor, unless nobody who has z alone can reach that."""
+        """The strongest adversary's accuracy; not below the floor, unless nobody who has z alone can reach it."""
         return min(max(self.strongest_adversary, self.label_floor), self.bound)
 
     @property
     def bounds(self) -> dict[float, Bound]:
-        """By number of answers, what nobody who has them alone exceeds on these images; empty where nothing says so."""
+        """What nobody who has only the answers exceeds on these images, by their number; empty if no bound is known."""
         return {} if self.exact is None else self.exact.bounds.labels["private"]
 
     @property
     def bound(self) -> float:
-        """That of one answer, percent; 100 where nothing says so."""
+        """The bound of one answer, percent; 100 if none is known."""
         return self.bounds[1].percent if self.bounds else 100.0
 
     @property
@@ -118,14 +118,14 @@ class Leakage:
         return tuple(name for name, reading in self._all.items() if not reading.converged)
 
     def per_image(self) -> dict[str, Tensor]:
-        """[N] each, by name: whether each image's label was read, percent; and `private`, the labels."""
+        """Give, by name, [N] each: whether each image's label was read, percent; and `private`, the labels."""
         values = {"utility": self.utility_reading.scores.percents}
         values |= {f"adversary/{name}": reading.scores.percents for name, reading in self.readings.items()}
         values |= {f"bound/{name_of(n)}": bound.per_image for n, bound in self.bounds.items()}
         return {**values, "private": self.strongest.scores.labels}
 
     def doubts(self) -> Iterator[str]:
-        """Reasons in words to believe that leakage is more than this; none where nobody can read more."""
+        """Give reasons in words to believe that leakage is higher than this; none if nobody can read more."""
         if self.leakage >= self.bound:
             return
         for name, reading in self.readings.items():
@@ -139,11 +139,11 @@ class Leakage:
 
     @property
     def strength(self) -> Strength | None:
-        """Of the networks among the adversaries; None where nothing tells."""
+        """Of the networks among the adversaries; None if it is not known."""
         return strength(self.exact, self.readings)
 
     def utility_doubts(self) -> Iterator[str]:
-        """Reasons in words to believe that utility, and so Δ, is more than this."""
+        """Give reasons in words to believe that utility, and so Δ, is higher than this."""
         if (points := lacking(self.exact, self.utility_reading)) >= GAP:
             yield f"the closed form reads utility {self.utility + points:.2f} %, M2 {self.utility:.2f} %"
 
@@ -162,13 +162,14 @@ def attack(
 ) -> Steps[AttackEpoch | ExactStep, None, Leakage]:
     """Read what can be read in closed form, then train every fresh network; yields after each block and epoch.
 
-    M2 is the first: with what it reads, the most that Δ can be is known.
+    M2 is the first: what it reads limits how high Δ can be.
 
     Args:
         queries: numbers of answers, besides one and infinitely many (what networks are measured by, see
             `narl.attacks.strength`), that exact attackers read.
         columns: label columns, besides private and utility, that they read.
-        is_futile: of what is read without trained adversaries, whether these are spared; asked where `bayes` attacks.
+        is_futile: decides, by what is read without trained adversaries, whether these are spared; asked if `bayes`
+            attacks.
         trained: M2 as it was trained with the client, if it was.
 
     Raises:
@@ -198,13 +199,13 @@ def attack(
 
 
 def bayes_reading(exact: Exact | None, queries: float) -> dict[str, Reading]:
-    """What the Bayes attacker reads of the private label in so many answers, as `bayes`; empty if it does not attack."""
+    """Give what the Bayes attacker reads of the private label in so many answers, as `bayes`; empty without it."""
     if exact is None or queries not in exact.readings["private"]:
         return {}
     return {"bayes": Reading(exact.readings["private"][queries].scores, None, [], True)}
 
 
 def ceiling(exact: Exact | None, label: str, queries: float = 1) -> float:
-    """Percent that nobody exceeds on the reported images; 100 where nothing says so."""
+    """Give the percent that nobody exceeds on the reported images; 100 if no bound is known."""
     known = {} if exact is None else exact.bounds.labels[label]
     return known[queries].percent if queries in known else 100.0

@@ -54,12 +54,12 @@ class Images:
         return to_unit_range(self._pixels[rows.to(self._pixels.device)].permute(0, 3, 1, 2), self._device)
 
     def digests(self) -> Iterator[str]:
-        """Of each image's pixels, in order: equal for equal images alone."""
+        """Yield a digest of each image's pixels, in order; only equal images have equal ones."""
         for pixels in self._pixels:
             yield hashlib.sha256(pixels.numpy().tobytes()).hexdigest()
 
     def mean(self) -> Tensor:
-        """The mean image: float32 [3, S, S] in [0, 1]."""
+        """Compute the mean image: float32 [3, S, S] in [0, 1]."""
         total = torch.zeros(self._pixels.shape[1:], dtype=torch.int64)
         for part in self._pixels.split(1024):
             total += part.sum(0, dtype=torch.int64)
@@ -67,7 +67,7 @@ class Images:
 
 
 def chosen(labels: Tensor, count: int = KEPT) -> Tensor:
-    """Positions of `count` images to look at, ascending: the first of each class, then the second of each, and so on.
+    """Choose `count` images to look at, by position: the first of each class, then the second of each, and so on.
 
     Args:
         labels: int64 [N]; a split may be sorted by class, so that its first images are all of one.
@@ -81,5 +81,5 @@ def chosen(labels: Tensor, count: int = KEPT) -> Tensor:
 
 
 def as_bytes(images: Tensor) -> Tensor:
-    """[B, 3, S, S] in [0, 1] -> uint8 [B, S, S, 3] on the CPU."""
+    """Convert [B, 3, S, S] in [0, 1] to uint8 [B, S, S, 3] on the CPU."""
     return images.detach().float().mul(255).round().clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 1).cpu()

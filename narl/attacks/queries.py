@@ -8,5 +8,5 @@ QUERIES = (1, 4, 16, 64, 256, math.inf)
 
 
 def name_of(queries: float) -> str:
-    """`16`, or `∞`."""
+    """Write a number of answers: `16`, or `∞`."""
     return "∞" if math.isinf(queries) else f"{queries:g}"

@@ -1,7 +1,7 @@
-"""Who looks at rebuilt images: a network that reads the private label from clean images.
+"""The reader of rebuilt images: a network that reads the private label from clean images.
 
 A whole network of the client's architecture (of `READER` for a client of one's own), trained on clean training images.
-A person's eye would do as well: what this network reads of an image, the image shows.
+What this network reads in a rebuilt image, the image shows.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from narl.methods.catalogue import halves_of
 from narl.training.classification import num_outputs
 from narl.training.precision import Precision
 
-# Looks at what is rebuilt from the answers of a client that is of no architecture of the zoo.
+# Reads what is rebuilt from the answers of a client whose architecture is not in the zoo.
 READER = "resnet18"
 
 
 def reader_of(target: Target, known: dict[str, Reading]) -> Steps[AttackEpoch, None, Reading]:
-    """The reader for the architecture of the target's client: of `known`, or trained now and added to them."""
+    """Take the reader for the architecture of the target's client from `known`, or train it and add it there."""
     point = target.halves.point
     arch = point.arch if point is not None else READER
     if arch not in known:

@@ -63,7 +63,7 @@ class Reconstruction:
     pictures: dict[str, Tensor]
 
     def to_json(self) -> dict[str, Any]:
-        """Metrics of rebuilt and of mean images, and the reader's accuracies in percent."""
+        """Give metrics of rebuilt and of mean images, and the reader's accuracies in percent."""
         return {
             "rebuilt": self.metrics.to_json(),
             "mean_image": self.mean_image.to_json(),
@@ -102,7 +102,7 @@ class Reconstructions(Finding):
         return cls(by_queries, case.leakage.label_floor, least)
 
     def numbers(self) -> dict[str, Any]:
-        """As `Reconstruction.to_json`, and `least_mse`, which no decoder undercuts on these images."""
+        """Give `Reconstruction.to_json`, and `least_mse`, which no decoder undercuts on these images."""
         each = {n: {**one.to_json(), "least_mse": self.least[n].mse} for n, one in self.by_queries.items()}
         return {self.name: each[1], f"{self.name}_at_queries": {name_of(n): one for n, one in each.items()}}
 
@@ -123,7 +123,7 @@ class Reconstructions(Finding):
             if one.metrics.mse > one.mean_image.mse:
                 yield f"the decoder{answers} is further from the images than the mean image is"
         if (read := self.by_queries[1].read_clean.accuracy) <= self.label_floor:
-            yield f"the reader reads {read:.2f} % of clean images, no more than the floor: what it reads proves nothing"
+            yield f"the reader reads {read:.2f} % of clean images, no more than the floor: its readings prove nothing"
 
     def pictures(self) -> dict[str, Tensor]:
         return self.by_queries[1].pictures
@@ -172,7 +172,7 @@ def reconstruct(target: Target, reader: Reading, *, queries: float = 1) -> Steps
 
 
 def _fit(decoder: nn.Module, target: Target, noise: Noise, seed: int) -> Steps[float, None, tuple[list[float], bool]]:
-    """Leaves `decoder` with the weights of its best epoch; yields the MSE on validation images."""
+    """Leave `decoder` with the weights of its best epoch; yields the MSE on validation images."""
     settings, generator = target.settings, Generator(target.precision.device).manual_seed(seed)
     optimiser = torch.optim.Adam(decoder.parameters(), lr=settings.learning_rate, fused=True)
     accumulation = Accumulation([decoder], [optimiser], generator)

@@ -27,7 +27,7 @@ class Scores:
 
     @property
     def chance(self) -> float:
-        """Percent of the images whose label is the commonest one: what needs nothing to be read."""
+        """Percent of the images whose label is the commonest one: what a constant guess scores."""
         return largest_share(self.labels)
 
     @property
@@ -49,11 +49,11 @@ class Scores:
 
 
 def count_hits(predicted: list[Tensor], labels: Tensor) -> Scores:
-    """Scores of several draws' predictions, each [N], of the labels [N]."""
+    """Score the predictions of several draws, each [N], against the labels [N]."""
     right = torch.stack([draw == labels for draw in predicted])
     return Scores(right.float().mean(dim=0).cpu(), labels.cpu())
 
 
 def largest_share(labels: Tensor) -> float:
-    """Percent of the most frequent of the labels, int64 [N]: what a constant guess scores."""
+    """Compute the share in percent of the most frequent label, int64 [N]: what a constant guess scores."""
     return 100.0 * labels.bincount().max().item() / len(labels)

@@ -1,9 +1,9 @@
 """Second attempts: an adversary that may have stopped too early is trained again from another start, twice as long.
 
-Suspect is who was still improving when the epochs ran out, and who reads no more than the label floor, which takes no
-network at all. What is suspect after that is to be flagged. The strongest has a second attempt in any case, since its
-number is what counts: a few epochs without a better one may be chance (a whole network on clean CIFAR-10 images stopped
-at 54 % with a patience of four epochs and reached 67 % with eight).
+An adversary is suspect if it was still improving when the epochs ran out, or if it reads no more than the label floor,
+which takes no network at all. If it is suspect after the second attempt too, it is flagged. The strongest gets a second
+attempt in any case, since its number is what counts: a few epochs without improvement may be chance (a whole network on
+clean CIFAR-10 images stopped at 54 % with a patience of four epochs and reached 67 % with eight).
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ def read_persistently(
     ceiling: float = 100.0,
     first: Mapping[str, Reading] | None = None,
 ) -> Steps[AttackEpoch, None, dict[str, Reading]]:
-    """What each adversary reads of `labels`: `Target.read_with_adversaries`, suspects and the strongest twice.
+    """Read `labels` with each adversary, as `Target.read_with_adversaries`; with suspects and the strongest twice.
 
     Args:
         floor: percent, what the utility label alone gives away.
@@ -58,6 +58,6 @@ def read_persistently(
 
 
 def _better(first: Reading, second: Reading) -> Reading:
-    """What reads more. Where the longer attempt stopped by itself, more epochs are not what the other lacked."""
+    """Keep what reads more. If the longer attempt stopped by itself, the other did not need more epochs."""
     best = max(first, second, key=lambda reading: reading.scores.accuracy)
     return replace(best, converged=best.converged or second.converged)

@@ -1,12 +1,12 @@
-"""σ after training: what a trained client would be at every σ that its noise might have, and which of them is best.
+"""σ after training: how a trained client would do at every σ that its noise might have, and which of them is best.
 
-M1 is trained against noise of one σ, and may be used with another. In closed form what is read at each σ follows from
-one set of distances, without training. `sigma_inference: best` takes the σ of the largest Δ on validation images, as
+M1 is trained against noise of one σ, and may be used with another. In closed form, one set of distances gives what is
+read at each σ, without training. `sigma_inference: best` takes the σ of the largest Δ on validation images, as
 
     Δ(σ) = u(σ) − min(max(l(σ), floor), bound(σ)),
 
 u and l being what the Bayes attacker reads of the useful and the private label. M2 and the adversaries are trained for
-that σ. The largest of several is an optimistic one: Δ at the chosen σ is to be believed on other images only.
+that σ. The largest of several noisy numbers is optimistic: believe Δ at the chosen σ on other images only.
 """
 
 from __future__ import annotations
@@ -29,15 +29,15 @@ Profile = tuple[SigmaLevel, ...]
 
 
 def asked_of(target: Target) -> float | Literal["best"] | None:
-    """The point's `sigma_inference`; None, as it is, also of a client of one's own."""
+    """Give the point's `sigma_inference`; None, for "as it is", also for a client of one's own."""
     return None if target.halves.point is None else target.halves.point.sigma_inference
 
 
 def at_inference(target: Target) -> Steps[ExactStep, None, Profile]:
-    """Give the client the noise of its point's `sigma_inference`; what it would be at every σ, on validation images.
+    """Give the client the noise of its point's `sigma_inference`; returns its profile over σ on validation images.
 
     The profile is empty without the Bayes attacker among the adversaries, and of noise that has no Gaussian shape to
-    scale. A profile that outlived an interruption is not made again: another CPU's might choose another σ.
+    scale. A profile kept through an interruption is not computed again: another CPU might choose another σ.
 
     Raises:
         DivergedTraining: features that are not finite.
@@ -61,7 +61,7 @@ def at_inference(target: Target) -> Steps[ExactStep, None, Profile]:
 def profile_of(
     target: Target, *, on: str = "validation", also: Sequence[float] = ()
 ) -> Steps[ExactStep, None, Profile]:
-    """What the client would be at each σ of a grid about the one of training, ascending; percentages to two decimals.
+    """Profile the client at each σ of a grid about the one of training, ascending; percentages to two decimals.
 
     Args:
         on: the split whose images are read.
@@ -83,16 +83,16 @@ def profile_of(
 
 
 def best_sigma(profile: Sequence[SigmaLevel], guess: float = 0.0) -> float:
-    """The σ of the largest Δ; of several the largest, which hides most.
+    """Choose the σ of the largest Δ; among several the largest, which hides most.
 
     Args:
-        guess: a utility that is no more, percent, is one, and its Δ counts only where all are.
+        guess: a utility up to this percent is a guess, and its Δ counts only if all are guesses.
     """
     return max(profile, key=lambda level: (level.utility > guess, round(level.delta, 2), level.sigma)).sigma
 
 
 def _trained_sigma(target: Target) -> float:
-    """σ of training. Learned noise has none in its configuration, nor has a client of one's own: there it is the noise's."""
+    """Return σ of training, or the noise's own where no configuration has one: learned noise, a client of one's own."""
     point = target.halves.point
     return target.client.noise.sigma if point is None or point.sigma == 0 else point.sigma
 
@@ -122,7 +122,7 @@ class SigmaProfile(Finding):
         return cls(profile, _trained_sigma(target), used) if profile else None
 
     def numbers(self) -> dict[str, Any]:
-        """Percent by σ."""
+        """Give percents by σ."""
         levels = {
             f"{level.sigma:g}": {"utility": level.utility, "leakage": level.leakage, "bound": level.bound}
             for level in self.profile
@@ -131,5 +131,5 @@ class SigmaProfile(Finding):
 
     @classmethod
     def scalars(cls, entries: Numbers) -> dict[str, float]:
-        """None: three curves are a figure, not metrics."""
+        """Give nothing: three curves are a figure, not metrics."""
         return {}

@@ -1,9 +1,9 @@
 """Whether the networks that attack are strong enough to be believed: what they read of clean features.
 
-A network that reads little of z may be weak, or z may hide. Its first epochs are on features without noise, where nothing
-hides, and there a nearest neighbour (the Bayes attacker of infinitely many answers) is the yardstick: whoever reads
-significantly less of the same images was built or trained too weakly, and what it does not read of z proves nothing.
-One network that passes is enough, as the strongest one's reading is the leakage.
+A network that reads little of z may be weak, or z may hide. Its first epochs are on features without noise, where
+nothing hides. There a nearest neighbour (the Bayes attacker of infinitely many answers) is the yardstick: a network
+that reads significantly less of the same images was built or trained too weakly, and what it fails to read of z proves
+nothing. One network that passes is enough, since the strongest one's reading is the leakage.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from narl.attacks.exact.of_target import Exact
 from narl.attacks.target import Reading
 
-# Of the standard deviation of a difference between two shares: luck goes beyond in one of 700.
+# Standard deviations of a difference between two shares that luck exceeds once in 700.
 DEVIATIONS = 3.0
 
 
@@ -49,7 +49,7 @@ class Strength:
 
 
 def strength(exact: Exact | None, readings: Mapping[str, Reading]) -> Strength | None:
-    """That of the networks among `readings`; None without any, or without the closed form of infinitely many answers."""
+    """Compare the networks among `readings`; None without any, or if infinitely many answers have no closed form."""
     controls = {name: reading.control for name, reading in readings.items() if reading.control is not None}
     clean = {} if exact is None else exact.readings["private"]
     if not controls or math.inf not in clean:

@@ -55,10 +55,10 @@ class Reading:
     """What one adversary reads of the reported split.
 
     Attributes:
-        network: with the weights of its best epoch on the validation split; None of an attacker that is no network.
+        network: with the weights of its best epoch on the validation split; None for an attacker that is not a network.
         curve: its validation accuracy (percent) after each epoch.
         converged, batch_parts: see `narl.attacks.fit.Fit`.
-        control: the most that it read of clean validation features, percent; None: it saw none.
+        control: the most that it read of clean validation features, percent; None if it saw none.
     """
 
     scores: Scores
@@ -70,7 +70,7 @@ class Reading:
 
 
 class Finished(Protocol):
-    """Readings that outlive the process: of a network that finished before an interruption, none is trained again.
+    """Readings that outlive the process, so that a network which finished before an interruption is not trained again.
 
     Attributes:
         sigma_profile: see `narl.attacks.sigma_profile.at_inference`; None until it is made.
@@ -79,7 +79,7 @@ class Finished(Protocol):
     sigma_profile: tuple[SigmaLevel, ...] | None
 
     def recall(self, name: str, network: nn.Module) -> Reading | None:
-        """What the network `name` read, its weights now in `network`; None if it has not finished."""
+        """Return what the network `name` read and put its weights in `network`; None if it has not finished."""
 
     def keep(self, name: str, reading: Reading) -> None: ...
 
@@ -88,16 +88,16 @@ class Target:
     """Frozen here: eval mode, no gradients, noise on.
 
     Attributes:
-        batch_parts: in which networks read that GPU memory did not hold with a whole batch, by name.
-        finished: knows readings by the network's name; None, as at first: each is made here.
+        batch_parts: how many parts a batch was split into, by network, where GPU memory did not hold it whole.
+        finished: knows readings by the network's name; None, the default, if there are none.
         features: of each split's images as they are.
         views: of the training images, as adversaries see them (see `narl.attacks.features.training_views`).
 
     Args:
         dataset: opened with train, validation and `report_on`.
         report_on: the split whose scores are returned, `validation` or `test`.
-        seed: of everything that attacks draw; each network's depends on it and on the network's name alone.
-        team: who computes the features together; rank 0 has them then, and attacks.
+        seed: of everything that attacks draw; each network's own seed depends only on it and on the network's name.
+        team: computes the features together; then rank 0 has them, and attacks.
     """
 
     def __init__(
@@ -136,25 +136,25 @@ class Target:
         self.finished: Finished | None = None
 
     def with_settings(self, settings: Attack) -> Target:
-        """The same client and features under other settings."""
+        """Copy the target, with the same client and features, under other settings."""
         other = copy.copy(self)
         other.settings = settings
         return other
 
     def with_adversary(self, kind: str, **changes: int) -> Target:
-        """The same target for a single adversary, other settings changed as given."""
+        """Copy the target for a single adversary, with other settings changed as given."""
         return self.with_settings(self.settings.model_copy(update={**changes, "adversaries": (kind,), "seeds": 1}))
 
     def with_networks(self) -> Target:
-        """Itself if networks attack, else the same with the paper's: for what no formula attacks."""
+        """Return itself if networks attack, else a copy with the paper's network: for what no formula attacks."""
         return self if self.settings.networks else self.with_adversary("rest")
 
     def labels(self, label: Label) -> dict[str, Tensor]:
-        """The utility or the private label of each split."""
+        """Return the utility or the private label of each split."""
         return {name: self.dataset.labels(name)[label == "private"] for name in self.features}
 
     def images(self, split: str) -> Images:
-        """The clean images of a split, read on first use."""
+        """Return the clean images of a split, read on first use."""
         if split not in self._images:
             self._images[split] = Images(self.dataset, split, self.precision.device)
         return self._images[split]
@@ -167,7 +167,7 @@ class Target:
         return {f"{kind}_{i}": kind for i in range(self.settings.seeds) for kind in self.settings.networks}
 
     def standardised(self, network: nn.Module, noise: Noise, name: str) -> nn.Module:
-        """`network` on the attack's device, behind a layer that standardises answers, fitted to training images.
+        """Place `network` on the attack's device, behind a layer that standardises answers, fitted to training images.
 
         Args:
             network: one that is `Standardised` already stays as it is.
@@ -193,7 +193,7 @@ class Target:
         ceiling: float = 100.0,
         clean_epochs: int = 0,
     ) -> Steps[AttackEpoch, None, Reading]:
-        """Train `network`, behind a layer that standardises z, to read `labels`; what it reads of the reported split.
+        """Train `network`, behind a layer that standardises z, to read `labels`, and score it on the reported split.
 
         Args:
             network: fresh, or one that is to train on.
@@ -254,7 +254,7 @@ class Target:
         prefix: str = "",
         ceiling: float = 100.0,
     ) -> Steps[AttackEpoch, None, dict[str, Reading]]:
-        """What each configured adversary, each with its seeds, reads of `labels`, by its name in `adversaries`.
+        """Read `labels` with each configured adversary and each of its seeds, by its name in `adversaries`.
 
         Args:
             prefix: of its name in progress; decides the draws with it.
@@ -278,7 +278,7 @@ class Target:
 
 
 def strongest(readings: Mapping[str, Reading]) -> Reading:
-    """The adversary that reads most on the reported split."""
+    """Return the adversary that reads most on the reported split."""
     return max(readings.values(), key=lambda reading: reading.scores.accuracy)
 
 

@@ -1,8 +1,8 @@
-"""What the service reads: a fresh M2 (§4.2), which trains on where the closed form shows that more can be read.
+"""What the service reads: a fresh M2 (§4.2), which trains on if the closed form shows that more can be read.
 
-Leakage is subtracted from utility, so an M2 that stopped too early makes a client look worse than it is. Where Bayes' rule
-over training images reads the useful label better, M2 of Algorithm 1 trains on under the attack's noise: it has seen the
-client learn and knows its features. Where there is none, the fresh one trains on. Validation images choose.
+Leakage is subtracted from utility, so an M2 that stopped too early makes a client look worse than it is. If Bayes' rule
+over training images reads the useful label better, M2 of Algorithm 1 trains on under the attack's noise: it has seen
+the client learn and knows its features. Without one, the fresh M2 trains on. Validation images choose between the two.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ GAP = 1.0
 
 
 def read_utility(target: Target, exact: Exact | None, trained: nn.Module | None) -> Steps[AttackEpoch, None, Reading]:
-    """What M2 reads of the useful label.
+    """Read the useful label with M2.
 
     Args:
         exact: of one answer at least; None: the fresh M2 is taken as it is.
-        trained: M2 as it was trained with the client, which takes z as it is; left as it was.
+        trained: M2 as it was trained with the client, which takes z as it is; it is not changed.
 
     Raises:
         DivergedTraining: its loss is not finite.
@@ -40,7 +40,7 @@ def read_utility(target: Target, exact: Exact | None, trained: nn.Module | None)
         return fresh
     start = fresh.network if trained is None else Standardised(trained, target.halves.feature_shape[0])
     assert start is not None
-    # Whoever has been trained is not slow to start.
+    # A trained network is not slow to start.
     eager = target.with_settings(target.settings.model_copy(update={"min_epochs": 1}))
     name = "utility again"
     longer = yield from eager.read(name, copy.deepcopy(start).requires_grad_(), labels, ceiling=ceiling)
@@ -48,7 +48,7 @@ def read_utility(target: Target, exact: Exact | None, trained: nn.Module | None)
 
 
 def lacking(exact: Exact | None, reading: Reading) -> float:
-    """Points by which the closed form reads more of the useful label than M2; 0 without it."""
+    """Compute the points by which the closed form reads more of the useful label than M2; 0 without a closed form."""
     if exact is None:
         return 0.0
     return exact.readings["utility"][1].scores.accuracy - reading.scores.accuracy

@@ -116,7 +116,7 @@ def test_no_images_and_no_noise_are_refused():
     none = Images(one.features[:0], {name: label[:0] for name, label in one.labels.items()})
     with pytest.raises(ConfigError, match="at least one image"):
         drained(bayes_attack(none, one, one, {1: GaussianNoise(1.0)}, seed=0), lambda step: None)
-    with pytest.raises(ConfigError, match="Identity is no Noise"):
+    with pytest.raises(ConfigError, match="Identity is not a Noise"):
         drained(bayes_attack(one, one, one, {1: nn.Identity()}, seed=0), lambda step: None)
 
 

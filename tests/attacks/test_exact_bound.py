@@ -329,7 +329,7 @@ def test_a_noise_that_nobody_registered_raises():
             return z + torch.rand(z.shape)
 
     features, labels = population(4, 2, 2)
-    with pytest.raises(ConfigError, match="Homemade is no Noise"):
+    with pytest.raises(ConfigError, match="Homemade is not a Noise"):
         bound(features, Homemade(), labels)
 
 

@@ -1,11 +1,11 @@
-"""The Bayes attacker: Bayes' rule over the training images, and so a lower bound of what can be read, without training.
+"""The Bayes attacker: Bayes' rule over the training images, a lower bound of what can be read, without training.
 
     p(y | z) = Σ_{j: y_j = y} p(z | f_j)^(1/τ²) / Σ_j p(z | f_j)^(1/τ²)
 
-over the training images, as they are and changed. Of Gaussian noise the power is noise that is τ ≥ 1 times as wide: an
-image nobody has seen lies beside those that are known, not on one of them. τ is chosen on validation images, for every
-label and level. Noise that hides nothing has no density: each image then gets a Gaussian, whose width is chosen. With
-little noise this is a nearest neighbour in features, and trained networks read more; with much it is the best there is.
+over the training images, as they are and changed. For Gaussian noise the power means noise that is τ ≥ 1 times as wide:
+a new image lies beside those that are known, not on one of them. τ is chosen on validation images, for every label and
+level. Noise that hides nothing has no density: each image then gets a Gaussian, whose width is chosen. With little
+noise this is a nearest neighbour in features, and trained networks read more; with much noise it is the best there is.
 
 Letters: M known images, N images that answers are about, B answers of a block.
 """
@@ -31,7 +31,7 @@ from narl.models.noise.base import Noise
 WIDENINGS = (1.0, 1.5, 2.0, 3.0)
 # Further candidates: the noise's variance and these shares of the squared distance to the nearest known image.
 GAP_SHARES = (1 / 128, 1 / 32, 1 / 8, 1 / 2)
-# Answers about validation images that choose τ, at most; and about reported ones, at least, by default.
+# At most so many answers about validation images choose τ; at least so many are read about reported images, by default.
 CHOOSING, REPORTING = 600, 2_000
 
 Labels = Mapping[str, Tensor]
@@ -59,7 +59,7 @@ def bayes_attack(
     seed: int,
     answers: int = REPORTING,
 ) -> Steps[ExactStep, None, dict[str, dict[float, BayesReading]]]:
-    """What the Bayes attacker reads of every label at every level, by both; yields after each block.
+    """Read every label at every level with the Bayes attacker; yields after each block.
 
     Args:
         known: the training images, changed versions among them.
@@ -69,7 +69,7 @@ def bayes_attack(
         answers: about reported images, at least.
 
     Raises:
-        ConfigError: labels that do not fit, a split without images, or a noise that is none.
+        ConfigError: labels that do not fit, a split without images, or a noise that is not a `Noise`.
         DivergedTraining: features that are not finite.
     """
     if not min(len(images.features) for images in (known, validation, reported)):
@@ -155,7 +155,7 @@ def _counted(name: str, evidence: Evidence, draws: int, generator: Generator) ->
 
 
 def _evenly(images: Images, count: int) -> Images:
-    """`count` of them at even distances, or all."""
+    """Take `count` of them at even distances, or all."""
     if len(images.features) <= count:
         return images
     rows = torch.arange(count, device=images.features.device) * len(images.features) // count

@@ -9,7 +9,7 @@ is the highest accuracy any function of z can have on them: the Bayes vulnerabil
 Foundations of Quantitative Information Flow", FoSSaCS 2009; estimated from samples by Cherubin, Chatzikokolakis and
 Palamidessi, "F-BLEAU", IEEE S&P 2019; here p is known and nothing is estimated but the outer mean, by Monte Carlo).
 max_y p is averaged rather than hits, which vary more. The same posterior bounds identification (max_i p(i | z) in a
-gallery that the attacker has), and gives the picture that no decoder can beat: its mean, Σ p(i | z) x_i.
+gallery that the attacker has), and its mean, Σ p(i | z) x_i, is the picture that no decoder can beat.
 
 Letters: N images, M = N gallery, B answers of a block, K classes, S side of an image in pixels.
 """
@@ -30,7 +30,7 @@ from narl.core.errors import ConfigError
 from narl.core.seeds import derive_seed
 from narl.models.noise.base import Noise
 
-# Answers in all that a mean is taken over, at least: its standard error is then half a point at the very most.
+# A mean is taken over at least so many answers in all: its standard error is then half a point at most.
 ANSWERS = 10_000
 
 
@@ -47,7 +47,7 @@ def bayes_bounds(
     """Bound what answers about these images tell, yielding after each block.
 
     Where noise does not hide, distinct features are told apart with certainty: 100 %, unless images with equal features
-    differ in their label. Of noise whose likelihood has no closed form the bound is that of noise which hides less
+    differ in their label. For noise whose likelihood has no closed form, the bound is that of noise which hides less
     (`Noise.dominating`).
 
     Args:
@@ -59,7 +59,7 @@ def bayes_bounds(
         answers: how many are drawn in all, at least.
 
     Raises:
-        ConfigError: labels that do not fit, no image, a gallery size below 1, or a noise that is none.
+        ConfigError: labels that do not fit, no image, a gallery size below 1, or a noise that is not a `Noise`.
         DivergedTraining: features that are not finite.
     """
     count = len(features)

@@ -1,4 +1,4 @@
-"""From a bound on the images at hand to one on images nobody has seen, and what Monte Carlo adds to either.
+"""From a bound on the images at hand to a bound on unseen images, and what Monte Carlo adds to either.
 
 docs/certificate.md has theorem, proof and assumptions. In short, for N images drawn independently from a population:
 
@@ -16,15 +16,15 @@ import math
 
 from narl.core.errors import ConfigError
 
-# Of the allowed error probability: what Monte Carlo gets, which needs less room than what images do.
+# Monte Carlo's share of the allowed error probability: it needs less room than the images do.
 MONTE_CARLO_SHARE = 0.1
 
 
 def image_margin(images: int, alpha: float) -> float:
-    """Percentage points by which the population's Bayes accuracy exceeds the bound, but for a probability of `alpha`.
+    """Compute the points by which the population's Bayes accuracy exceeds the bound, but for a probability of `alpha`.
 
     Args:
-        images: N >= 1, of which no choice has seen any.
+        images: N >= 1, none of which any choice has seen.
         alpha: above 0, below 1.
 
     Raises:
@@ -35,7 +35,7 @@ def image_margin(images: int, alpha: float) -> float:
 
 
 def draw_margin(answers: int, variance: float, alpha: float) -> float:
-    """Percentage points by which a mean over answers falls short of its expectation, but for a probability of `alpha`.
+    """Compute the points by which a mean over answers falls short of its expectation, but for a probability of `alpha`.
 
     Args:
         answers: n >= 1, independent.

@@ -1,7 +1,8 @@
 """How well every known image explains an answer, for blocks of answers under several noises: log p(z_a | image j).
 
-Two ways: noise that a linear map makes white needs inner products alone (`narl.attacks.exact.geometry`), the same for
-all its levels; any other is drawn, and its own `scores` say the rest. Never is there more than a block of answers.
+There are two ways: noise that a linear map makes white needs only inner products (`narl.attacks.exact.geometry`), the
+same for all its levels; any other noise is drawn and scored by its own `scores`. Only one block of answers exists at a
+time.
 
 Letters: M images of the gallery, N images that answers are about, B answers of a block.
 """
@@ -18,7 +19,8 @@ from torch import Generator, Tensor
 from narl.attacks.exact.geometry import Geometry
 from narl.models.noise.base import Noise, WhitenedNoise
 
-# Of a block of answers times images, in float32: 32 MiB on a CPU, rows enough for fast products, more where launching costs more.
+# Of a block of answers times images, in float32: 32 MiB on a CPU, rows enough for fast products, more where launching
+# costs more.
 _BLOCK_VALUES = {"cpu": 1 << 23, "cuda": 1 << 27}
 
 
@@ -30,7 +32,7 @@ class Block:
         rows: int64 [B], the image that each answer is about.
         level: position of their noise among those asked for.
         scores: float [B, M], log p(z | image j) up to a constant of the answer's own; of noise that does not hide −½ d²
-            in units of `Evidence.unit`. Whoever takes the block may overwrite them.
+            in units of `Geometry.unit`. The caller may overwrite them.
         share: of all draws of `Evidence.blocks` at this level, 1 / draws.
     """
 
@@ -58,19 +60,19 @@ class Evidence:
         self._geometries: dict[int, Geometry] = {}
 
     def blocks(self, draws: int, generator: Generator) -> Iterator[Block]:
-        """Every image asked about `draws` times under each noise, once where all answers are the same."""
+        """Ask about every image `draws` times under each noise, or once where all answers are the same."""
         for group in self._groups:
             white = self._is_white(group[0])
             yield from self._white(group, draws, generator) if white else self._drawn(group[0], draws, generator)
 
     def num_blocks(self, draws: int) -> int:
-        """How many `blocks` gives."""
+        """Count what `blocks` yields."""
         return sum(1 for noise in self.noises for _, rounds in self._parts(self._draws(noise, draws)) for _ in rounds)
 
     def gap(self, level: int, count: int = 256) -> float | None:
-        """How far from the gallery the images are that are asked about: −2 · the best score of an answer without noise.
+        """Measure how far the images asked about are from the gallery: −2 · the best score of an answer without noise.
 
-        The median of the first `count`; None where `scores` are of a noise that cannot be taken away.
+        The median of the first `count`; None if the noise cannot be taken out of the scores.
         """
         noise = self.noises[level]
         if self._is_white(level):
@@ -132,7 +134,7 @@ class Evidence:
         return self._geometries[group[0]]
 
     def _parts(self, draws: int) -> Iterator[tuple[slice, list[int]]]:
-        """Images, and how often each of them is asked about in one block after another, `draws` times in all."""
+        """Yield slices of images, and how often each is asked about in block after block, `draws` times in all."""
         values = _BLOCK_VALUES.get(self._gallery.device.type, _BLOCK_VALUES["cuda"])
         step = max(1, min(len(self._asked), values // len(self._gallery)))
         together = min(draws, max(1, values // (step * len(self._gallery))))

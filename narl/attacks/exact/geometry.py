@@ -5,8 +5,10 @@ An answer about image a is z = f_a + s ε, ε ~ N(0, I). Up to a constant of its
     (−½ ‖f_a − f_j‖² + s ⟨ε, f_j⟩) / s²,     ⟨ε, f_1⟩ … ⟨ε, f_M⟩ ~ N(0, F Fᵀ)
 
 so the D values of z matter once, for the Gram matrix F Fᵀ, and noise can be drawn in min(D, M) dimensions. Features are
-taken about their mean; where noise is so small beside them that float32 would blur likelihoods, distances are computed in
-float64, and become float32 only as differences to the nearest image: images that hardly differ stay apart. Everything is
+taken about their mean; where noise is so small beside them that float32 would blur likelihoods, distances are computed
+in
+float64, and become float32 only as differences to the nearest image: images that hardly differ stay apart. Everything
+    is
 divided by the images' root mean square distance from their mean, so that scale decides nothing.
 
 Letters: M images of the gallery, N images that answers are about, D values of an image's features, B answers.
@@ -21,13 +23,13 @@ from torch import Generator, Tensor
 
 from narl.core.errors import DivergedTraining
 
-# A Gram matrix in float64 of so many images is 0.8 GB; beyond, noise is drawn in D dimensions.
+# A float64 Gram matrix of so many images is 0.8 GB; with more images, noise is drawn in D dimensions.
 REDUCED_AT_MOST = 10_000
 # (unit / spread)² from which float64 is used: below, float32's rounding moves no log-likelihood by a hundredth.
 DOUBLE_FROM = 1e4
-# Of a slice of columns or rows in float64: 32 MiB.
+# Values of a slice of columns or rows, float64: 32 MiB.
 _SLICE_VALUES = 1 << 22
-# Of the Gram matrix's mean diagonal: rounding leaves it with no Cholesky factor. The first that works is taken.
+# Shares of the Gram matrix's mean diagonal, as rounding may leave it without a Cholesky factor; the first that works.
 _JITTERS = (1e-12, 1e-10, 1e-8, 1e-6)
 NOT_FINITE = "the client's features are not finite"
 
@@ -38,7 +40,8 @@ class Geometry:
     Args:
         gallery: float [M, D]; no copy is kept where D > M.
         asked: float [N, D]; may be `gallery` itself.
-        least_spread: of the noise that likelihoods will be asked of, in the units of features; 0 for the best precision.
+        least_spread: of the noise that likelihoods will be asked of, in the units of features; 0 for the best
+            precision.
 
     Attributes:
         unit: root mean square of ‖f_j − mean‖, 1 if all are equal; distances are returned in it.
@@ -76,7 +79,7 @@ class Geometry:
             self._root = self._known.float()
 
     def clean(self, rows: slice) -> tuple[Tensor, Tensor]:
-        """Of the images `rows`: −½ d² to each of the gallery, plus that of the nearest; and d² of the nearest.
+        """Compute, for the images `rows`, −½ d² to each of the gallery, relative to the nearest; and d² of the nearest.
 
         Returns:
             float32 [B, M], 0 for the nearest and below it elsewhere; float64 [B].
@@ -88,18 +91,18 @@ class Geometry:
         return _about_nearest(products.sub_(self._half.to(products.dtype)), asked.square().sum(1) / 2)
 
     def noise(self, count: int, generator: Generator) -> Tensor:
-        """⟨ε, f_j⟩ of `count` fresh draws, float32 [count, M]."""
+        """Draw `count` times ⟨ε, f_j⟩, float32 [count, M]."""
         draws = torch.empty(count, self._root.shape[1], device=self._root.device).normal_(generator=generator)
         return draws @ self._root.T
 
     def _centred(self, features: Tensor, columns: slice = slice(None), out: Tensor | None = None) -> Tensor:
-        """float64, in `out` if there is one: parts allocated one by one would leave holes in memory that nothing fits."""
+        """Centre in float64, in `out` if given: parts allocated one by one would leave holes in memory."""
         features = features[:, columns]
         out = torch.empty(features.shape, dtype=torch.float64, device=features.device) if out is None else out
         return out.copy_(features).sub_(self._first[columns]).sub_(self._mean[columns])
 
     def _by_rows(self, features: Tensor) -> Iterator[tuple[Tensor, slice]]:
-        """Parts of `_centred` and their rows; the next overwrites the one before."""
+        """Yield parts of `_centred` and their rows; each part overwrites the one before."""
         step = max(1, min(len(features), _SLICE_VALUES // features.shape[1]))
         room = torch.empty(step, features.shape[1], dtype=torch.float64, device=features.device)
         for rows in _slices(len(features), step):
@@ -136,7 +139,7 @@ def _about_nearest(products: Tensor, half: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _root(gram: Tensor) -> Tensor:
-    """L of L Lᵀ = `gram`, float32; the jitter tells equal images apart by a hundred-thousandth of their length at most."""
+    """Factor `gram` = L Lᵀ, L float32; jitter parts equal images by at most a hundred-thousandth of their length."""
     mean = gram.diagonal().mean().clamp_min(1e-300)
     for jitter in _JITTERS:
         gram.diagonal().add_(jitter * mean)

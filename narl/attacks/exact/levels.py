@@ -1,4 +1,4 @@
-"""Noise at several levels, and labels by name: what one pass over the likelihoods answers at once."""
+"""Noise at several levels, and labels by name: what one pass over the likelihoods covers."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class ExactStep:
 
     @property
     def epoch(self) -> int:
-        """From 0, as of every attack."""
+        """From 0, as in every attack."""
         return self.done - 1
 
     @property
@@ -31,12 +31,12 @@ class ExactStep:
 
 
 def at_queries(noise: Noise, queries: Sequence[float]) -> dict[float, Noise]:
-    """What each number of answers n (>= 1, or infinity) to one image leaves of `noise`, by n ascending."""
+    """Average `noise` over each number of answers n (>= 1, or infinity) to one image, by n ascending."""
     return {n: noise.averaged(n) for n in sorted({float(n) for n in queries})}
 
 
 def at_sigmas(noise: Noise, sigmas: Sequence[float]) -> dict[float, Noise]:
-    """`noise` at each sigma >= 0, in units of z, ascending.
+    """Scale `noise` to each sigma >= 0, in units of z, ascending.
 
     Raises:
         ConfigError: an illegal sigma, or a noise that is zero everywhere.
@@ -45,17 +45,17 @@ def at_sigmas(noise: Noise, sigmas: Sequence[float]) -> dict[float, Noise]:
 
 
 def distinct(noises: Mapping[float, Noise]) -> tuple[list[Noise], dict[float, int]]:
-    """The noises without repeats, and where each level's is among them: keyed noise is one for every n, none is none.
+    """List the noises without repeats, and where each level's is among them: keyed noise is the same for every n.
 
     Raises:
-        ConfigError: something that is no `Noise`, so that nothing is known of its likelihood.
+        ConfigError: something that is not a `Noise`, so that its likelihood is unknown.
     """
     kinds: dict[object, int] = {}
     found: list[Noise] = []
     position = {}
     for level, noise in noises.items():
         if not isinstance(noise, Noise):
-            raise ConfigError(f"{type(noise).__name__} is no Noise: without its likelihood nothing says what it hides")
+            raise ConfigError(f"{type(noise).__name__} is not a Noise: without a likelihood nobody knows what it hides")
         key = id(noise) if noise.hides or noise.is_random else "always the same answer"
         if key not in kinds:
             kinds[key] = len(found)
@@ -65,7 +65,7 @@ def distinct(noises: Mapping[float, Noise]) -> tuple[list[Noise], dict[float, in
 
 
 class LabelColumns:
-    """Sums over the images of each class, of every label at once.
+    """Sums over the images of each class, for all labels at once.
 
     Args:
         labels: by name, int64 [M] >= 0.
@@ -88,6 +88,6 @@ class LabelColumns:
         self._columns = torch.cat([*columns, spare], 1).float()
 
     def sums(self, weights: Tensor) -> dict[str, Tensor]:
-        """float32 [B, K] by label of `weights`, float32 [B, M]."""
+        """Sum `weights`, float32 [B, M], by class: float32 [B, K] for each label."""
         sums = (weights @ self._columns)[:, : sum(self._sizes)]
         return dict(zip(self._names, sums.split(self._sizes, 1), strict=True))

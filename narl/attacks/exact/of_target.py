@@ -1,7 +1,8 @@
 """The exact attackers on a frozen client: which images they know, and which they are asked about.
 
-Attacker: training images plain and changed (`attack.views`) are known, validation images choose, the reported split is
-read. Bound: the reported images themselves. Every label is read at once: private, useful, and any further column.
+The attacker knows training images, plain and changed (`attack.views`), chooses on validation images and reads the
+reported split. The bound is over the reported images themselves. All labels are read at once: private, useful, and any
+further column.
 """
 
 from __future__ import annotations
@@ -28,10 +29,10 @@ from narl.models.noise.base import Noise
 GALLERIES = (2, 10, 100, 1000)
 # Values of the known images' features, at most: 0.5 GB in float32 and, where distances need it, 1 GB in float64.
 KNOWN_VALUES = 1 << 27
-# A σ profile's grid: so many per decade, so far below and above the σ of training.
+# A σ profile's grid: so many per decade, over so many decades below and above the σ of training.
 _PER_DECADE, _DECADES = 6, 1.0
-# There are many σ, which all see the same draws, so to compare them less will do: training images that the attacker
-# knows, at most; answers that it reads, and that the bound is averaged over, at least.
+# Many σ see the same draws, so less is enough to compare them: training images that the attacker knows, at most;
+# answers that it reads, and that the bound is averaged over, at least.
 PROFILE_KNOWN, PROFILE_READ, PROFILE_BOUND = 10_000, 1_000, 4_000
 
 
@@ -48,7 +49,7 @@ class Exact:
     bounds: BayesBounds
 
     def bracket(self, label: str, level: float) -> tuple[float, float]:
-        """What the Bayes attacker read, and what nobody exceeds; the second no less than the first, but for luck."""
+        """Give what the Bayes attacker read, and what nobody exceeds: no less than the first, but for luck."""
         return self.readings[label][level].scores.accuracy, self.bounds.labels[label][level].percent
 
 
@@ -67,11 +68,11 @@ def exact_leakage(
         columns: label columns besides `private` and `utility`, by name.
         galleries: sizes for identification among the reported images; those above their number are left out.
         rebuild: whether the least error of a rebuilt picture is wanted.
-        answers: that a bound is averaged over, at least.
+        answers: a bound is averaged over at least so many.
 
     Raises:
-        ConfigError: a noise that is none, or a gallery size below 1.
-        DataError: a column that is not there or that no network could learn.
+        ConfigError: a noise that is not a `Noise`, or a gallery size below 1.
+        DataError: a column that is missing or that no network could learn.
         DivergedTraining: features that are not finite.
     """
     noises = at_queries(target.client.noise, queries)
@@ -79,7 +80,7 @@ def exact_leakage(
 
 
 def least_errors(target: Target, queries: Sequence[float]) -> Steps[ExactStep, None, dict[float, LeastError]]:
-    """What no picture rebuilt from so many averaged answers undercuts on the reported images, by their number.
+    """Bound the error of pictures rebuilt from so many averaged answers from below, by their number.
 
     Raises:
         DivergedTraining: features that are not finite.
@@ -106,7 +107,7 @@ def exact_at_sigmas(
     Args:
         sigmas: >= 0, in units of z.
         queries: answers that are averaged, 1 to infinity.
-        on: the split that is reported.
+        on: the split that is read.
 
     Raises:
         ConfigError: an illegal σ, or noise that is zero everywhere and has no shape to scale.
@@ -117,7 +118,7 @@ def exact_at_sigmas(
 
 
 def sigma_grid(sigma: float) -> list[float]:
-    """A tenth to ten times `sigma`, six a decade, to four digits, and `sigma` itself; empty if it is 0."""
+    """List σ from a tenth to ten times `sigma`, six a decade, to four digits, and `sigma` itself; empty if it is 0."""
     steps = round(_DECADES * _PER_DECADE)
     grid = {step: float(f"{sigma * 10 ** (step / _PER_DECADE):.4g}") for step in range(-steps, steps + 1)}
     return list({**grid, 0: sigma}.values()) if sigma > 0 else []
@@ -156,7 +157,7 @@ def _exact(
 
 
 def matrix_of(features: Features, passes: int = 1, *, rows: int | None = None) -> Tensor:
-    """Clean features of `passes` versions of a split, [passes · N, C, h, w], channels last in memory.
+    """Collect clean features of `passes` versions of a split, [passes · N, C, h, w], channels last in memory.
 
     Args:
         rows: so many images at even distances; None: all.
@@ -180,7 +181,7 @@ def _labels(target: Target, columns: Sequence[str]) -> dict[str, dict[str, Tenso
 
 
 def _known(target: Target, labels: Mapping[str, Tensor], *, coarse: bool) -> Images:
-    """Training images, changed versions after the plain ones, as many as `KNOWN_VALUES` has room for.
+    """Collect training images, changed versions after the plain ones, as many as `KNOWN_VALUES` has room for.
 
     Args:
         coarse: at most `PROFILE_KNOWN` of the plain ones alone.

@@ -15,7 +15,7 @@ from torch import Generator, Tensor
 from narl.attacks.exact.levels import LabelColumns
 from narl.attacks.exact.results import Bound, LeastError
 
-# Of equal images compared at once: 16 MiB of weights.
+# Weights of equal images compared at once: 16 MiB.
 _BLOCK_VALUES = 1 << 22
 
 
@@ -27,14 +27,14 @@ class Question(Protocol):
         """Of what is asked."""
 
     def ask(self, rows: Tensor, weights: Tensor) -> Mapping[Hashable, Tensor]:
-        """By the name of what is asked, float [B]: how right the best answer is expected to be, or its squared error.
+        """Ask, and give by name, float [B]: how right the best answer is expected to be, or its squared error.
 
         Args:
             weights: p(i | z), float32 [B, N].
         """
 
     def result(self, per_image: Tensor, answers: int, variance: float) -> Bound | LeastError:
-        """Of the mean over answers by image, float64 [N], and the variance over answers."""
+        """Make the result from the mean over answers by image, float64 [N], and the variance over answers."""
 
 
 class LabelReading:
@@ -64,7 +64,7 @@ class Identification:
             return {self.names[0]: weights.amax(1)}
         chosen = weights.gather(1, self._galleries(rows, answers, images, weights.device))
         total = chosen.sum(1)
-        # A gallery so unlikely that float32 has lost it: a bound counts it as read.
+        # A gallery so unlikely that float32 has lost it counts as read.
         return {self.names[0]: torch.where(total > 0, chosen.amax(1) / total, 1.0)}
 
     def result(self, per_image: Tensor, answers: int, variance: float) -> Bound:
@@ -122,7 +122,7 @@ class Tally:
                 self._squares[name] += values.square().sum()
 
     def results(self, draws: int) -> dict[Hashable, Bound | LeastError]:
-        """By name; `draws` is the number of answers to each image, 0 where one says all."""
+        """Give the results by name; `draws` is the number of answers to each image, 0 if one says everything."""
         found = {}
         for question in self._questions:
             for name in question.names:
@@ -134,7 +134,7 @@ class Tally:
 
 
 def posterior_of_equals(features: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
-    """What an answer without doubt leaves: all images with the same features, bit by bit, alike.
+    """Yield the posterior of answers without noise: equal over all images with the same features, bit by bit.
 
     Yields:
         rows, int64 [B], and p(i | z), float32 [B, N].

@@ -39,13 +39,13 @@ class Bound:
 
     @property
     def error(self) -> float:
-        """Standard error of Monte Carlo, in percentage points; overstated, as images differ and each has its share."""
+        """Standard error of Monte Carlo, in percentage points; overstated, as differences between images count too."""
         return 100 * math.sqrt(self.variance / self.answers) if self.answers else 0.0
 
     def certified(self, confidence: float = 0.95) -> float:
-        """Percent that no reader exceeds on the population these images come from, at this confidence; at most 100.
+        """Compute the percent that no reader exceeds on the images' population, at this confidence; at most 100.
 
-        Holds for images drawn independently, of which no choice (of client, of σ, of when to stop) has seen any.
+        This holds for independently drawn images that no choice (of client, of σ, of when to stop) has seen.
 
         Raises:
             ConfigError: `confidence` is not above 0 and below 1.
@@ -66,7 +66,7 @@ class LeastError:
 
     Attributes:
         mse: of the posterior mean, the best possible.
-        mean_image: of the mean image, the best that can be drawn without an answer.
+        mean_image: of the mean image, the best picture without an answer.
     """
 
     mse: float
@@ -79,8 +79,8 @@ class BayesBounds:
 
     Attributes:
         labels: by label's name and level.
-        identification: by level and gallery size: which of so many images it was, all of them known to the attacker, who
-            reaches this by naming the likeliest. Sizes above N are left out.
+        identification: by level and gallery size: which of so many images it was, all of them known to the attacker,
+            who reaches this by naming the likeliest. Sizes above N are left out.
         reconstruction: by level; empty if no images were given.
     """
 
@@ -98,7 +98,7 @@ class BayesReading:
         widening: τ >= 1, how much wider than the noise its densities are, chosen on validation images; of noise that
             hides nothing their width, in root mean square distances of the known images from their mean.
         validation: percent of the validation answers read right, by which `widening` was chosen.
-        chosen_on: validation images that these are about.
+        chosen_on: number of validation images that these answers are about.
     """
 
     scores: Scores
