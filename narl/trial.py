@@ -1,7 +1,7 @@
 """One configuration from start to metrics: train it by its method, freeze the client, attack it.
 
-The only file that joins training and attacks. It is a generator, so whoever runs it (a Ray actor, the command
-line, a test) sees each epoch and may stop between two.
+The only file that joins training and attacks. It is a generator, so its caller (a Ray actor, the command line, a test)
+sees each epoch and may stop between two.
 """
 
 from __future__ import annotations
@@ -172,8 +172,8 @@ def run_trial(
 ) -> Steps[Progress, None, TrialOutcome | None]:
     """Train, attack and measure `config` on `dataset`, yielding a `Progress` after each epoch.
 
-    With `checkpoints`, a trial that was interrupted goes on where its checkpoint was taken and comes to the same
-    numbers, on a CPU to the last bit; the tag `resumed` says how often it did.
+    With `checkpoints`, an interrupted trial continues where its checkpoint was taken and arrives at the same numbers,
+    on a CPU to the last bit; the tag `resumed` says how often it did.
 
     The workers of a team all call this, with the same configuration. They train together and compute features together;
     rank 0 alone then goes on, and the others return None.
@@ -181,16 +181,16 @@ def run_trial(
     Args:
         dataset: opened with train and validation, and with `report_on`.
         report_on: the split whose accuracies are returned: `validation` while choosing, `test` at the end.
-        checkpoints: this trial's own; removed once it has ended, with an outcome or by a failure that is its own. All of
-            a team give one or none; rank 0's is used.
+        checkpoints: this trial's own; removed once it has ended, with an outcome or by a failure of its own. Either all
+            of a team give one or none does; rank 0's is used.
         team: who trains.
         exact_queries, front: see `attack_client`.
 
     Raises:
         ConfigError: illegal architecture, split point or image size.
-        DivergedTraining: a loss blew up.
+        DivergedTraining: a loss diverged.
         DoesNotFit: GPU memory does not hold two images with the networks.
-        WorkerLost: others hold this process's share of its GPU's memory, or one of the team is gone.
+        WorkerLost: other processes hold this one's share of GPU memory, or one of the team is gone.
     """
     device = device or default_device()
     if device.type == "cpu":
@@ -230,13 +230,13 @@ def attack_client(
 
     Args:
         finished: readings of this very attack, kept through interruptions.
-        team: who computes features; all but rank 0 return None then.
+        team: computes features; then all but rank 0 return None.
         exact_queries: numbers of answers that exact attackers read besides one and `attack.queries`.
-        front: of the search; where it excludes the client by what the Bayes attacker reads, no networks attack, as
-            leakage is a maximum. None: they do.
+        front: of the search; if it excludes the client by what the Bayes attacker reads, no networks attack, as leakage
+            is a maximum. None: they always attack.
 
     Raises:
-        DivergedTraining: an attacker's loss blew up.
+        DivergedTraining: an attacker's loss diverged.
     """
     started = time.monotonic()
     target = Target(
@@ -287,7 +287,7 @@ def attack_client(
 
 
 def _certified(exact: Exact, queries: Sequence[int]) -> dict[str, Any]:
-    """The metrics that hold for every reader."""
+    """Compute the metrics that hold for every reader."""
     bounds = {n: bound.percent for n, bound in exact.bounds.labels["private"].items()}
     galleries = exact.bounds.identification
     named = {n: by_size[max(size for size in by_size if size <= 100)].percent for n, by_size in galleries.items()}
@@ -301,7 +301,7 @@ def _certified(exact: Exact, queries: Sequence[int]) -> dict[str, Any]:
 
 
 def attack_progress(done: AttackStep) -> Progress:
-    """A step of an attack as progress of the trial."""
+    """Convert a step of an attack to progress of the trial."""
     return Progress("attack", done.epoch, done.detail)
 
 

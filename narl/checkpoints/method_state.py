@@ -28,7 +28,7 @@ class Stateful(Protocol):
 
 
 def tensors_of(method: Stateful) -> dict[str, Tensor]:
-    """The method's own tensors, not copies, by their names in a checkpoint."""
+    """Collect the method's own tensors, not copies, by their names in a checkpoint."""
     tensors = {
         f"networks.{i}.{name}": tensor
         for i, network in enumerate(method.networks)
@@ -48,7 +48,7 @@ def tensors_of(method: Stateful) -> dict[str, Tensor]:
 
 
 def settings_of(method: Stateful) -> list[list[dict[str, Any]]]:
-    """Of each optimiser's groups of parameters, what is no tensor."""
+    """Collect the settings of each optimiser's groups of parameters: everything that is not a tensor."""
     return [
         [{name: value for name, value in group.items() if name != "params"} for group in optimiser.param_groups]
         for optimiser in method.optimisers
@@ -59,7 +59,7 @@ def restore(method: Stateful, tensors: Mapping[str, Tensor], settings: Sequence[
     """Bring a new method, and torch's global generators, to where `tensors_of` and `settings_of` were taken.
 
     Raises:
-        Exception: they are another method's; this one is to be thrown away then.
+        Exception: they belong to another method; throw this one away.
     """
     for i, network in enumerate(method.networks):
         network.load_state_dict(below(tensors, f"networks.{i}"))

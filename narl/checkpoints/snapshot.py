@@ -5,8 +5,9 @@ Tensors, each contiguous:
     networks.<i>.<name>                          weights and statistics of the method's i-th network
     optimisers.<i>.<parameter>.<name>            step and moments of its i-th optimiser, parameters numbered from 0
     generators.noise, .cpu, .cuda                states: the method's noise, torch's global ones (dropout), uint8
-    client.<name>, task.<name>                   once training is over, instead of all these: the frozen client, M2 if any
-    readings.<i>.hits, .labels, .network.<name>  what the i-th attacking network that has finished read, and its weights
+    client.<name>, task.<name>                   once training is over, instead of all these: the frozen client, M2 if
+    any readings.<i>.hits, .labels, .network.<name>  what the i-th attacking network that has finished read, and its
+    weights
 
 Loaders are derived from seed and epoch, so they have no state. Metadata, all text:
 
@@ -39,14 +40,14 @@ class Unusable(Exception):
 
 
 class Identity(Strict):
-    """What a trial and its checkpoint must have in common, since all of it decides the numbers.
+    """What a trial and its checkpoint must have in common, since all of it affects the numbers.
 
     Attributes:
         config: hash of the whole configuration.
         data: digest of the images and labels, see `narl.data.identity`.
         reported_on: the split that is reported.
         device: its type.
-        workers: how many trained together; they add in another order than one, and draw other dropout.
+        workers: how many trained together; several add in another order than one, and draw other dropout.
     """
 
     narl: str
@@ -59,9 +60,10 @@ class Identity(Strict):
     workers: int = 1
 
     def check(self, other: Identity) -> None:
-        """
+        """Compare with `other`.
+
         Raises:
-            Unusable: `other` is not the same.
+            Unusable: it differs.
         """
         for name, own in self.model_dump().items():
             if (found := getattr(other, name)) != own:
@@ -69,7 +71,7 @@ class Identity(Strict):
 
 
 class KeptReading(Strict):
-    """Of a finished attacking network, what is no tensor; see `narl.attacks.target.Reading`."""
+    """What is not a tensor of a finished attacking network; see `narl.attacks.target.Reading`."""
 
     name: str
     curve: list[float]
@@ -89,7 +91,7 @@ class Header(Strict):
         resumed: how often the trial has gone on from a checkpoint.
         optimisers: the settings of each one's groups of parameters.
         readings: in the order of their tensors' numbers.
-        sigma_profile: by which the σ was chosen that they are of; None if there is none yet.
+        sigma_profile: by which their σ was chosen; None if there is none yet.
     """
 
     identity: Identity
@@ -114,15 +116,15 @@ class Snapshot:
 
     @classmethod
     def of(cls, header: Header, tensors: Mapping[str, Tensor]) -> Snapshot:
-        """With copies of tensors that will change."""
+        """Make a snapshot with copies of tensors that will change."""
         return cls(header, {name: _copy(tensor.detach()) for name, tensor in tensors.items()})
 
     def below(self, prefix: str) -> dict[str, Tensor]:
-        """The tensors whose names begin with `prefix.`, by what follows."""
+        """Select the tensors whose names begin with `prefix.`, by the rest of their names."""
         return below(self.tensors, prefix)
 
     def encode(self) -> bytes:
-        """The file's content."""
+        """Return the file's content."""
         from safetensors.torch import save
 
         header = self.header.model_dump_json()
@@ -131,7 +133,8 @@ class Snapshot:
 
     @classmethod
     def decode(cls, content: bytes) -> Snapshot:
-        """
+        """Read the file's content.
+
         Raises:
             Unusable: damaged, of another version, or no checkpoint at all.
         """
@@ -144,7 +147,7 @@ class Snapshot:
         except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
             raise Unusable("it is damaged, or no checkpoint of narl") from error
         if kind != FORMAT:
-            raise Unusable("it is no checkpoint of narl")
+            raise Unusable("it is not a checkpoint of narl")
         if version != FORMAT_VERSION:
             raise Unusable(f"its format has version {version}, and this narl reads {FORMAT_VERSION}")
         try:
@@ -160,7 +163,7 @@ class Snapshot:
 
 
 def below(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
-    """Those whose names begin with `prefix.`, by what follows."""
+    """Select the tensors whose names begin with `prefix.`, by the rest of their names."""
     return {name[len(prefix) + 1 :]: tensor for name, tensor in tensors.items() if name.startswith(f"{prefix}.")}
 
 
@@ -178,5 +181,5 @@ def _digest(header: str, tensors: Mapping[str, Tensor]) -> str:
 
 
 def this_torch() -> str:
-    """PyTorch's version, a part of the identity: another one may add in another order."""
+    """Return PyTorch's version, a part of the identity: another version may add in another order."""
     return str(torch.__version__)

@@ -17,7 +17,7 @@ from narl.storage.places import open_storage
 
 SUFFIX = ".safetensors"
 _REMOVED = object()
-# A store that hangs holds a finished trial up for so many seconds at most.
+# A store that hangs delays a finished trial for so many seconds at most.
 _REMOVAL_SECONDS = 10.0
 
 
@@ -58,7 +58,7 @@ class Checkpoints:
         self._writer: threading.Thread | None = None
 
     def load(self, identity: Identity) -> Snapshot | None:
-        """The checkpoint of this very trial; None if there is none or it cannot be used (see `ignored`).
+        """Load the checkpoint of this very trial; None if there is none or it cannot be used (see `ignored`).
 
         The time till the next one begins here.
         """
@@ -86,16 +86,16 @@ class Checkpoints:
         return self._writer is None and (time.monotonic() - self._last >= self.every_seconds or self.urgent())
 
     def save(self, snapshot: Snapshot) -> None:
-        """Have it written, after the one that is being written; of those that wait the newest is."""
+        """Have `snapshot` written after the current one; if several wait, only the newest is."""
         self._hand_over(snapshot)
 
     def remove(self) -> None:
-        """The trial has ended: nothing is to go on with."""
+        """Remove the checkpoint: the trial has ended."""
         self._hand_over(_REMOVED)
         self.wait(_REMOVAL_SECONDS)
 
     def wait(self, seconds: float | None = None) -> None:
-        """Until everything handed over is stored, or for so many seconds."""
+        """Wait until everything handed over is stored, or for so many seconds."""
         if (writer := self._writer) is not None:
             writer.join(seconds)
 
@@ -119,7 +119,7 @@ class Checkpoints:
                     self._store.put(self._name, what.encode())
                 else:
                     self._store.remove(self._name)
-            except Exception as error:  # nobody else would hear of it
+            except Exception as error:  # nothing else would report it
                 _log().warning("no checkpoint of trial %s: %s", self._key, error or type(error).__name__)
             del what
 

@@ -33,7 +33,7 @@ class TeamCheckpoints:
         return self._is_first and self._kept.urgent()
 
     def load(self, identity: Identity) -> Snapshot | None:
-        """Rank 0's checkpoint of this very trial, on every worker; all call it.
+        """Load rank 0's checkpoint of this very trial on every worker; all call it.
 
         Raises:
             WorkerLost: rank 0 is gone.

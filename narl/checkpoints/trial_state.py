@@ -1,8 +1,9 @@
-"""How far a trial has come, and the checkpoint that lets it go on elsewhere from there.
+"""How far a trial has come, and the checkpoint from which it can continue elsewhere.
 
-While it trains, it goes on with the next epoch. Once it has trained, the frozen client is kept, and each attacking
-network that has finished: what a network reads depends on client, seed and its own name alone, so that the others'
-numbers stay the same to the last bit.
+During training it continues with the next epoch. After training, the frozen client is kept, and each attacking network
+that has finished: what a network reads depends only on the client, the seed and its own name, so that the others'
+    numbers
+stay the same to the last bit.
 """
 
 from __future__ import annotations
@@ -38,16 +39,16 @@ class TrialState:
     """One trial, from `begin` to the end of `until_ended`.
 
     Attributes:
-        checkpoints: None: nothing is kept.
+        checkpoints: None if nothing is kept.
         report_on: the split that is reported.
         dataset: what the trial trains on; its identity is the checkpoint's.
         curves: losses of each epoch of training.
         epochs_done: of training.
-        batch_parts: in which GPU memory held a batch of training.
+        batch_parts: how many parts a batch of training was split into, for GPU memory.
         is_trained: the client is as it will be attacked.
         train_seconds: of a trained client, those before interruptions among them.
         earlier_attack_seconds: spent before an interruption on readings that are kept.
-        resumed: how often the trial has gone on from a checkpoint.
+        resumed: how often the trial has resumed from a checkpoint.
         workers: that train the trial together.
         sigma_profile: of the trained client; None until it is made.
     """
@@ -73,7 +74,7 @@ class TrialState:
         self._readings: dict[str, tuple[KeptReading, Mapping[str, Tensor]]] = {}
 
     def begin(self, build: Callable[[], Method]) -> Method:
-        """A method where the trial's checkpoint was taken; a new one without a usable checkpoint.
+        """Return a method as it was when the checkpoint was taken; a new one without a usable checkpoint.
 
         Args:
             build: a new method, torch's global generators as a trial finds them.
@@ -94,14 +95,14 @@ class TrialState:
         return method
 
     def epoch_ended(self, method: Method) -> None:
-        """One more epoch of training is done and in `curves`."""
+        """Count one more epoch of training, whose losses are in `curves`."""
         self.epochs_done += 1
         self.batch_parts = method.accumulation.parts
         if self.checkpoints is not None and self.checkpoints.due:
             self._save(method)
 
     def trained(self, method: Method) -> None:
-        """Training is over. What took long is kept at once."""
+        """Note that training is over; what took long is kept at once."""
         is_news = self._unsaved = not self.is_trained
         self.train_seconds += self._phase_seconds()
         self.is_trained, self._trained, self._phase_began = True, _trained(method), time.monotonic()
@@ -109,13 +110,13 @@ class TrialState:
             self._save()
 
     def attacked(self, progress: T) -> T:
-        """One more epoch of an attack is done; what has finished is kept now if there may be no later."""
+        """Note one more epoch of an attack; keep what has finished if the node may leave."""
         if self.checkpoints is not None and self._unsaved and self.checkpoints.urgent() and self.checkpoints.due:
             self._save()
         return progress
 
     def recall(self, name: str, network: nn.Module) -> Reading | None:
-        """What the network `name` read before an interruption, its weights now in `network`; None if it is not kept."""
+        """Return what the network `name` read before an interruption, and load its weights; None if it is not kept."""
         kept, tensors = self._readings.get(name, (None, {}))
         if kept is None:
             return None
@@ -129,7 +130,7 @@ class TrialState:
         return Reading(scores, network.eval(), list(kept.curve), kept.converged, kept.batch_parts, kept.control)
 
     def keep(self, name: str, reading: Reading) -> None:
-        """An attacking network has finished."""
+        """Keep the reading of an attacking network that has finished."""
         if self.checkpoints is None:
             return
         assert reading.network is not None
@@ -149,7 +150,7 @@ class TrialState:
 
     @contextmanager
     def until_ended(self) -> Iterator[None]:
-        """The checkpoint goes with the trial's end, a failure of its own included; not with an interruption."""
+        """Remove the checkpoint when the trial ends, also by a failure of its own; not when it is interrupted."""
         try:
             yield
         except (TrialLost, MemoryError):
@@ -183,7 +184,7 @@ class TrialState:
         self.resumed, self.sigma_profile = header.resumed + 1, header.sigma_profile
 
     def _save(self, method: Method | None = None) -> None:
-        """`method` is needed as long as it trains."""
+        """Write a checkpoint; `method` is needed while it trains."""
         assert self.checkpoints is not None
         learner = None if self.is_trained else method
         in_training = not self.is_trained
@@ -213,7 +214,7 @@ class TrialState:
 
 
 def identity_of(config: TrainConfig, report_on: str, dataset: Dataset, method: Method, workers: int = 1) -> Identity:
-    """What a checkpoint of this trial, trained by `method` on so many workers, says about itself."""
+    """Describe this trial, trained by `method` on `workers` workers, as its checkpoint does."""
     return Identity(
         narl=narl.__version__,
         torch=this_torch(),
@@ -227,7 +228,7 @@ def identity_of(config: TrainConfig, report_on: str, dataset: Dataset, method: M
 
 
 def _trained(method: Method) -> dict[str, nn.Module]:
-    """What attacks need of a method, by its name in a checkpoint."""
+    """Collect the networks that attacks need of a method, by their names in a checkpoint."""
     return {"client": method.client} if method.task is None else {"client": method.client, "task": method.task}
 
 

@@ -95,7 +95,7 @@ class Ingredients:
 
 
 def precision_of(client: nn.Module, task: nn.Module, setting: str, device: torch.device) -> Precision:
-    """The number format of both halves: of training, and of attacks on what was trained."""
+    """Choose the number format of both halves, for training and for attacks on what was trained."""
     return choose_precision(setting, nn.ModuleList([client, task]), device)
 
 
@@ -109,7 +109,7 @@ class Method(ABC):
         client: what is frozen and attacked after training.
         task: M2, if it is trained with the client.
         networks: those that are put in training mode.
-        optimisers: one a network, or a group of them; `step` steps and clears all.
+        optimisers: one for each network or group of networks; `step` steps and clears all.
     """
 
     halves: type[Halves] = Halves
@@ -123,13 +123,13 @@ class Method(ABC):
         self.optimisers: list[torch.optim.Optimizer] = []
 
     def adam(self, parameters: Iterable[nn.Parameter], **settings) -> torch.optim.Optimizer:
-        """A fused Adam at the trial's learning rate, stepped by `step`."""
+        """Make a fused Adam at the trial's learning rate, stepped by `step`."""
         optimiser = torch.optim.Adam(parameters, **{"lr": self.parts.learning_rate, "fused": True, **settings})
         self.optimisers.append(optimiser)
         return optimiser
 
     def train_each(self, *networks: nn.Module) -> None:
-        """These are trained, each by an Adam of its own."""
+        """Train these networks, each with an Adam of its own."""
         self.networks = networks
         for network in networks:
             self.adam(network.parameters())
@@ -145,18 +145,18 @@ class Method(ABC):
         return Accumulation(self.networks, self.optimisers, self.noise_generator, team=self.parts.team)
 
     def num_epochs(self, configured: int) -> int:
-        """How many epochs this method trains when `configured` are asked for."""
+        """Tell how many epochs this method trains when `configured` are asked for."""
         return configured
 
     def begin_epoch(self, epoch: int, configured: int) -> None:
-        """Called before each epoch, `configured` being the epochs asked for; networks are in training mode."""
+        """Prepare an epoch, `configured` being the epochs asked for: put the networks in training mode."""
         for network in self.networks:
             network.train()
 
     def step(self, images: Tensor, utility: Tensor, private: Tensor) -> StepLosses:
         """Update every network on one batch, worked through in as many parts as `accumulation` needs.
 
-        Of several workers each has its share: all are updated by the whole batch.
+        With several workers each has its share: all are updated by the whole batch.
 
         Args:
             images: [B, 3, H, W] float32 in [0, 1].
@@ -182,7 +182,7 @@ class Method(ABC):
 
 
 def _mean(losses: list[tuple[int, StepLosses]], size: int) -> StepLosses:
-    """Of a batch of `size` images, from those of its parts."""
+    """Average the losses of a batch of `size` images from those of its parts."""
     if len(losses) == 1:
         return losses[0][1]
     zero = torch.zeros(())

@@ -39,4 +39,4 @@ class BottleneckHalves(Halves):
 
     @abstractmethod
     def bottleneck(self) -> nn.Sequential:
-        """A new one: [B, C, h, w] -> [B, d, 1, 1]."""
+        """Build a new one: [B, C, h, w] -> [B, d, 1, 1]."""

@@ -1,4 +1,4 @@
-"""Every training method by name. A new one: a file here, a line below, and its options in narl/core/method_options.py."""
+"""Every training method by name. A new one takes a file here, a line below, and options in core/method_options.py."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ METHODS: dict[str, type[Method]] = {
 
 
 def halves_of(point: Point, size: int) -> Halves:
-    """Client and server of `point` for square images of `size` pixels.
+    """Return client and server of `point` for square images of `size` pixels.
 
     Raises:
         ConfigError: an illegal architecture, split point or size.

@@ -1,4 +1,4 @@
-"""Cloak (Mireshghallah et al. 2021): what of the image a network for the task does not need is drowned, then cut.
+"""Cloak (Mireshghallah et al. 2021): the parts of an image that the task does not need are drowned in noise, then cut.
 
     first  the whole network M minimises L_task(M(x))
     then   M frozen, ρ and μ minimise L_task(M(x + μ + σ ⊙ ε)) − α log mean σ,  σ = σ_max (1 + tanh ρ) / 2
@@ -78,7 +78,7 @@ class Cloak(Method):
         return StepLosses(task_loss.detach())
 
     def _begin_phase(self, phase: int) -> None:
-        """First the network learns, then what drowns the image on a network in eval mode, at last the constants."""
+        """Let the network learn first, then the noise, with the network in eval mode, and at last the constants."""
         self.phase = phase
         self.task.requires_grad_(phase == 0)
         if phase > 0:
@@ -87,7 +87,7 @@ class Cloak(Method):
         self.mask.offset.requires_grad_(phase > 0)
 
     def _suppress(self) -> None:
-        """Cut the pixels with the largest σ; all three colours of a pixel are values of their own."""
+        """Cut the pixels with the largest σ; each of a pixel's three colours is a value of its own."""
         scales = self.noise.scales.detach()
         count = round(self.suppressed * scales.numel())
         cut = torch.zeros(scales.numel(), dtype=torch.bool, device=scales.device)

@@ -4,13 +4,16 @@
     training:  m = sigmoid((s − s_(k)) / τ),  s_(k) the k-th largest score;  client: m = 1 for the k largest, else 0
     M1, M2 minimise L_task(M2(z)),  A minimises L_leak(A(z)),  the pruner P minimises (1 − ρ) L_task − ρ L_leak
 
-k is the number of channels kept, C − ⌊R C⌋. The four gradients are exact
-from one forward pass through each network and one backward pass through each but P: M1's, which passes through the
-scores too, weighs the losses otherwise than P's.
+k is the number of channels kept, C − ⌊R C⌋. The four gradients are exact, from one forward pass through each network
+and
+one backward pass through each but P, which has two: the gradient for M1, which passes through the scores too, weighs
+    the
+losses differently from P's own.
 
 Published: R = `pruning_ratio` 0.99 (swept to 0.9999), ρ 0.5, τ 1/30, learning rate 3e-4. R 0.99 is meant for hundreds
 of channels (6 of 512 are kept); of up to 100 it keeps one, so narrow networks may want less.
-Deviations: P is a squeeze of our own (1x1 convolution to C / 16 channels, at least 8, mean, linear layer), sized for
+Where we deviate: P is a squeeze of our own (1x1 convolution to C / 16 channels, at least 8, mean, linear layer), sized
+    for
 the client's cost that the NARL paper's Table 2 prints for DISCO; the learning rate is the trial's. The uplink counts
 all of z, zeros included.
 """
@@ -33,7 +36,7 @@ MIN_HIDDEN = 8
 
 
 class ChannelPruner(nn.Module):
-    """Scores every channel of every image and cuts the lowest: softly in training mode, to zero in eval mode.
+    """Scores every channel of every image and cuts the lowest, softly in training mode and to zero in eval mode.
 
     Args:
         channels: C.

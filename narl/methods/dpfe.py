@@ -5,7 +5,7 @@
     then z = f + η,  η ~ N(0, s · Cov f), when the client is used and attacked
 
 E and D are linear, BN scales every number of the code to variance 1, M2 is the rest of the architecture. Images of
-different private classes are drawn together and those of one are driven apart, so that the code does not tell them.
+different private classes are drawn together and those of one class driven apart, so that the code does not tell them.
 
 Source: the formula and its numbers are those of the authors' published network (private label: who it is). Published:
 weight 0.01, margin m = 10, d = 10, s from 0.01 to 8. Where we deviate: E and D start at random and everything learns at
@@ -67,7 +67,7 @@ class DpfeHalves(BottleneckHalves):
 
 
 class Dpfe(Method):
-    """One objective for all; the noise only watches."""
+    """One objective for all networks; the noise only watches."""
 
     halves = DpfeHalves
     task: nn.Module
@@ -92,10 +92,10 @@ class Dpfe(Method):
 
 
 def contrastive_loss(features: Tensor, labels: Tensor) -> Tensor:
-    """Mean over B // 2 pairs: the distance between two classes, what lacks to `MARGIN` within one, squared and halved.
+    """Average over B // 2 pairs half the squared distance or, within one class, half its squared gap to `MARGIN`.
 
     Args:
-        features: [B, d]; its first half is paired with its second, an odd one is left out.
+        features: [B, d]; the first half is paired with the second, an odd image is left out.
         labels: the private ones, [B] int64.
     """
     pairs = len(features) // 2

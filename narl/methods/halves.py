@@ -1,6 +1,6 @@
 """The two halves of one configuration: what the client runs, what the server and every attacker run on z, and the cost.
 
-Methods that put something else on the client than the first stages of an architecture override what differs.
+Methods whose client is not the first stages of an architecture override what differs.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from narl.models.zoo import check_size, check_split, skeleton
 
 
 class AttackedHalves(Protocol):
-    """What attacks ask about a client, whoever trained it."""
+    """What attacks ask about a client, no matter what trained it."""
 
     @property
     def point(self) -> Point | None:
@@ -62,7 +62,7 @@ class Halves:
         self.check()
 
     def check(self) -> None:
-        """Raises ConfigError if the configuration's split point is not one."""
+        """Raise ConfigError if the configuration's split point is illegal."""
         check_split(self.point.arch, self.point.split)
 
     @property
@@ -71,7 +71,7 @@ class Halves:
         return feature_shape(self.point.arch, self.point.split, self.size)
 
     def client(self, *, seed: int) -> Obfuscator:
-        """What the client runs, with its noise, weights drawn with `seed`."""
+        """Build what the client runs, with its noise, weights drawn with `seed`."""
         client = build_obfuscator(arch=self.point.arch, split=self.point.split, sigma=self.point.sigma, seed=seed)
         if self.point.noise == "keyed":
             client.noise = KeyedGaussianNoise(self.point.sigma, training_key(derive_seed(seed, "noise key")))
@@ -82,16 +82,16 @@ class Halves:
         return build_rest(arch=self.point.arch, split=self.point.split, num_outputs=num_outputs, seed=seed)
 
     def client_stages(self) -> list[nn.Module]:
-        """The client's modules in order, plain, in eval mode, on the meta device: what its cost is counted on."""
+        """List the client's modules in order, plain, in eval mode, on the meta device: its cost is counted on them."""
         stages = [*skeleton(self.point.arch)[: self.point.split], *self._bound()]
         return [stage for _, stage in stages]
 
     def extra_memory_bytes(self) -> int:
-        """What the client keeps besides `client_stages`."""
+        """Count what the client keeps besides `client_stages`."""
         return 0
 
     def cost(self, uplink_dtype: str = "float32") -> ClientCost:
-        """What one image costs the client; the accounting is narl.models.cost's.
+        """Count what one image costs the client, as narl.models.cost does.
 
         Raises:
             ConfigError: no such dtype.
@@ -116,13 +116,13 @@ class Halves:
 
 
 def with_stages_after(client: Obfuscator, *stages: tuple[str, nn.Module]) -> Obfuscator:
-    """`client` with more modules between M1 and its noise."""
+    """Add modules to `client` between M1 and its noise."""
     for name, stage in stages:
         client.body.add_module(name, stage)
     return client
 
 
 def on_meta(build: Callable[[], nn.Module]) -> nn.Module:
-    """What `build` makes, in eval mode, on the meta device: shapes without weights."""
+    """Build on the meta device, in eval mode: shapes without weights."""
     with torch.device("meta"):
         return build().eval()

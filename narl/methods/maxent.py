@@ -10,7 +10,8 @@ parameters and the entropy to z.
 
 Published: M1 a whole ResNet18 (split 4); dimension 128 on CIFAR-10, 256 on faces; α 0.1 to 0.6; heads of 256 and 128
 hidden units with BatchNorm and PReLU; Adam, for E at 1e-4 with weight decay 1e-2, for the heads at 1e-2 with 1e-3.
-Deviations: E's learning rate is the trial's, as for every method (1e-4 there gives the published one), while weight
+Where we deviate: E's learning rate is the trial's, as for every method (1e-4 there gives the published one), while
+    weight
 decays and the heads' learning rate are the published ones; all networks step at once instead of in turns.
 """
 
@@ -81,7 +82,7 @@ class MaxEnt(Method):
 
 
 def prediction_entropy(logits: Tensor) -> Tensor:
-    """Mean entropy in nats of the predicted distributions, from 0 to log K (one logit: to log 2).
+    """Compute the mean entropy in nats of the predicted distributions, from 0 to log K (one logit: to log 2).
 
     Args:
         logits: [B, K], or [B, 1] for a binary label.

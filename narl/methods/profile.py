@@ -32,7 +32,7 @@ class ClientProfile:
     feature_shape: tuple[int, int, int]
 
     def to_json(self) -> dict[str, Any]:
-        """A flat row: costs by name, as `narl profile --format json` prints it."""
+        """Give a flat row: costs by name, as `narl profile --format json` prints it."""
         head = {"arch": self.arch, "split": self.split, "size": self.size}
         return {**head, **asdict(self.cost), "feature_shape": list(self.feature_shape)}
 
@@ -46,7 +46,7 @@ def profile(
     dtype: str = "float32",
     on_skipped: Callable[[str], object] = lambda reason: None,
 ) -> list[ClientProfile]:
-    """What a method's client pays for one image, for every architecture and split point that is asked for.
+    """Count what a method's client pays for one image, for every architecture and split point that is asked for.
 
     What is named must be legal. Of the whole zoo, what does not fit the size or lacks a split is skipped.
 

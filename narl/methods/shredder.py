@@ -8,9 +8,9 @@ Var is over a member's entries. At inference each image gets a random member of 
 Published: noise that starts as Laplace(0.6, 1.2), grown by λ Σ|n|, Adam at 1e-4 (all unverified). Where we deviate: the
 start has mean 0, as a mean that all members share hides nothing; the noise grows by its log variance, whose pull fades
 as it grows; the K members learn together instead of one after another, at a learning rate of their own that is large
-enough for the noise to leave its start within the epochs there are (Adam moves an entry by about its rate a step);
-no pretrained network, so the first phase trains one for the configured epochs and the second takes as many again.
-Nothing in the objective keeps the members apart: the spread that hides is reported as the noise's sigma.
+enough for the noise to leave its start within the given epochs (Adam moves an entry by about its rate per step);
+there is no pretrained network, so the first phase trains one for the configured epochs and the second takes as many
+again. Nothing in the objective keeps the members apart: the spread that hides is reported as the noise's sigma.
 """
 
 from __future__ import annotations
@@ -83,7 +83,7 @@ class Shredder(Method):
         return StepLosses(task_loss.detach())
 
     def _learn_noise(self, learn: bool) -> None:
-        """Only the bank learns, on networks in eval mode; or only the networks, without it."""
+        """Let only the bank learn, on networks in eval mode; or only the networks, without it."""
         for network in self.networks:
             network.requires_grad_(not learn)
             if learn:

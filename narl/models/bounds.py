@@ -23,8 +23,8 @@ from narl.core.errors import ConfigError, unknown_name
 class L2Clip(nn.Module):
     """Scales the features of each image down to an L2 norm of at most clip_rms·√(C·h·w); smaller ones stay.
 
-    Exact up to the rounding of the features' dtype. Without parameters, and its norm and quotient count no operation
-    (narl/models/cost.py).
+    Exact up to the rounding of the features' dtype. It has no parameters, and its norm and quotient count as no
+    operation (narl/models/cost.py).
 
     Args:
         clip_rms: the largest root mean square of one image's features, finite and > 0.
@@ -53,7 +53,7 @@ class L2Clip(nn.Module):
 
 
 def bound_stages(bound: str, clip_rms: float | None) -> list[tuple[str, nn.Module]]:
-    """What M1 ends with: no stage or one, with its name.
+    """Build what M1 ends with: no stage, or one with its name.
 
     Args:
         bound: `none`, `sigmoid` or `l2-clip`.

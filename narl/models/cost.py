@@ -60,7 +60,7 @@ class ModuleCost:
 
 @cache
 def client_cost(*, arch: str, split: int, size: int, uplink_dtype: str = "float32") -> ClientCost:
-    """What the client pays for one RGB image of `size` pixels a side.
+    """Count what the client pays for one RGB image of `size` pixels a side.
 
     Raises:
         ConfigError: no such architecture, split point or dtype, or images too small for the architecture.
@@ -78,13 +78,13 @@ def client_cost(*, arch: str, split: int, size: int, uplink_dtype: str = "float3
 
 
 def check_dtype(uplink_dtype: str) -> None:
-    """Raises ConfigError if z cannot be sent as `uplink_dtype`."""
+    """Raise ConfigError if z cannot be sent as `uplink_dtype`."""
     if uplink_dtype not in BYTES_PER_ELEMENT:
         raise ConfigError(unknown_name("uplink dtype", uplink_dtype, BYTES_PER_ELEMENT))
 
 
 def whole_cost(*, arch: str, num_outputs: int, size: int) -> ModuleCost:
-    """The whole network with `num_outputs` outputs, for one RGB image of `size` pixels a side.
+    """Count the whole network with `num_outputs` outputs, for one RGB image of `size` pixels a side.
 
     Raises:
         ConfigError: no such architecture, or images too small for it.

@@ -3,7 +3,7 @@
 After the decoder of the paper's reconstruction attack (§4.4): bilinear to half the image's side, transposed 3x3
 convolutions with BatchNorm and ReLU to 128 and 64 channels, twice the side, 64 channels, 3 channels, sigmoid.
 Where we deviate: from maps of less than 4x4, a vector among them, a linear layer first makes a map of 64 channels at
-8x8. Convolutions do the same everywhere, so of a map that has hardly any places they could make little but a plane.
+8x8. Convolutions do the same everywhere, so from a map with hardly any places they could make little but a plane.
 
 Letters: B batch, C, h, w shape of the features, S side of the image in pixels.
 """
@@ -21,7 +21,7 @@ LAID_OUT = (64, 8, 8)
 
 
 def build_decoder(feature_shape: tuple[int, int, int], size: int, seed: int) -> nn.Sequential:
-    """z [B, C, h, w] -> image [B, 3, S, S] in [0, 1].
+    """Build a decoder: z [B, C, h, w] -> image [B, 3, S, S] in [0, 1].
 
     Args:
         feature_shape: (C, h, w) of z, a vector being (C, 1, 1).

@@ -43,7 +43,7 @@ class Obfuscator(nn.Module):
 
 
 def build_obfuscator(*, arch: str, split: int, sigma: float, seed: int) -> Obfuscator:
-    """The first `split` stages of `arch`, weights drawn with `seed`, followed by noise of `sigma`.
+    """Build the first `split` stages of `arch`, weights drawn with `seed`, followed by noise of `sigma`.
 
     Raises:
         ConfigError: no such architecture or split point, or an illegal sigma.
@@ -55,7 +55,7 @@ def build_obfuscator(*, arch: str, split: int, sigma: float, seed: int) -> Obfus
 
 
 def build_rest(*, arch: str, split: int, num_outputs: int, seed: int) -> nn.Sequential:
-    """M2, the stages of `arch` after the split: z [B, C, h, w] -> logits [B, K], K = `num_outputs` (binary labels: 1).
+    """Build M2, the stages of `arch` after the split: z [B, C, h, w] -> logits [B, `num_outputs`] (binary labels: 1).
 
     With the seed of `build_obfuscator` and one output, both are halves of one and the same initialised network.
 
@@ -68,7 +68,7 @@ def build_rest(*, arch: str, split: int, num_outputs: int, seed: int) -> nn.Sequ
 
 
 def whole_network(*, arch: str, num_outputs: int, seed: int) -> nn.Sequential:
-    """All stages of `arch`: x [B, 3, H, W] in [0, 1] -> logits [B, K], K = `num_outputs`.
+    """Build all stages of `arch`: x [B, 3, H, W] in [0, 1] -> logits [B, K], K = `num_outputs`.
 
     Raises:
         ConfigError: no such architecture.
@@ -79,7 +79,7 @@ def whole_network(*, arch: str, num_outputs: int, seed: int) -> nn.Sequential:
 
 
 def feature_shape(arch: str, split: int, size: int) -> tuple[int, int, int]:
-    """(C, h, w) of z for square images of `size` pixels a side.
+    """Return (C, h, w) of z for square images of `size` pixels a side.
 
     Raises:
         ConfigError: no such architecture or split point, or images too small for it.
@@ -92,14 +92,14 @@ def feature_shape(arch: str, split: int, size: int) -> tuple[int, int, int]:
 
 @contextmanager
 def seeded(seed: int) -> Iterator[None]:
-    """Initialisation of modules inside depends on `seed` alone; torch's global random state is as before after it."""
+    """Let modules inside be initialised by `seed` alone; torch's global random state is restored afterwards."""
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)
         yield
 
 
 def sequential(stages: Iterable[tuple[str, nn.Module]]) -> nn.Sequential:
-    """The stages one after another, under their names, made fast for small images."""
+    """Chain the stages under their names, made fast for small images."""
     network = nn.Sequential(OrderedDict(stages))
     cut_dead_taps(network)
     fold_pooling(network)
@@ -108,7 +108,7 @@ def sequential(stages: Iterable[tuple[str, nn.Module]]) -> nn.Sequential:
 
 @cache
 def _stage_shapes(arch: str, size: int) -> tuple[tuple[int, ...], ...]:
-    """The shape of every stage's output for one image, batch left out."""
+    """List the shape of every stage's output for one image, without the batch."""
     shapes = []
     z = torch.empty(1, 3, size, size, device="meta")
     with torch.no_grad():

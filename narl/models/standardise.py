@@ -1,7 +1,7 @@
 """The first layer of what reads z: every channel to mean 0 and standard deviation 1, so that z's scale tells nothing.
 
-A network at its initial weights expects inputs of about 1. On features of 0.01 it learns so slowly that it seems to have
-stopped, and a client that sends small numbers would look private.
+At its initial weights a network expects inputs of about 1. On features of 0.01 it learns so slowly that it seems to
+have stopped, and a client that sends small numbers would look private.
 
 Letters: B batch, C, h, w shape of the features, N images.
 """
@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 
 class Standardise(nn.Module):
-    """(z - mean) * scale, channel by channel; both are buffers, fixed once fitted, and leave z as it is until then.
+    """(z - mean) * scale, channel by channel; both are buffers that leave z as it is until they are fitted.
 
     Args:
         channels: C.

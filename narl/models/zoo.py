@@ -34,7 +34,7 @@ class Architecture:
     min_size: int = 1
 
     def build(self, num_outputs: int) -> Stages:
-        """Fresh stages. They map images [B, 3, H, W] in [0, 1] to logits [B, num_outputs]."""
+        """Build fresh stages. They map images [B, 3, H, W] in [0, 1] to logits [B, num_outputs]."""
         stages = self.stages(num_outputs)
         # Two heads read the same z: an activation at the start of the first must not overwrite it for the second.
         for _, stage in stages:
@@ -50,7 +50,7 @@ class Architecture:
 
 
 def architecture(name: str) -> Architecture:
-    """The architecture called `name`.
+    """Look up the architecture called `name`.
 
     Raises:
         ConfigError: the zoo has no such name.
@@ -62,20 +62,20 @@ def architecture(name: str) -> Architecture:
 
 @cache
 def skeleton(name: str) -> tuple[tuple[str, nn.Module], ...]:
-    """The stages of one network with one output, in eval mode on the meta device: shapes without weights."""
+    """Build the stages of one network with one output, in eval mode on the meta device: shapes without weights."""
     with torch.device("meta"):
         return tuple((stage_name, stage.eval()) for stage_name, stage in architecture(name).build(num_outputs=1))
 
 
 def check_split(name: str, split: int) -> None:
-    """Raises ConfigError unless `split` is a split point of the architecture called `name`."""
+    """Raise ConfigError unless `split` is a split point of the architecture called `name`."""
     points = architecture(name).split_points
     if split not in points:
         raise ConfigError(f"{name} has no split point {split}: allowed are {points[0]} to {points[-1]}")
 
 
 def check_size(name: str, size: int) -> None:
-    """Raises ConfigError if the architecture called `name` cannot take square images of `size` pixels a side."""
+    """Raise ConfigError if the architecture called `name` cannot take square images of `size` pixels a side."""
     smallest = architecture(name).min_size
     if size < smallest:
         raise ConfigError(f"{name} cannot take {size}x{size} images: the smallest it takes is {smallest}x{smallest}")

@@ -1,12 +1,12 @@
-"""Gradients of a batch that GPU memory does not hold at once: out of memory -> half the batch, gradients accumulated.
+"""Gradients of a batch that does not fit in GPU memory at once: out of memory -> half the batch, gradients accumulated.
 
     g = Σ n_k g_k / Σ n_k     over the parts k of the batch, n_k images each
 
-which is the gradient of the whole batch where its loss is a mean over images. It is not where images meet: batch
-normalisation takes mean and variance of each part, with as many updates of its running statistics, and a loss over
-pairs (DPFE's) pairs within parts. So parts are recorded beside a trial's numbers, and there are as few as memory allows.
+which is the gradient of the whole batch if its loss is a mean over images. It is not where images meet: batch
+normalisation takes mean and variance of each part and updates its running statistics as often, and a loss over pairs
+(DPFE's) pairs within parts. So parts are recorded beside a trial's numbers, and there are as few as memory allows.
 
-Workers that train together meet in the middle of a pass, where none may begin anew alone. So each rehearses the first
+Workers that train together meet in the middle of a pass, where none may start over alone. So each rehearses the first
 batch by itself, on its own share, and all take as many parts as the one that needs most. A part is then the team's: the
 k-th of every worker's share.
 """
@@ -33,9 +33,9 @@ SMALLEST_PART = 2
 class Accumulation:
     """Fills `.grad` of the optimisers' parameters, which must be clear, with the gradient of one batch.
 
-    When memory runs out, all that the attempt has changed is as it was before (gradients, buffers, generators), and the
-    same batch is tried again in twice as many parts; they stay that many. No weight has moved until all gradients and
-    the optimisers' moments have room, so a run that doubled to n parts at its first batch equals one that began with n.
+    When memory runs out, everything that the attempt changed is restored (gradients, buffers, generators), and the same
+    batch is tried again in twice as many parts, as are all later ones. No weight moves until all gradients and the
+    optimisers' moments have room, so a run that doubled to n parts at its first batch equals one that began with n.
 
     Attributes:
         parts: of each batch: 1, 2, 4, …; fewer where that would leave one image alone.
@@ -61,7 +61,7 @@ class Accumulation:
         self._team, self._rehearsed = team, False
 
     def __call__(self, size: int, accumulate: Callable[[slice], T]) -> list[tuple[int, T]]:
-        """What `accumulate` returned for each part, with the number of its images.
+        """Accumulate over the parts; returns what `accumulate` returned for each, with the number of its images.
 
         Args:
             size: images of the batch, or of this worker's share of it.
@@ -149,7 +149,7 @@ class Accumulation:
 
 
 def slices(size: int, parts: int) -> list[slice]:
-    """A batch of `size` >= 2 in up to `parts` parts of nearly equal size, the larger first, none of a single image."""
+    """Cut a batch of `size` >= 2 into up to `parts` parts of nearly equal size, the larger first, none of one image."""
     parts = max(1, min(parts, size // SMALLEST_PART))
     small, larger = divmod(size, parts)
     ends = [small * (k + 1) + min(k + 1, larger) for k in range(parts)]

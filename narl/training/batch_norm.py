@@ -48,7 +48,7 @@ class SynchronisedBatchNorm(_BatchNorm):
 
 @contextmanager
 def synchronised(networks: Sequence[nn.Module], team: Team) -> Iterator[None]:
-    """While inside, every batch normalisation of `networks` is the team's: in place, parameters keep their names."""
+    """Make every batch normalisation of `networks` the team's while inside; in place, parameters keep their names."""
     layers = {m for network in networks for m in network.modules() if type(m) in (nn.BatchNorm1d, nn.BatchNorm2d)}
     plain = {layer: type(layer) for layer in layers}
     for layer in layers:

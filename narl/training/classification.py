@@ -8,7 +8,7 @@ from torch.nn import functional as F
 
 
 def num_outputs(num_classes: int) -> int:
-    """Logits for a label of `num_classes` values: 1 for two classes, else one a class."""
+    """Count the logits for a label of `num_classes` values: 1 for two classes, else one per class."""
     return 1 if num_classes == 2 else num_classes
 
 

@@ -49,13 +49,13 @@ def look(device: torch.device) -> GpuMemory | None:
 
 
 def cap(share: float) -> None:
-    """This process takes no more than `share` (0 to 1) of its GPU's memory, CUDA's context included."""
+    """Take no more than `share` (0 to 1) of this process's GPU memory, CUDA's context included."""
     _, total = torch.cuda.mem_get_info()
     torch.cuda.set_per_process_memory_fraction(max(share - CONTEXT_BYTES / total, share / 2))
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether a GPU's memory has run out, in the words of PyTorch or of the libraries below it."""
+    """Tell whether a GPU's memory has run out, in the words of PyTorch or of the libraries below it."""
     return isinstance(error, torch.OutOfMemoryError) or (
         isinstance(error, RuntimeError)
         and any(name in str(error) for name in ("CUBLAS_STATUS_ALLOC_FAILED", "CUDNN_STATUS_ALLOC_FAILED"))
@@ -70,7 +70,7 @@ def release() -> None:
 
 @contextmanager
 def blame(device: torch.device) -> Iterator[None]:
-    """Says whose fault it is that memory ran out inside.
+    """Say whose fault it is if memory runs out inside.
 
     Raises:
         DoesNotFit: the configuration's.

@@ -1,6 +1,6 @@
 """Passes without gradients, over as many images at once as GPU memory holds.
 
-In eval mode no image knows of the others: the outputs are those of the whole batch, but for rounding.
+In eval mode images do not affect each other: the outputs are those of the whole batch, but for rounding.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from narl.training.gpu_memory import is_out_of_memory, release
 
 
 class Halving:
-    """Calls a function of images on halves, quarters, … of a batch once the whole of one has not fit.
+    """Calls a function of images on halves, quarters, … of a batch once a whole batch has not fit.
 
     Attributes:
         at_once: images; None as long as everything fits.

@@ -17,7 +17,7 @@ _NEVER = 2**31 - 1
 
 
 def keep_freed_memory() -> None:
-    """From now on this process keeps what it frees until `release_freed_memory`. Does nothing without glibc."""
+    """Keep what this process frees until `release_freed_memory`. Does nothing without glibc."""
     if libc := _glibc():
         libc.mallopt(_MMAP_MAX, 0)
         libc.mallopt(_TRIM_THRESHOLD, _NEVER)

@@ -34,7 +34,7 @@ class Precision:
 
 
 def choose_precision(setting: str, network: nn.Module, device: torch.device) -> Precision:
-    """`auto` resolved: bfloat16 where the hardware multiplies it, except for depthwise networks on a CPU.
+    """Resolve `auto`: bfloat16 where the hardware multiplies it, except for depthwise networks on a CPU.
 
     Measured on 2 CPU cores with AVX512-BF16 at 32x32, images/s: ResNet18 float32 494, bfloat16 703;
     MobileNetV2 (depthwise) float32 784, bfloat16 317.
@@ -56,5 +56,5 @@ def _cpu_multiplies_bfloat16() -> bool:
 
 
 def default_device() -> torch.device:
-    """The first GPU this process may use, else the CPU."""
+    """Return the first GPU this process may use, else the CPU."""
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")

@@ -41,7 +41,7 @@ class Scales:
 
 
 def scales_for(size: int) -> Scales:
-    """As many scales as images of `size` pixels a side allow; below 44 pixels with the small window.
+    """Choose as many scales as images of `size` pixels a side allow; below 44 pixels with the small window.
 
     178 px: 5 scales of 11x11. 128: 4. 64: 3. 32: 3 of 7x7.
 
@@ -56,7 +56,7 @@ def scales_for(size: int) -> Scales:
 
 
 def ms_ssim(images: Tensor, others: Tensor, *, signed: bool = False) -> Tensor:
-    """MS-SSIM of each pair.
+    """Compute MS-SSIM of each pair.
 
     Args:
         images, others: [B, 3, S, S] in [0, 1], of one floating-point dtype of at least 32 bits.

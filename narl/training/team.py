@@ -3,13 +3,13 @@
 Gradients, batch statistics and noise are those of one process on the whole batch, up to rounding:
 
 - Each worker's losses are means over its own share, and the gradients of all are averaged before a step, each share by
-  what it weighs in the batch. This holds for every backward pass that a method makes, so methods know nothing of it.
+  its weight in the batch. This holds for every backward pass that a method makes, so methods need not know about it.
 - Batch normalisation normalises over the whole batch (narl/training/batch_norm.py).
-- Noise is drawn for the whole batch, and each worker takes what falls to its share.
-- What crosses the images of a batch asks for all of them: `Team.gathered`.
+- Noise is drawn for the whole batch, and each worker takes its share.
+- A loss that crosses the images of a batch asks for all of them: `Team.gathered`.
 
-Dropout and stochastic depth read torch's global generator, of which each worker has its own: there a trial of several
-workers is another draw. A team of one needs none of this and does nothing.
+Dropout and stochastic depth read torch's global generator, and each worker has its own: there a trial of several
+workers draws differently. A team of one needs none of this and does nothing.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from narl.core.errors import WorkerLost
 from narl.core.seeds import derive_seed
 from narl.data.share import Share
 
-# A worker that dies is noticed at once, by its closed connection or by whoever started it. This is for one that hangs.
+# A worker that dies is noticed at once, by its closed connection or by its parent. This is for one that hangs.
 TIMEOUT = timedelta(minutes=10)
 
 
@@ -47,7 +47,7 @@ class Team:
         self.share = Share(0, 0, 0, 0)
 
     def sum_(self, tensor: Tensor) -> Tensor:
-        """`tensor` with those of all workers added, in place; the same to the last bit everywhere."""
+        """Add the tensors of all workers to `tensor`, in place; the same to the last bit everywhere."""
         if self.size > 1:
             self._call("all_reduce", tensor)
         return tensor
@@ -73,7 +73,7 @@ class Team:
             _in_one(gradients, lambda flat: self.sum_(flat.mul_(self.share.weight)))
 
     def gathered(self, rows: Tensor) -> Tensor:
-        """A share's rows [b, ...] -> the whole batch's [B, ...].
+        """Gather the whole batch's rows [B, ...] from a share's [b, ...].
 
         Every worker may compute one and the same loss of what is returned; its gradient comes to the share's own rows.
         """
@@ -82,7 +82,7 @@ class Team:
         return _Gathered.apply(rows, self)
 
     def send(self, tensor: Tensor) -> None:
-        """To rank 0, which calls `receive_`."""
+        """Send `tensor` to rank 0, which calls `receive_`."""
         self._call("send", tensor.contiguous(), dst=0)
 
     def receive_(self, tensor: Tensor, sender: int) -> Tensor:
@@ -92,7 +92,7 @@ class Team:
 
     @contextmanager
     def training(self, networks: Sequence[nn.Module], noise: nn.Module, seed: int) -> Iterator[None]:
-        """While inside, `networks` and `noise` see whole batches; they begin as rank 0's are.
+        """Let `networks` and `noise` see whole batches while inside; they begin as rank 0's.
 
         Args:
             seed: of dropout.
@@ -110,7 +110,7 @@ class Team:
             yield
 
     def begin_epoch(self, epoch: int) -> None:
-        """Each worker drops out other units, decided by seed, epoch and rank: a checkpoint needs no state for that."""
+        """Seed each worker's dropout by seed, epoch and rank: a checkpoint needs no state for it."""
         if self.size > 1:
             torch.manual_seed(derive_seed(self._dropout_seed, epoch, self.rank))
 
@@ -148,7 +148,7 @@ ALONE = Team()
 
 
 def open_store(host: str) -> Any:
-    """A `torch.distributed.TCPStore` in which a team meets, open at the address `host` alone; its `port` is any."""
+    """Open a `torch.distributed.TCPStore` in which a team meets, at the address `host` alone and at any port."""
     from torch.distributed import TCPStore
 
     # torch would listen at every address of the machine.
@@ -160,7 +160,7 @@ def open_store(host: str) -> Any:
 
 
 def find_store(host: str, port: int) -> Any:
-    """That of `open_store`, from another process.
+    """Find the store of `open_store` from another process.
 
     Raises:
         WorkerLost: nobody answers.
@@ -175,7 +175,7 @@ def find_store(host: str, port: int) -> Any:
 
 @contextmanager
 def joined(rank: int, size: int, store: Any, device: torch.device) -> Iterator[Team]:
-    """The team of all processes that join with the same `store`, until the end of the context.
+    """Join the team of all processes with the same `store`, until the end of the context.
 
     Args:
         store: a `torch.distributed.Store` that all can reach.

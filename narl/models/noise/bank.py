@@ -2,8 +2,9 @@
 
     z = M1(x) + n_k,  k uniform over the K members, fresh for every image and every call
 
-Who knows the bank learns nothing of k from one answer, and all from two that differ: z − z′ = n_j − n_k names both
-members, and M1(x) is left. So the mean of answers is not what gives most away, and `averaged` is what does.
+An attacker who knows the bank learns nothing of k from one answer, but everything from two that differ: z − z′ =
+n_j − n_k names both members, and M1(x) is left. So the mean of answers is not what gives most away; `averaged` is the
+noise of what does.
 
 Letters: B batch, K members, C, h, w shape of the features.
 """
@@ -24,8 +25,8 @@ class NoiseBank(Noise):
 
     Args:
         members: [K, C, h, w] in units of z, K >= 1. A parameter, so that the client's state holds it.
-        queries: n, how many answers an attacker has who knows the bank: the features themselves, but for the one image
-            in K^(n-1) that got the same member each time.
+        queries: n, how many answers an attacker who knows the bank has: they give the features themselves, but for the
+            one image in K^(n-1) that got the same member each time.
 
     Raises:
         ConfigError: no member, or `queries` is neither a whole number >= 1 nor infinity.
@@ -53,20 +54,20 @@ class NoiseBank(Noise):
 
     @property
     def hides(self) -> bool:
-        """Never: who knows the members tells f + n_k from f′ + n_j, but for a coincidence of measure zero."""
+        """Never: given the members, f + n_k and f′ + n_j differ, but for a coincidence of measure zero."""
         return False
 
     def averaged(self, queries: float) -> NoiseBank:
-        """What `queries` answers (>= 1, or infinity) leave of the noise, from the same members."""
+        """Return what `queries` answers (>= 1, or infinity) leave of the noise, from the same members."""
         return NoiseBank(self.members, queries)
 
     def with_sigma(self, sigma: float) -> NoiseBank:
-        """The same members about the same mean, further apart or closer."""
+        """Move the members further apart or closer, about the same mean."""
         mean = self.members.detach().mean(0)
         return NoiseBank(nn.Parameter(mean + scale_between(self, sigma) * (self.members.detach() - mean)), self.queries)
 
     def misfit(self, features: Tensor, answers: Tensor, exact_to: float) -> Tensor:
-        """One answer holds one of the members, whichever explains it best; who has more subtracts it."""
+        """See `Noise.misfit`. One answer holds the member that explains it best; several allow subtracting it."""
         if len(self.members) > 1 and self.queries > 1:
             return squared_misfit(features - answers, exact_to)
         bare = (answers.unsqueeze(1) - self.members.detach()).flatten(2)  # [B, K, C·h·w]
@@ -74,7 +75,7 @@ class NoiseBank(Noise):
         return distances.min(dim=1).values.sum() / (2 * exact_to**2)
 
     def scores(self, features: Tensor) -> Scores:
-        """A mixture over the members, and over none where several answers gave the features away; the best counts."""
+        """See `Noise.scores`. A mixture over the members, or over none if several answers gave the features away."""
         center = features.double().mean(0)
         known = (features.double() - center).flatten(1)
         offsets = self._offsets().double().flatten(1)
@@ -129,7 +130,7 @@ class NoiseBank(Noise):
 
 
 def laplace_bank(bank_size: int, feature_shape: tuple[int, int, int], *, scale: float, seed: int) -> NoiseBank:
-    """A bank whose entries start as independent Laplace(0, scale).
+    """Build a bank whose entries start as independent Laplace(0, scale).
 
     Args:
         bank_size: K.

@@ -1,8 +1,9 @@
-"""What every noise owes: how it is drawn, what averaging leaves of it, and how likely an answer is under it.
+"""What every noise must tell: how it is drawn, what averaging leaves of it, and how likely an answer is under it.
 
 Attacks know the noise (Kerckhoffs): the white-box inversion maximises its likelihood, and the exact attackers apply
-Bayes' rule to it. A noise whose likelihood is another's would look private because the attack is wrong. So a class that
-says anew how its noise is drawn must say anew what a mean leaves and how it is recognised, or Python refuses the class.
+Bayes' rule to it. A noise with the likelihood of another would look private because the attack is wrong. So a class
+that redefines how its noise is drawn must also redefine what a mean leaves and how it is recognised, or Python refuses
+it.
 
 Letters: B answers, M images they are compared with, C, h, w shape of the features.
 """
@@ -23,7 +24,8 @@ Scores = Callable[[Tensor], Tensor]  # answers [B, C, h, w] -> [B, M]
 class Noise(nn.Module, ABC):
     """What a client does to its features before they leave; on in training and in eval mode.
 
-    A new noise is one file: a subclass with everything abstract here, and a line in `tests/models/noise/every_noise.py`,
+    A new noise is one file: a subclass with everything abstract here, and a line in
+        `tests/models/noise/every_noise.py`,
     which runs the contract's tests over it.
 
     Raises:
@@ -39,7 +41,7 @@ class Noise(nn.Module, ABC):
             if "averaged" not in own or not recognised:
                 raise TypeError(
                     f"{cls.__name__} draws its noise in its own way, so it must define averaged, and whitened or both "
-                    "misfit and scores: a likelihood that is inherited would be another noise's"
+                    "misfit and scores: an inherited likelihood would be that of another noise"
                 )
 
     @property
@@ -55,15 +57,15 @@ class Noise(nn.Module, ABC):
     @property
     @abstractmethod
     def hides(self) -> bool:
-        """Whether an answer leaves any doubt between images with different features, to who knows the noise."""
+        """Whether an answer leaves doubt between images with different features, the noise being known."""
 
     @abstractmethod
     def averaged(self, queries: float) -> Noise:
-        """The noise of the mean of `queries` answers (>= 1, or infinity) to one image, or of what gives more away."""
+        """Return the noise of the mean of `queries` answers (>= 1, or infinity) to one image, or of what tells more."""
 
     @abstractmethod
     def with_sigma(self, sigma: float) -> Noise:
-        """The same noise at another scale, `sigma` >= 0: what a trained client may use at inference.
+        """Return the same noise at another scale, `sigma` >= 0: what a trained client may use at inference.
 
         Raises:
             ConfigError: an illegal sigma, or noise that is zero everywhere and so has no shape to scale.
@@ -71,35 +73,35 @@ class Noise(nn.Module, ABC):
 
     @abstractmethod
     def forward(self, z: Tensor, generator: Generator | None = None) -> Tensor:
-        """z [B, C, h, w] as it is sent, in its dtype, with draws from `generator` (on z's device) or torch's global one."""
+        """Return z [B, C, h, w] as sent, in its dtype; draws from `generator` (on z's device) or torch's global one."""
 
     @abstractmethod
     def misfit(self, features: Tensor, answers: Tensor, exact_to: float) -> Tensor:
-        """−log p(answers | features) up to a constant: a scalar that can be differentiated by `features`.
+        """Compute −log p(answers | features) up to a constant: a scalar that can be differentiated by `features`.
 
         Args:
             features: [B, C, h, w], one image's for each answer.
-            answers: alike.
+            answers: of the same shape.
             exact_to: the least standard deviation in units of z: features without noise would allow no error at all.
         """
 
     @abstractmethod
     def scores(self, features: Tensor) -> Scores:
-        """How well each of M images explains an answer: a function of answers [B, C, h, w] that gives float [B, M].
+        """Return a function of answers [B, C, h, w] that scores how well each of M images explains them: float [B, M].
 
-        log p(answer | image) up to a constant of the answer's own. Of noise that does not hide (`hides`): −½ the least
-        squared distance by which the image fails to explain the answer, so 0 for the image it is about.
+        A score is log p(answer | image) up to a constant of the answer's own; for noise that does not hide (`hides`),
+        −½ the least squared distance by which the image fails to explain the answer, so 0 for the image it is about.
 
         Args:
             features: clean, [M, C, h, w].
         """
 
     def for_images(self, images: Tensor) -> Callable[..., Tensor]:
-        """The noise of answers about `images` [B, 3, H, W]: whatever they show, the same."""
+        """Return the noise of answers about `images` [B, 3, H, W]: by default the same for all images."""
         return self
 
     def dominating(self) -> Noise:
-        """A noise whose answers tell at least as much and whose `scores` are exact: what bounds are computed with."""
+        """Return a noise whose answers tell at least as much and whose `scores` are exact, for bounds."""
         return self
 
 
@@ -117,7 +119,7 @@ class WhitenedNoise(Noise):
 
     @abstractmethod
     def whitened(self, features: Tensor) -> Tensor:
-        """A linear map of [B, C, h, w] to the same shape, in which the noise is N(0, spread²) in every direction."""
+        """Map [B, C, h, w] linearly to the same shape, in which the noise is N(0, spread²) in every direction."""
 
     @property
     def hides(self) -> bool:
@@ -128,7 +130,7 @@ class WhitenedNoise(Noise):
         variance = self.spread**2 if self.hides else 1.0
 
         def of(answers: Tensor) -> Tensor:
-            # One by one: the product form would cancel, and nobody waits for this; exact attacks have their own.
+            # One by one: the product form would cancel. Slow, but exact attacks do not use it.
             each = self.whitened(answers.double()).flatten(1).split(1)
             return torch.cat([(known - one).square().sum(1)[None] for one in each]).div(-2 * variance)
 
@@ -136,7 +138,7 @@ class WhitenedNoise(Noise):
 
 
 def scale_between(noise: Noise, sigma: float) -> float:
-    """How much larger `sigma` is than the noise's own.
+    """Compute how much larger `sigma` is than the noise's own.
 
     Raises:
         ConfigError: `sigma` is negative or not finite, or the noise is zero.

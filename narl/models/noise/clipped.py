@@ -1,4 +1,4 @@
-"""Noise on the image itself, clipped to what an image may hold: the only thing that Image Noise's client does.
+"""Noise on the image itself, clipped to what an image may hold: all that the client of Image Noise does.
 
     z = clip(x + η, 0, 1),  η ~ N(0, σ²)
 
@@ -15,7 +15,7 @@ from torch import Generator, Tensor
 from narl.models.noise.base import Noise, Scores, squared_misfit
 from narl.models.noise.gaussian import GaussianNoise, checked_sigma, normal_like
 
-# Of pixels: what a mean's standard deviation is taken to be at least, where rounding leaves none.
+# The least standard deviation of a mean, in pixels from 0 to 1, where rounding leaves none.
 LEAST_DEVIATION = 1e-4
 
 
@@ -57,7 +57,7 @@ class ClippedGaussianNoise(Noise):
         return ClippedGaussianNoise(sigma, self.queries)
 
     def dominating(self) -> Noise:
-        """One answer: itself. Of means the density has no closed form; unclipped answers tell at least as much."""
+        """Return itself for one answer. Means have no density in closed form; unclipped answers tell at least as much."""
         return self if self.queries == 1 or not self.hides else GaussianNoise(self._sigma / math.sqrt(self.queries))
 
     def forward(self, z: Tensor, generator: Generator | None = None) -> Tensor:
@@ -72,7 +72,7 @@ class ClippedGaussianNoise(Noise):
         return (mean + noise * (variance / self.queries).sqrt()).clamp_(0, 1)
 
     def misfit(self, features: Tensor, answers: Tensor, exact_to: float) -> Tensor:
-        """One answer: a value at an end says only that the noise went beyond. Means: about E[clip], not about x̂."""
+        """See `Noise.misfit`. A clipped value says only that the noise went beyond; means are about E[clip]."""
         if not self.is_random:
             return squared_misfit(features - answers, exact_to)
         if self.queries > 1:
@@ -85,7 +85,7 @@ class ClippedGaussianNoise(Noise):
         return torch.where(below, -low, torch.where(above, -high, inside)).sum()
 
     def scores(self, features: Tensor) -> Scores:
-        """As `misfit`, as products of something of the answer and something of the image."""
+        """Score as `misfit` does, as products of a term of the answer and a term of the image."""
         if not self.hides:
             return GaussianNoise(0.0).scores(features)
         return self._scores_of_means(features) if self.queries > 1 else self._scores_of_one(features)
@@ -122,7 +122,7 @@ class ClippedGaussianNoise(Noise):
         return -x / self._sigma, (x - 1) / self._sigma
 
     def moments(self, z: Tensor) -> tuple[Tensor, Tensor]:
-        """Mean and variance of clip(z + eta, 0, 1): those of a rectified Gaussian.
+        """Compute mean and variance of clip(z + eta, 0, 1): those of a rectified Gaussian.
 
         Args:
             z: in float64, since terms of sigma^2 cancel.

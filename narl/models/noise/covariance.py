@@ -13,9 +13,9 @@ from torch import Generator, Tensor
 from narl.core.errors import ConfigError
 from narl.models.noise.base import WhitenedNoise, scale_between, squared_misfit
 
-# Of the running covariance: the last hundred batches or so.
+# Momentum of the running covariance: it covers the last hundred batches or so.
 MOMENTUM = 0.02
-# Added to the covariance's diagonal, relative to its mean: rounding may leave it with no Cholesky factor.
+# Added to the covariance's diagonal, relative to its mean: rounding may leave it without a Cholesky factor.
 JITTER = 1e-5
 
 
@@ -56,7 +56,7 @@ class CovarianceNoise(WhitenedNoise):
         return math.sqrt(self.scale * self.covariance.diagonal().double().mean().item() / self.queries)
 
     def averaged(self, queries: float) -> CovarianceNoise:
-        """The noise of the mean of `queries` answers (>= 1, or infinity), of the same covariance."""
+        """Return the noise of the mean of `queries` answers (>= 1, or infinity), of the same covariance."""
         return self._like(self.scale, queries)
 
     def with_sigma(self, sigma: float) -> CovarianceNoise:
@@ -72,13 +72,13 @@ class CovarianceNoise(WhitenedNoise):
         return math.sqrt(self.scale / self.queries)
 
     def whitened(self, features: Tensor) -> Tensor:
-        """L⁻¹ f, L Lᵀ the covariance."""
+        """Compute L⁻¹ f, L Lᵀ being the covariance."""
         factor = self._unit_factor().to(features.dtype)
         white = torch.linalg.solve_triangular(factor, features.flatten(1).T, upper=False)
         return white.T.reshape(features.shape)
 
     def misfit(self, features: Tensor, answers: Tensor, exact_to: float) -> Tensor:
-        """½ ‖L⁻¹ (M1(x̂) − z)‖², L Lᵀ the noise's covariance."""
+        """Compute ½ ‖L⁻¹ (M1(x̂) − z)‖², L Lᵀ being the noise's covariance."""
         if not self.is_random:
             return squared_misfit(features - answers, exact_to)
         difference = (features - answers).flatten(1).T
@@ -96,7 +96,7 @@ class CovarianceNoise(WhitenedNoise):
         return z + noise.view(z.shape).to(z.dtype)
 
     def factor(self) -> Tensor:
-        """L of L L^T, the noise's covariance: lower triangular float32 [d, d]."""
+        """Compute L of L Lᵀ, the noise's covariance: lower triangular, float32 [d, d]."""
         return self._unit_factor().float() * self.spread
 
     def _unit_factor(self) -> Tensor:

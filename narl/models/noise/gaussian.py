@@ -71,7 +71,7 @@ class GaussianNoise(WhitenedNoise):
 
 
 def normal_like(z: Tensor, sigma: float, generator: Generator | None) -> Tensor:
-    """Independent N(0, sigma²) in the shape, dtype and layout of z."""
+    """Draw independent N(0, sigma²) in the shape, dtype and layout of z."""
     noise = torch.empty_like(z)
     # Filled in memory order: on a CPU seven times faster than element by element in channels-last layout.
     noise.as_strided((noise.numel(),), (1,)).normal_(0.0, sigma, generator=generator)
@@ -79,7 +79,7 @@ def normal_like(z: Tensor, sigma: float, generator: Generator | None) -> Tensor:
 
 
 def checked_sigma(sigma: float) -> float:
-    """Raises ConfigError unless `sigma` is finite and >= 0."""
+    """Raise ConfigError unless `sigma` is finite and >= 0."""
     if not (math.isfinite(sigma) and sigma >= 0):
         raise ConfigError(f"sigma must be a finite number >= 0, got {sigma}")
     return float(sigma)

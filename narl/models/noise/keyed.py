@@ -2,20 +2,20 @@
 
     η = σ · Φ⁻¹(SHAKE-256(HMAC-SHA256(key, image as uint8)))
 
-Who asks about one image again gets the same answer, so the mean of n answers is the first one. To who lacks the key, η
-is N(0, σ²), independent between images. What this does not do:
+Asking about one image again gives the same answer, so the mean of n answers is the first one. To anyone without the
+key, η is N(0, σ²), independent between images. Its limits:
 
-- It holds for exact repeats alone. An image changed in one pixel, re-encoded, or the next frame of a video, gets noise
+- It protects only exact repeats. An image changed in one pixel, re-encoded, or the next frame of a video, gets noise
   of its own, and near-duplicates can be averaged like fresh answers about what they share.
 - Equal answers show that the images were equal.
-- Another key is another draw, so a client that is started n times without a lasting key gives n answers to average;
-  and two clients of one key must not add the same η to different features, or the difference of their answers is
+- Another key means other draws, so a client that is started n times without a lasting key gives n answers to average.
+- Two clients with one key must not add the same η to different features, or the difference of their answers is
   noise-free (`noise_of_client`).
 
-The stream is a cryptographic one because features that a ReLU set to 0 send their noise bare: from enough of it the
-state of an ordinary generator, and with it the rest of η, could be recovered. PyTorch's CPU generator moreover keeps
-32 bits of its seed, so that among 10⁵ images two would share their noise. It costs some 50 ns a feature on one CPU
-core, where fresh noise takes 10.
+The stream is cryptographic because features that a ReLU set to 0 send their noise bare: enough of it would reveal the
+state of an ordinary generator, and with it the rest of η. PyTorch's CPU generator also keeps only 32 bits of its seed,
+so that two of 10⁵ images would share their noise. Keyed noise costs some 50 ns a feature on one CPU core, fresh noise
+10.
 """
 
 from __future__ import annotations
@@ -40,8 +40,8 @@ KEY_BYTES = 32
 class KeyedGaussianNoise(GaussianNoise):
     """z + η, η ~ N(0, σ²) decided by the image and a secret key, in training and in eval mode.
 
-    Called without images, as attackers do who know M1 but no key, it adds fresh draws: that is what an unknown key's
-    noise looks like, so networks are trained and evaluated on it, one draw an image.
+    Called without images, as by attackers who know M1 but not the key, it adds fresh draws: noise under an unknown key
+    looks like that, so networks are trained and evaluated on it, one draw per image.
 
     Args:
         sigma: standard deviation in units of z, finite and >= 0.
@@ -64,11 +64,11 @@ class KeyedGaussianNoise(GaussianNoise):
         return KeyedGaussianNoise(sigma, self._key)
 
     def averaged(self, queries: float) -> KeyedGaussianNoise:
-        """The noise of the mean of `queries` answers to one image: they are all the same."""
+        """Return itself: all answers to one image are the same."""
         return self
 
     def for_images(self, images: Tensor) -> Callable[..., Tensor]:
-        """The noise of answers about `images` [B, 3, H, W] in [0, 1]; called with their features as this module is."""
+        """Return the noise of answers about `images` [B, 3, H, W] in [0, 1], to be called with their features."""
         pixels = images.detach().mul(255).round().clamp(0, 255).to(torch.uint8).cpu().contiguous()
         seeds = [hmac.digest(self._key, image.numpy().tobytes(), "sha256") for image in pixels]
         return functools.partial(self._add, seeds)
@@ -84,7 +84,7 @@ class KeyedGaussianNoise(GaussianNoise):
 
 
 def noise_of_client(sigma: float, key: bytes | None, *identity: str) -> KeyedGaussianNoise:
-    """The noise of one deployed client, under a key of its own that follows from `key` and `identity`.
+    """Build the noise of one deployed client, under a key of its own derived from `key` and `identity`.
 
     Args:
         key: at least 32 secret bytes; None: random ones, the same until the process ends.
@@ -98,7 +98,7 @@ def noise_of_client(sigma: float, key: bytes | None, *identity: str) -> KeyedGau
 
 
 def training_key(seed: int) -> bytes:
-    """The key of a trial, no secret: whoever knows the seed has it."""
+    """Derive the key of a trial. It is not secret: anyone who knows the seed has it."""
     draws = torch.randint(256, (KEY_BYTES,), generator=Generator().manual_seed(seed))
     return bytes(draws.tolist())
 

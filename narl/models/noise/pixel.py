@@ -19,7 +19,7 @@ from narl.models.noise.base import WhitenedNoise, scale_between, squared_misfit
 INITIAL_SHARE = 0.02
 # tanh of it is -1 in float32, and no infinity has to be saved.
 SILENT = -20.0
-# Of the largest scale: values with less noise than this count as having this much, when answers are recognised.
+# Share of the largest scale: values with less noise count as having this much when answers are scored.
 NEXT_TO_NOTHING = 1e-6
 
 
@@ -67,7 +67,7 @@ class PixelNoise(WhitenedNoise):
         return self.scales.detach().double().square().mean().sqrt().item() / math.sqrt(self.queries)
 
     def averaged(self, queries: float) -> PixelNoise:
-        """The noise of the mean of `queries` answers (>= 1, or infinity), of the same scales."""
+        """Return the noise of the mean of `queries` answers (>= 1, or infinity), of the same scales."""
         other = PixelNoise(self.rho.shape[-1], self.max_sigma, queries)
         other.rho = self.rho
         return other
@@ -89,14 +89,14 @@ class PixelNoise(WhitenedNoise):
         return features / shares.clamp_min(NEXT_TO_NOTHING).to(features.dtype)
 
     def misfit(self, features: Tensor, answers: Tensor, exact_to: float) -> Tensor:
-        """Each value has a deviation of its own; some are sent almost bare."""
+        """See `Noise.misfit`. Each value has a deviation of its own; some are sent almost bare."""
         return squared_misfit(features - answers, (self.scales.detach() / self.queries**0.5).clamp_min(exact_to))
 
     def _largest(self) -> float:
         return self.scales.detach().max().item()
 
     def silence(self, suppressed: Tensor) -> None:
-        """No noise where `suppressed`, bool [3, S, S], is true."""
+        """Remove the noise where `suppressed`, bool [3, S, S], is true."""
         with torch.no_grad():
             self.rho[suppressed] = SILENT
 
