@@ -57,7 +57,7 @@ class ClippedGaussianNoise(Noise):
         return ClippedGaussianNoise(sigma, self.queries)
 
     def dominating(self) -> Noise:
-        """Return itself for one answer. Means have no density in closed form; unclipped answers tell at least as much."""
+        """Return itself for one answer. Means have no closed form; unclipped answers tell at least as much."""
         return self if self.queries == 1 or not self.hides else GaussianNoise(self._sigma / math.sqrt(self.queries))
 
     def forward(self, z: Tensor, generator: Generator | None = None) -> Tensor:
