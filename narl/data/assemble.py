@@ -1,7 +1,7 @@
 """One pass from a file's bytes to a batch: decode, mirror, shift, recolour. Compiled by numba, without Python's lock.
 
-Import FFCV before it (`require_ffcv`): the decoder is the libturbojpeg that FFCV is linked to, called with its accurate
-cosine transform. Pixels are then exactly those of Pillow, and sooner there than with the fast one that FFCV asks for.
+Import FFCV first (`require_ffcv`): the decoder is the libturbojpeg that FFCV is linked to, called with its accurate
+cosine transform. Pixels are then exactly Pillow's, and it is quicker than the fast transform that FFCV asks for.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _decode: Any = types.ExternalFunction(  # numba's own types say nothing of calls
 
 
 def _compiled(function):
-    """Kept between processes where there is a folder for it; compiling takes seconds."""
+    """Compile `function`, which takes seconds, and keep the result between processes if there is a folder for it."""
     try:
         return njit(nogil=True, cache=True)(function)
     except RuntimeError:  # neither this folder nor the user's cache can be written to
@@ -114,7 +114,7 @@ def _place(source, target, side, flip, down, right):
 
 @_compiled
 def _recolour(pixels, brightness, contrast):
-    """As `narl.data.augment.recoloured` for one picture, in place; by tables, as there are only 256 values."""
+    """Recolour one picture as `narl.data.augment.recoloured`, in place and by tables, as there are only 256 values."""
     grey = np.empty((3, 256), np.int64)
     for value in range(256):
         brighter = min(255, value * brightness >> 16)

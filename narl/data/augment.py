@@ -34,13 +34,13 @@ class Augmentation:
 
     @classmethod
     def none(cls, count: int) -> Augmentation:
-        """`count` images stay as they are."""
+        """Leave `count` images as they are."""
         nowhere = torch.zeros(count, dtype=torch.int64)
         return cls(0, nowhere.bool(), nowhere, nowhere, nowhere[:0], nowhere[:0])
 
     @classmethod
     def draw(cls, config: Augment, count: int, generator: torch.Generator) -> Augmentation:
-        """One draw for `count` images."""
+        """Draw once for `count` images."""
         flip = torch.rand(count, generator=generator) < (0.5 if config.flip else 0.0)
         top, left = torch.randint(0, 2 * config.pad_crop + 1, (2, count), generator=generator)
         # Last, and only if asked for: colours change nothing about the draws before them.
@@ -50,7 +50,7 @@ class Augmentation:
         return cls(config.pad_crop, flip, top, left, brightness, contrast)
 
     def __call__(self, stored: Tensor, index: Tensor) -> Tensor:
-        """Those of the images `stored`, uint8 [N, H, W, 3], at positions `index`, int64 [B], changed."""
+        """Change the images of `stored`, uint8 [N, H, W, 3], at positions `index`, int64 [B]."""
         images = stored.index_select(0, index)
         if self.pad:
             images = self._cropped(images, index)
@@ -73,7 +73,7 @@ class Augmentation:
 
 
 def recoloured(images: Tensor, brightness: Tensor, contrast: Tensor) -> Tensor:
-    """`images`, uint8 [B, H, W, 3], with other brightness and then contrast; factors int64 [B] in 65536ths, 0..2.
+    """Change brightness and then contrast of `images`, uint8 [B, H, W, 3]; factors int64 [B] in 65536ths, 0..2.
 
     As torchvision's `adjust_brightness` and `adjust_contrast`, which blend with black and with the mean of the grey
     image, and round down.

@@ -1,8 +1,8 @@
-"""Writing a pipeline's images as FFCV files, one a split, so that a finished file is a whole one.
+"""Writing a pipeline's images as FFCV files, one per split; a finished file is always complete.
 
-Files lie in `<cache>/<pipeline name>-<key>/`; the key changes with every byte of an image, every label and split. A file
-is written under another name and renamed; its sidecar `<split>.json`, with its SHA-256, comes last, and a file without one
-counts as absent.
+Files lie in `<cache>/<pipeline name>-<key>/`; the key changes with every byte of an image, every label and split. A
+file is written under another name and renamed; its sidecar `<split>.json`, with its SHA-256, comes last, and a file
+without a sidecar counts as absent.
 """
 
 from __future__ import annotations
@@ -47,10 +47,10 @@ class Beton:
 def build_betons(
     pipeline: Pipeline, cache_dir: Path | str | None = None, progress: bool = True, force: bool = False
 ) -> dict[str, Path]:
-    """The .beton file of every split, written where it is absent or its content would differ.
+    """Write the .beton file of every split that is absent or whose content would differ.
 
     Raises:
-        DataError: no FFCV, an image that cannot be read, no room, or a file that is there and damaged.
+        DataError: no FFCV, an image that cannot be read, no room, or a damaged file.
     """
     betons = ensure_betons(pipeline, label(pipeline, cache_dir), cache_dir, progress=progress, force=force)
     return {beton.split: beton.path for beton in betons}
@@ -65,10 +65,10 @@ def ensure_betons(
     force: bool = False,
     reread: bool = True,
 ) -> list[Beton]:
-    """As `build_betons`, for a source that is open already; says of each file whether it was built.
+    """Do as `build_betons` for a source that is already open; says of each file whether it was built.
 
     Args:
-        reread: read finished files whole, rather than those alone that may have been written to since they were read.
+        reread: read all finished files whole, rather than only those that may have been written to since.
     """
     require_ffcv()
     folder = cache_root(cache_dir) / f"{pipeline.name}-{labelled.key}"
@@ -115,7 +115,7 @@ def _is_finished(path: Path) -> bool:
 def _fetched(
     location: str, folder: Path, pipeline: Pipeline, labelled: Labelled, splits: tuple[str, ...]
 ) -> tuple[str, ...]:
-    """Those of `splits` that the store had and that passed every check; a notice says why others did not."""
+    """Fetch those of `splits` that the store has and that pass every check; a notice says why others do not."""
     done = []
     try:
         store = open_beton_store(location, folder.name)
@@ -157,9 +157,9 @@ def _build(folder: Path, pipeline: Pipeline, labelled: Labelled, splits: tuple[s
 
 
 def _write_images(path: Path, pipeline: Pipeline, labelled: Labelled, split: str, advance) -> None:
-    """FFCV's writer without its worker processes: one of those that dies leaves the parent waiting for ever.
+    """Write with FFCV's writer, without its worker processes: if one of those dies, the parent waits for ever.
 
-    Stored as `jpg`, an image that is a JPEG file of the right size already stays what it is; others are encoded.
+    Stored as `jpg`, a JPEG file that already has the right size is kept as it is; other images are encoded.
     """
     from ffcv.fields import IntField, RGBImageField
     from ffcv.memory_allocator import MemoryAllocator

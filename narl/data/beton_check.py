@@ -18,7 +18,7 @@ MODES = {"jpg": 0, "raw": 1}
 
 
 def check_beton(path: Path, sha256: str, pipeline: Pipeline, labelled: Labelled, split: str) -> None:
-    """The file, which has that SHA-256, against its sidecar, and header, every address and every label against the source.
+    """Check the file and its SHA-256 against the sidecar, and header, addresses and labels against the source.
 
     Raises:
         DataError: the file is truncated, damaged or belongs to something else.

@@ -1,4 +1,4 @@
-"""Finished FFCV files at a place that nodes share, so that one of them decodes the images for all.
+"""Finished FFCV files in a place that nodes share, so that one of them decodes the images for all.
 
 Files lie in `<place>/<pipeline name>-<key>/` as in a cache; `betons.json` has the SHA-256 of each and comes last.
 """
@@ -111,7 +111,7 @@ class _S3Store(BetonStore):
 
 
 def open_beton_store(place: str, name: str) -> BetonStore:
-    """The store of the pipeline files `name` (pipeline name and key) at a path or `s3://bucket/prefix`.
+    """Open the store of the pipeline files `name` (pipeline name and key) at a path or `s3://bucket/prefix`.
 
     Raises:
         ConfigError: another kind of address.

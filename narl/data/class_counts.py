@@ -15,7 +15,7 @@ SHOWN = 12  # classes of one label
 def class_counts(
     classes: Mapping[str, tuple[str, ...]], numbers: Mapping[str, np.ndarray], indices: Mapping[str, np.ndarray]
 ) -> ClassCounts:
-    """Of each label, from its classes, every image's number among them, int64 [N], and each split's positions."""
+    """Count each label from its classes, every image's class number, int64 [N], and each split's positions."""
     counts: ClassCounts = {}
     for label, names in classes.items():
         by_split = {split: np.bincount(numbers[label][indices[split]], minlength=len(names)) for split in SPLITS}
@@ -24,7 +24,7 @@ def class_counts(
 
 
 def class_lines(counts: ClassCounts) -> list[str]:
-    """One line a label, `private: f 70 + 10 + 20, m 71 + 9 + 20`; of many classes the first, and how many there are."""
+    """Write a line per label, `private: f 70 + 10 + 20, m 71 + 9 + 20`; of many classes the first and a count."""
     lines = []
     for label, by_class in counts.items():
         shown = [f"{name!r} {' + '.join(map(str, by_split.values()))}" for name, by_split in by_class.items()]

@@ -49,7 +49,7 @@ class Dataset:
         self._tensors: dict[str, Tensor] = {}
 
     def labels(self, split: str) -> tuple[Tensor, Tensor]:
-        """(utility, private), int64 [N] each, in the order of the split.
+        """Return (utility, private), int64 [N] each, in the order of the split.
 
         Raises:
             DataError: the split was not opened.
@@ -59,12 +59,12 @@ class Dataset:
         return torch.from_numpy(utility), torch.from_numpy(private)
 
     def column(self, split: str, column: str) -> tuple[Tensor, tuple[str, ...]]:
-        """Any label column of the source: int64 [N] in the order of the split, and the classes that it counts.
+        """Read any label column of the source: int64 [N] in the order of the split, and the classes that it counts.
 
-        Classes are those of the whole source, so that one may be without an image in the split.
+        The classes are those of the whole source, so one may have no image in the split.
 
         Raises:
-            DataError: the split was not opened, an unknown column, or one with words that are no class.
+            DataError: the split was not opened, an unknown column, or a column with words that are not classes.
         """
         self._check_opened(split)
         columns = self._labelled.source.columns
@@ -85,7 +85,7 @@ class Dataset:
         rank: int = 0,
         workers: int = 1,
     ) -> BatchLoader:
-        """Batches of `split`, or of each what worker `rank` of `workers` has; `augment` applies the pipeline's.
+        """Load batches of `split`, or worker `rank`'s share of each; `augment` applies the pipeline's augmentation.
 
         Raises:
             DataError: the split was not opened, or an image cannot be read.
@@ -106,9 +106,9 @@ class Dataset:
         return FFCVLoader(FFCVReader(self._betons[split]), *self.labels(split), **settings)
 
     def pixels(self, split: str, index: np.ndarray) -> np.ndarray:
-        """The images at positions `index` of the split, before augmentation: uint8 [N, H, W, 3].
+        """Read the images at positions `index` of the split, before augmentation: uint8 [N, H, W, 3].
 
-        The same with both loaders: where FFCV stores JPEG, those before it was stored.
+        They are the same with both loaders: if FFCV stores JPEG, these are the pixels before they were stored.
 
         Raises:
             DataError: the split was not opened, or an image cannot be read.
@@ -154,9 +154,10 @@ def open_dataset(
 ) -> Dataset:
     """Open `splits` of a pipeline with `loader`, or the pipeline's own.
 
-    A source on S3 is fetched to the cache first. `ffcv` builds the .beton files that are missing and checks every one
-    against the source and its SHA-256; with `reread` off the latter is taken as remembered where nothing speaks against it. `tensor` decodes every image once for each cache, and a split into memory on first use. `auto` is `ffcv` where FFCV can be imported,
-    else `tensor` with a notice.
+    A source on S3 is fetched to the cache first. `ffcv` builds the missing .beton files and checks each against the
+    source and its SHA-256; without `reread`, a remembered SHA-256 is trusted unless the file may have been written to.
+    `tensor` decodes every image once for each cache, and a split into memory on first use. `auto` is `ffcv` if FFCV can
+    be imported, else `tensor` with a notice.
 
     Raises:
         DataError: unusable data, labels or FFCV file; or `ffcv` without FFCV.

@@ -1,7 +1,7 @@
 """SHA-256 of files, remembered: a file is read again only where it may have been written to since.
 
-What is known of the files of a folder lies in `<cache>/digests/`. A file is taken for the one that was read while its
-device, inode, size, time of change and time of change of status are the same; no program can set the last one back.
+What is known of a folder's files is kept in `<cache>/digests/`. A file counts as unchanged while its device, inode,
+size, time of change and time of change of status are the same; no program can set the last one back.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from narl.core.hashing import stable_hash
 from narl.data.local_copy import sha256_of
 
 THREADS = 4
-# A clock may tick so slowly that a file changes once more without another time: what is younger is not remembered.
+# A clock may tick so slowly that a file changes again without a new time: younger files are not remembered.
 SETTLED_NS = 2_000_000_000
 
 State = list[int]
@@ -32,7 +32,7 @@ Answer = TypeVar("Answer")
 def digests(
     root: Path, names: Iterable[str], cache_dir: Path | str | None = None, *, reread: bool = False
 ) -> dict[str, str]:
-    """64 hex digits for each of the files `names` below `root`.
+    """Compute 64 hex digits for each of the files `names` below `root`.
 
     Args:
         reread: read every file, as a disk may lose bits without telling.
@@ -60,7 +60,7 @@ def digests(
 
 
 def _asked(ask: Callable[[Path], Answer], root: Path, names: list[str], mapped: Callable) -> dict[str, Answer]:
-    """What each file answers, or an error that names those that do not."""
+    """Ask each file; raises an error that names those that fail."""
 
     def answer(name: str) -> Answer | OSError:
         try:

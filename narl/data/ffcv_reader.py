@@ -1,8 +1,8 @@
 """Batches straight from the pages of an FFCV file. Imports FFCV: call `require_ffcv` first.
 
-FFCV's own loader is left out: it compiles for every file, starts a thread an epoch whose death goes unnoticed, hands
-out buffers that it fills again later, passes over images that it cannot decode, and sets torch's thread count. Here
-threads fill fresh memory a little ahead, each with calls of `assemble`.
+FFCV's own loader is not used: it compiles for every file, starts a thread per epoch whose death goes unnoticed, hands
+out buffers that it fills again later, skips images that it cannot decode, and sets torch's thread count. Here threads
+fill fresh memory a little ahead, each with calls of `assemble`.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class FFCVReader:
         self._bytes = np.asarray(np.memmap(path, mode="r"))  # one copy for all the processes that read the file
 
     def batches(self, indices: Sequence[Tensor], change: Augmentation) -> Iterator[Tensor]:
-        """The images at each of the int64 positions [B], changed: uint8 [B, S, S, 3].
+        """Yield the images at each of the int64 positions [B], changed: uint8 [B, S, S, 3].
 
         Their memory is never filled again, and is pinned if this process has started CUDA.
 
@@ -68,7 +68,7 @@ class FFCVReader:
     def _fill(
         self, pool: ThreadPoolExecutor, threads: int, index: Tensor, change: Augmentation
     ) -> tuple[Tensor, list[Future]]:
-        """A block, and the work on equal parts of it."""
+        """Allocate a block and start the work on equal parts of it."""
         shape = (len(index), self._side, self._side, 3)
         if torch.cuda.is_initialized():
             block = torch.empty(shape, dtype=torch.uint8, pin_memory=True)
@@ -82,7 +82,7 @@ class FFCVReader:
         return block, work
 
     def _assemble(self, positions: Tensor, change: Augmentation, images: Tensor) -> int:
-        """Fill `images`; the first position that cannot be decoded, or -1."""
+        """Fill `images`; returns the first position that cannot be decoded, or -1."""
         places = (change.flip.numpy(), change.top.numpy(), change.left.numpy(), change.pad)
         colours = (change.brightness.numpy(), change.contrast.numpy())
         stored = (self._bytes, self._starts, self._sizes, self._jpeg)

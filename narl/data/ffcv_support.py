@@ -29,7 +29,7 @@ def require_ffcv() -> None:
 
 @contextmanager
 def torch_threads_kept() -> Iterator[None]:
-    """FFCV sets torch's number of threads, to 1 when it is imported and to its own whenever it starts something."""
+    """Keep torch's number of threads: FFCV sets it to 1 on import, and to its own whenever it starts something."""
     threads = torch.get_num_threads()
     try:
         yield

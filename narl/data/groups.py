@@ -15,12 +15,12 @@ from narl.data.sources.base import Source
 
 
 def contents_of(source: Source) -> np.ndarray:
-    """int64 [N]: images have the same number if they are equal byte for byte."""
+    """Number images, int64 [N], so that those which are equal byte for byte have the same number."""
     return np.unique([source.digest(i) for i in range(len(source))], return_inverse=True)[1]
 
 
 def groups_of(config: Splits, source: Source, contents: np.ndarray) -> np.ndarray | None:
-    """int64 [N], images with the same number stay in one split; None where each may go anywhere.
+    """Number images, int64 [N], so that those with the same number stay in one split; None if each may go anywhere.
 
     Raises:
         DataError: the source has no such column.
@@ -37,7 +37,7 @@ def groups_of(config: Splits, source: Source, contents: np.ndarray) -> np.ndarra
 
 
 def joined(partitions: list[np.ndarray]) -> np.ndarray:
-    """The finest partition, int64 [N], that is as coarse as each of `partitions`."""
+    """Compute the finest partition, int64 [N], that is as coarse as each of `partitions`."""
     count = len(partitions[0])
     nodes, first = [], count
     for partition in partitions:  # a graph of images and parts
@@ -49,7 +49,7 @@ def joined(partitions: list[np.ndarray]) -> np.ndarray:
 
 
 def check_groups(config: Splits, source: Source, indices: Mapping[str, np.ndarray]) -> None:
-    """No group of `config.group` lies in two splits; only a source that brings its own can do that.
+    """Check that no group of `config.group` lies in two splits, as only a source with splits of its own can cause.
 
     Raises:
         DataError: naming two images of one group.
@@ -69,10 +69,10 @@ def check_groups(config: Splits, source: Source, indices: Mapping[str, np.ndarra
 def told_of_copies(
     config: Splits, source: Source, contents: np.ndarray, indices: Mapping[str, np.ndarray]
 ) -> tuple[str, str]:
-    """(notice, doubt): a line about images that are equal byte for byte, a doubt if some are in different splits.
+    """Return (notice, doubt): a line about images that are equal byte for byte, a doubt if some are in two splits.
 
     Raises:
-        DataError: some are in different splits, and the pipeline does not take that.
+        DataError: some are in different splits, and the pipeline refuses that.
     """
     used = contents[np.concatenate(list(indices.values()))]
     copies = len(used) - len(np.unique(used))
@@ -94,7 +94,7 @@ def told_of_copies(
 
 
 def _torn(groups: np.ndarray, indices: Mapping[str, np.ndarray]) -> list[tuple[tuple[int, str], tuple[int, str]]]:
-    """Of each group in more than one split an image in one and an image in another."""
+    """Yield, for each group in more than one split, an image in one and an image in another."""
     seen: dict[int, tuple[int, str]] = {}
     torn: dict[int, tuple[tuple[int, str], tuple[int, str]]] = {}
     for split, chosen in indices.items():

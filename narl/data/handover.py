@@ -1,6 +1,6 @@
-"""A source's files from the driver to nodes that have no path to them, as a tar stream in chunks.
+"""Handing a source's files from the driver to nodes that have no path to them, as a tar stream in chunks.
 
-Whoever calls moves the chunks (through Ray's object store, say). Each is checked by its SHA-256 before it is read.
+The caller moves the chunks (say, through Ray's object store). Each is checked by its SHA-256 before it is read.
 """
 
 from __future__ import annotations
@@ -61,12 +61,12 @@ class Package:
 
 
 def pack(pipeline: Pipeline, limit_bytes: int = LIMIT_BYTES) -> Package:
-    """The files that the source reads, and no other; the same bytes for the same files.
+    """Pack the files that the source reads, and no other; the same bytes for the same files.
 
-    Sources that every node has of itself (scikit-learn's digits) or can fetch (s3://) give a package without chunks.
+    Sources that every node has anyway (scikit-learn's digits) or can fetch (s3://) give a package without chunks.
 
     Raises:
-        DataError: unusable data, files of more than `limit_bytes` altogether, or one that changes while it is read.
+        DataError: unusable data, files of more than `limit_bytes` altogether, or a file that changes while it is read.
     """
     if place_of(pipeline.source) is None or address_of(pipeline.source) is not None:
         return Package(PackageMeta(pipeline=pipeline), [])
@@ -91,9 +91,9 @@ def pack(pipeline: Pipeline, limit_bytes: int = LIMIT_BYTES) -> Package:
 
 
 def unpack(meta: PackageMeta, chunks: Iterable[bytes], cache_dir: Path | str | None = None) -> Pipeline:
-    """The driver's pipeline, its source in `<cache>/handed/<SHA-256>/` on this node.
+    """Unpack the source to `<cache>/handed/<SHA-256>/` on this node; returns the driver's pipeline, moved there.
 
-    Once a node: who comes second waits, and a finished copy is checked and used. `chunks` is then not asked for one.
+    This happens once per node: other processes wait, and a finished copy is checked and used without reading `chunks`.
 
     Raises:
         DataError: chunks that are not those of `meta`, or no room.

@@ -1,4 +1,4 @@
-"""One digest of what trials must agree on, whichever node, folder or loader their images come from."""
+"""One digest of what trials must agree on, no matter which node, folder or loader their images come from."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ SAMPLED = 64  # images a split
 
 
 def identity(dataset: Dataset) -> str:
-    """64 hex digits of the classes, and of each opened split its labels in order and the pixels of a few images.
+    """Hash the classes, and each opened split's labels in order and the pixels of a few images, to 64 hex digits.
 
-    Pixels are those before augmentation, of 64 images spread evenly over the split, or of all if it has fewer. Two data
-    sets that differ in a label always differ here; two that differ in other images than these do not.
+    Pixels are taken before augmentation, from 64 images spread evenly over the split, or all if it has fewer. Two data
+    sets that differ in a label always differ here; differences in other images are not seen.
 
     Raises:
         DataError: a sampled image cannot be read.

@@ -29,7 +29,7 @@ class SquareField(RGBImageField):
 
 
 def jpeg_file_of(path: Path | None, image: np.ndarray) -> np.ndarray | None:
-    """The bytes of the file, uint8, if it is a JPEG file that decodes to exactly `image`, uint8 [S, S, 3]."""
+    """Read the file's bytes, uint8, if it is a JPEG file that decodes to exactly `image`, uint8 [S, S, 3]."""
     content = np.frombuffer(path.read_bytes(), np.uint8) if path is not None else np.zeros(0, np.uint8)
     if bytes(content[:2]) != b"\xff\xd8" or len(content) > image.nbytes:
         return None

@@ -1,4 +1,4 @@
-"""Words in a table that are no class: those that stand for a missing value, and numbers that are spelled in two ways."""
+"""Words in a table that are not classes: they stand for a missing value, or spell one number in two ways."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ MISSING = frozenset(
 
 
 def check_column(source: Source, column: str, named: Collection[str] = ()) -> None:
-    """Nothing in a table's column but classes; a folder's name or a published list is taken as it is.
+    """Check that a table's column holds only classes; a folder's name or a published list is taken as it is.
 
     Args:
         named: words that the user's map names, which are classes whatever they say.

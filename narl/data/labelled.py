@@ -54,11 +54,11 @@ class Labelled:
 
     @property
     def told(self) -> list[str]:
-        """What a user should read before numbers are measured: classes, notices and doubts, a line each."""
+        """What a user should read before anything is measured: classes, notices and doubts, a line each."""
         return [*class_lines(self.class_counts), *self.notices, *(f"doubt: {doubt}" for doubt in self.doubts)]
 
     def labels(self, split: str) -> tuple[np.ndarray, np.ndarray]:
-        """(utility, private) int64 of the images of `split`, in its order."""
+        """Return (utility, private), int64, of the images of `split`, in its order."""
         chosen = self.indices[split]
         return self.utility[chosen], self.private[chosen]
 
@@ -110,7 +110,7 @@ def label(pipeline: Pipeline, cache_dir: Path | str | None = None) -> Labelled:
 
 
 def _settings_hash(pipeline: Pipeline) -> str:
-    """Without the place of the source, which may be another on each node."""
+    """Hash the settings without the place of the source, which may differ between nodes."""
     if place_of(pipeline.source) is None:
         return pipeline.content_hash
     return pipeline.model_copy(update={"source": moved(pipeline.source, "")}).content_hash

@@ -15,7 +15,7 @@ FEWEST = 3  # one image each for train, validation and test
 
 
 def encode_labels(spec: LabelSpec, columns: Mapping[str, Sequence[str]]) -> tuple[tuple[str, ...], np.ndarray]:
-    """The label values in order, and the int64 [N] position of every image's value among them.
+    """Return the label values in order, and the int64 [N] position of every image's value among them.
 
     Without a map the values are the class names in natural order ("2" before "10"); with one, its keys in its order.
 
@@ -44,14 +44,14 @@ def encode_labels(spec: LabelSpec, columns: Mapping[str, Sequence[str]]) -> tupl
 
 
 def number_classes(names: Sequence[str]) -> tuple[tuple[str, ...], np.ndarray]:
-    """The classes among the N `names` in natural order, and the int64 [N] position of every image's class."""
+    """Return the classes among the N `names` in natural order, and the int64 [N] position of every image's class."""
     classes = tuple(sorted(set(names), key=natural_order))
     number = {name: i for i, name in enumerate(classes)}
     return classes, np.array([number[name] for name in names], dtype=np.int64)
 
 
 def natural_order(name: str) -> tuple[list[object], str]:
-    """A sort key under which numbers within names compare by value, and which no two names share."""
+    """Make a sort key under which numbers within names compare by value, and which no two names share."""
     parts: list[object] = re.split(r"([0-9]+)", name)
     for i in range(1, len(parts), 2):  # not `int`, which refuses numbers of thousands of digits
         digits = str(parts[i]).lstrip("0")
@@ -60,7 +60,7 @@ def natural_order(name: str) -> tuple[list[object], str]:
 
 
 def _meant(name: str, present: Sequence[str]) -> str:
-    """The one class that a map's name can mean: itself, or the only one that is the same number or truth value."""
+    """Find the one class that a map's name can mean: itself, or the only one that is the same number or truth value."""
     if name in present:
         return name
     same = [other for other in present if _value(other) is not None and _value(other) == _value(name)]

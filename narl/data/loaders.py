@@ -23,7 +23,7 @@ class Batch(NamedTuple):
         images: uint8 [B, 3, H, W], channels last in memory, 0..255.
         utility, private: int64 [B], positions in the dataset's classes.
         index: int64 [B], positions within the split.
-        share: which images these are of those that all workers have of this batch.
+        share: which images of the whole batch, of all workers, these are.
     """
 
     images: Tensor
@@ -42,7 +42,7 @@ class BatchLoader(ABC):
         seed: with the number of the epoch decides order and augmentation.
         shuffle: a new permutation every epoch instead of the order of the split.
         augment: what to change at random, or None.
-        rank, workers: of each batch only the share of this worker is read; one worker has all.
+        rank, workers: only this worker's share of each batch is read; a single worker reads all.
 
     Raises:
         DataError: a batch size below 1.
@@ -75,7 +75,7 @@ class BatchLoader(ABC):
         return len(self._utility)
 
     def epoch(self, number: int) -> Iterator[Batch]:
-        """The batches of epoch `number`, the same ones whenever it is asked for."""
+        """Yield the batches of epoch `number`, the same ones every time."""
         order = torch.arange(self.num_samples)
         if self.shuffle:
             order = torch.randperm(self.num_samples, generator=_generator(self.seed, number, stream=0))
@@ -90,7 +90,7 @@ class BatchLoader(ABC):
 
     @abstractmethod
     def _images(self, indices: Sequence[Tensor], change: Augmentation) -> Iterator[Tensor]:
-        """uint8 [B, H, W, 3] for each batch of positions, changed, in memory that is not used again."""
+        """Yield uint8 [B, H, W, 3] for each batch of positions, changed, in memory that is not used again."""
 
 
 class TensorLoader(BatchLoader):

@@ -1,7 +1,7 @@
 """A checked copy of images that come from elsewhere: files below `files/`, named with size and SHA-256 in a manifest.
 
-The manifest comes last, so a copy without one is not finished. A later look costs one call of the system for each file:
-size and time of change tell whether it may have been written to, and only then is it read again.
+The manifest comes last, so a copy without one is not finished. A later check costs one system call per file: size and
+time of change tell whether it may have been written to, and only then is it read again.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class CopiedFile:
 
     Attributes:
         changed_ns: time of change of the copy, on this node.
-        tag: changes with the original; empty where that cannot change.
+        tag: changes with the original; empty if the original cannot change.
     """
 
     size: int
@@ -54,14 +54,14 @@ class LocalCopy:
         return _digest(sorted((name, file.size, file.sha256) for name, file in self.files.items()))
 
     def finish(self) -> None:
-        """Write the manifest, once what it speaks of is on the disk."""
+        """Write the manifest once the files it lists are on the disk."""
         sync_all()  # one by one would take longer than to fetch them
         content = {"origin": self.origin, "files": {name: astuple(file) for name, file in self.files.items()}}
         text = json.dumps({"format": FORMAT, "sha256": _digest(content), **content})
         write_whole(self.folder / MANIFEST, text)
 
     def faults(self) -> tuple[set[str], set[str]]:
-        """(files that are missing or changed, paths that are there and in no manifest)."""
+        """Return (files that are missing or changed, paths that are in no manifest)."""
         there = dict(_walk(self.root)) if self.root.is_dir() else {}
         wrong = {
             name
@@ -72,7 +72,7 @@ class LocalCopy:
 
 
 def read_copy(folder: Path) -> LocalCopy | None:
-    """The copy in `folder` as its manifest describes it; None without a manifest, or with one that is damaged."""
+    """Read the copy in `folder` as its manifest describes it; None without a manifest, or with a damaged one."""
     try:
         content = json.loads((folder / MANIFEST).read_bytes())
         described = {key: content[key] for key in ("origin", "files")}
@@ -85,10 +85,10 @@ def read_copy(folder: Path) -> LocalCopy | None:
 
 
 def copy_around(root: Path) -> LocalCopy | None:
-    """The finished copy whose files lie below `root`; None for any other folder.
+    """Find the finished copy whose files lie below `root`; None for any other folder.
 
     Raises:
-        DataError: files of it are missing or were changed, or the manifest is damaged.
+        DataError: some of its files are missing or changed, or the manifest is damaged.
     """
     if root.name != "files" or not (root.parent / MANIFEST).exists():
         return None
@@ -103,7 +103,7 @@ def copy_around(root: Path) -> LocalCopy | None:
 
 
 def store_file(folder: Path, name: str, blocks: Iterable[bytes], size: int, tag: str = "") -> CopiedFile:
-    """Write `blocks` as the file `name` of the copy in `folder`, which gets its name once it is whole.
+    """Write `blocks` as the file `name` of the copy in `folder`; it gets its name once it is complete.
 
     Raises:
         DataError: not `size` bytes.
@@ -133,12 +133,12 @@ def remove_paths(folder: Path, names: Iterable[str]) -> None:
 
 
 def clear_partial(folder: Path) -> None:
-    """Take away what an interrupted copy left."""
+    """Remove what an interrupted copy left."""
     shutil.rmtree(folder / "partial", ignore_errors=True)
 
 
 def check_names(names: Iterable[str], where: str) -> None:
-    """File names from elsewhere must stay below the folder that they are put into.
+    """Check that file names from elsewhere stay below the folder that they are put into.
 
     Raises:
         DataError: beginning with `where`: the first name that does not, that is too long or that is a folder as well.
@@ -148,7 +148,7 @@ def check_names(names: Iterable[str], where: str) -> None:
         fault = _fault_of_name(name)
         if fault:
             shown = name if len(name) <= 80 else f"{name[:77]}..."
-            raise DataError(f"{where}: {shown!r} is no name for a file here: {fault}")
+            raise DataError(f"{where}: {shown!r} cannot be a file name here: {fault}")
     for name in names:
         for parent in parents(name):
             if parent in names:
@@ -170,14 +170,14 @@ def _fault_of_name(name: str) -> str | None:
 
 
 def parents(name: str) -> Iterator[str]:
-    """The folders that a relative path leads through, innermost first."""
+    """List the folders that a relative path leads through, innermost first."""
     while "/" in name:
         name = name.rpartition("/")[0]
         yield name
 
 
 def _walk(root: Path, below: str = "") -> Iterator[tuple[str, os.stat_result]]:
-    """Every path below `root` that is no folder."""
+    """Yield every path below `root` that is not a folder."""
     with os.scandir(root / below) as entries:
         for entry in entries:
             name = f"{below}/{entry.name}" if below else entry.name
@@ -194,7 +194,7 @@ def _is_unchanged(path: Path, there: os.stat_result, file: CopiedFile) -> bool:
 
 
 def sha256_of(path: Path) -> str:
-    """The SHA-256 of a file, in hex digits."""
+    """Compute the SHA-256 of a file, in hex digits."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 

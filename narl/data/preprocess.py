@@ -11,13 +11,13 @@ from PIL import Image as Pillow
 from narl.config.pipeline import Image
 from narl.data.sources.base import Source
 
-# Of a picture so many times longer than it is wide only what is kept is resized, or memory would have no bound. Pillow
-# keeps the corners of a box in float32, so that a pixel may differ by 1: other pictures are resized whole and then cut.
+# If a picture is so many times longer than wide, only the part that is kept is resized, or memory would have no bound.
+# Pillow keeps a box's corners in float32, so a pixel may differ by 1: other pictures are resized whole and then cut.
 LONG = 16
 
 
 def to_square(image: np.ndarray, config: Image) -> np.ndarray:
-    """uint8 [H, W, 3] -> uint8 [size, size, 3], bilinear with antialiasing.
+    """Make a picture square: uint8 [H, W, 3] -> uint8 [size, size, 3], bilinear with antialiasing.
 
     `center_crop` resizes the shorter side to `size` and cuts the middle out; `squash` resizes both sides.
     """
@@ -40,7 +40,7 @@ def to_square(image: np.ndarray, config: Image) -> np.ndarray:
 
 
 def read_squares(source: Source, indices: Iterable[int], config: Image, threads: int = 4) -> Iterator[np.ndarray]:
-    """The images at `indices`, in that order, as squares; decoded a little ahead in threads.
+    """Read the images at `indices`, in that order, as squares; decoded a little ahead in threads.
 
     Raises:
         DataError: an image cannot be read.

@@ -1,4 +1,4 @@
-"""A bar on standard error, where that is a terminal."""
+"""A progress bar on standard error, if that is a terminal."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 @contextmanager
 def progress_bar(title: str, total: int, wanted: bool = True) -> Iterator[Callable[[], None]]:
-    """A function to call after each of `total` images or files, from any thread."""
+    """Yield a function to call after each of `total` images or files, from any thread."""
     if not (wanted and sys.stderr.isatty()):
         yield lambda: None
         return

@@ -1,4 +1,4 @@
-"""Every picture is decoded once before anything is trained on it, and all that cannot be are told together."""
+"""Every picture is decoded once before training, and all that cannot be decoded are reported together."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ THREADS = 4
 
 
 def check_readable(labelled: Labelled, cache_dir: Path | str | None = None) -> None:
-    """Decode the images of all splits; not again while the cache knows that these very bytes could be.
+    """Decode the images of all splits, unless the cache knows that these very bytes could be decoded.
 
     Raises:
         DataError: some cannot be read; says how many, and names the first.

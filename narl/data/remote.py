@@ -1,7 +1,7 @@
-"""A source's files from S3 to this node: listed each time, fetched once a node, checked.
+"""Fetching a source's files from S3 to this node: listed each time, fetched once per node, checked.
 
-The copy lies in `<cache>/remote/<hash of the address>/`. Whoever comes second waits for the first. What was fetched
-before an interruption is in a journal and is not fetched again.
+The copy lies in `<cache>/remote/<hash of the address>/`. Other processes wait for the first. A journal lists what was
+fetched before an interruption, so that it is not fetched again.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ CONNECTIONS = 16
 BLOCK = 2**20  # bytes read at once
 JOURNAL = "journal.jsonl"
 
-# Given all names below the address and a function that fetches one of them: those that the source reads.
+# Picks what the source reads, given all names below the address and a function that fetches one of them.
 Choose = Callable[[Collection[str], Callable[[str], Path]], Iterable[str]]
 
 
@@ -52,12 +52,12 @@ class _Listed:
 def fetch(
     address: S3Address, choose: Choose, reader: Any, cache_dir: Path | str | None = None, *, progress: bool = True
 ) -> LocalCopy:
-    """The finished, current copy of what `choose` picks below `address`.
+    """Fetch what `choose` picks below `address`; returns the finished, current copy.
 
     If the server cannot be reached, a finished copy is taken as it is, with a notice.
 
     Args:
-        reader: what reads it, as JSON; another reader has a copy of its own.
+        reader: what reads it, as JSON; each reader has a copy of its own.
 
     Raises:
         DataError: the server refuses, a name that leads out of the folder, an object that changes while it is fetched,
@@ -83,7 +83,7 @@ def fetch(
 
 
 class _Fetch:
-    """One look at the server; its folder is locked."""
+    """One comparison with the server; its folder is locked."""
 
     def __init__(self, client: Any, address: S3Address, folder: Path, listing: Mapping[str, _Listed], progress: bool):
         self._client, self._address, self._folder, self._listing = client, address, folder, listing
@@ -106,7 +106,7 @@ class _Fetch:
         return copy
 
     def _usable(self) -> dict[str, CopiedFile]:
-        """Files that are here as they are there. All others are removed, whoever put them here."""
+        """Find the files that are the same here as there. All others are removed, whatever put them here."""
         described = dict(self._finished.files) if self._finished is not None else {}
         described |= _read_journal(self._folder)
         copy = LocalCopy(self._folder, self._address.url, described)
@@ -134,7 +134,7 @@ class _Fetch:
         return current
 
     def _get(self, name: str) -> Path:
-        """One file, now."""
+        """Fetch one file now."""
         if name not in self._known:
             self._known[name] = self._download(name)
             self._note({name: self._known[name]})
@@ -178,8 +178,8 @@ class _Fetch:
                 journal.write(json.dumps([name, *astuple(file)]) + "\n")
 
     def _shape_folders(self) -> None:
-        """A folder for every prefix with an object below, wanted or not, as a class without an image is an error; and
-        no other."""
+        """Make a folder for every prefix with an object below, wanted or not, as a class without an image is an error;
+        remove all others."""
         wanted = {"", *(name.rpartition("/")[0] for name in self._listing)}
         wanted |= {parent for name in wanted for parent in parents(name)}
         root = self._folder / "files"
@@ -191,7 +191,7 @@ class _Fetch:
 
 
 def _list(client: Any, address: S3Address) -> dict[str, _Listed]:
-    """What is below the address, by name relative to it."""
+    """List what is below the address, by name relative to it."""
     prefix = f"{address.prefix}/" if address.prefix else ""
     found = {}
     with s3_errors(f"list {address.url}", address, DataError):
@@ -208,7 +208,7 @@ def _list(client: Any, address: S3Address) -> dict[str, _Listed]:
 
 
 def _just_checked(folder: Path, since: float) -> LocalCopy | None:
-    """The copy, if another process was done comparing it with the server after `since`, while this one waited."""
+    """Return the copy if another process compared it with the server after `since`, while this one waited."""
     try:
         if (folder / MANIFEST).stat().st_mtime < since:
             return None
@@ -233,7 +233,7 @@ def _without_server(folder: Path, error: DataError) -> LocalCopy:
 
 
 def _read_journal(folder: Path) -> dict[str, CopiedFile]:
-    """What an interrupted fetch had brought; read again, as it need not be on the disk whole."""
+    """List what an interrupted fetch had brought; the files are read again, as they may be incomplete on disk."""
     found = {}
     try:
         lines = (folder / JOURNAL).read_text().splitlines()

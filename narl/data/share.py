@@ -1,4 +1,4 @@
-"""Which images of a batch one of several workers has: all workers together see the batches of one."""
+"""Which images of a batch each of several workers has: together they see the batches that one worker would see."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ class Share(NamedTuple):
     """Positions `start` to `stop` of a batch of `total` images.
 
     Attributes:
-        counts: for how many images it stands among all workers' shares, which add up to `total`.
+        counts: how many images it stands for; the shares of all workers add up to `total`.
     """
 
     start: int
@@ -19,19 +19,19 @@ class Share(NamedTuple):
 
     @property
     def is_whole(self) -> bool:
-        """Whether no other image is in the batch: nothing of it has to be asked of others."""
+        """Whether the batch has no other images, so that other workers need not be asked."""
         return self.stop - self.start == self.total
 
     @property
     def weight(self) -> float:
-        """Of what this share's images say on average, in the batch's average."""
+        """Weight of this share's average in the batch's average."""
         return self.counts / self.total
 
 
 def share_of(total: int, rank: int = 0, workers: int = 1) -> Share:
-    """The share of worker `rank`, 0 to `workers` - 1: images in a row, as many as others have or one more.
+    """Compute the share of worker `rank`, 0 to `workers` - 1: images in a row, as many as the others or one more.
 
-    Of a batch with fewer images than workers each has the whole, and nobody has none.
+    If a batch has fewer images than there are workers, each worker has the whole batch, so that none has nothing.
     """
     if total < workers:
         return Share(0, total, total, total / workers)

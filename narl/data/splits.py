@@ -1,4 +1,4 @@
-"""Which image trains, which one chooses, which one only the final evaluation sees."""
+"""Which images train, which ones choose, and which ones only the final evaluation sees."""
 
 from __future__ import annotations
 
@@ -14,8 +14,9 @@ SPLITS = ("train", "validation", "test")
 def split_indices(
     strata: np.ndarray, subsets: Sequence[str | None], config: Splits, groups: np.ndarray | None = None
 ) -> dict[str, np.ndarray]:
-    """Sorted, disjoint int64 positions for train, validation and test; together they cover every image if no limit is
-    set. A subset that the source brings is kept; the missing ones are drawn from what is not test or validation.
+    """Split into sorted, disjoint int64 positions for train, validation and test; without limits they cover all.
+
+    A subset that the source brings is kept; the missing ones are drawn from what is not test or validation.
 
     Args:
         strata: int64 [N], images of one stratum are spread over the splits in proportion.
@@ -43,7 +44,7 @@ def split_indices(
 def _take_fraction(
     pool: np.ndarray, strata: np.ndarray, fraction: float, keep: int, generator: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray]:
-    """(taken, left): of each stratum the rounded fraction; `keep` images are left and, if it has more, one taken."""
+    """Return (taken, left): of each stratum the rounded fraction; `keep` are left and, if there are more, one taken."""
     taken, left = [pool[:0]], [pool[:0]]
     for members in _shuffled_strata(pool, strata, generator):
         count = max(0, min(max(1, round(fraction * len(members))), len(members) - keep))
@@ -60,15 +61,14 @@ def _take_groups(
     keep: int,
     generator: np.random.Generator,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """(taken, left): whole groups, so that of each stratum about the fraction is taken; `keep` groups are left and, if
-    there are more, one is taken.
+    """Return (taken, left): whole groups, so that about the fraction of each stratum is taken; `keep` groups are left.
 
-    Largest groups first, in random order among equals, each if it brings the strata nearer to what is wanted of them
-    (squared distance over what is wanted, as in Pearson's statistic).
+    If there are more, at least one is taken. Largest groups first, in random order among equals, each if it brings the
+    strata nearer to their targets (squared distance over the target, as in Pearson's statistic).
     """
 
     def farther(i: int) -> float:
-        """How much farther from what is wanted this group would bring us."""
+        """Compute how much farther from the target this group would bring us."""
         kinds, counts = np.unique(strata[members[i]], return_counts=True)
         return float((counts * (counts - 2 * lacking[kinds]) / wanted[kinds]).sum())
 
@@ -90,7 +90,7 @@ def _take_groups(
 
 
 def _take_count(pool: np.ndarray, strata: np.ndarray, count: int, generator: np.random.Generator) -> np.ndarray:
-    """Exactly `count` images, the strata in proportion (largest remainders, ties at random)."""
+    """Take exactly `count` images, the strata in proportion (largest remainders, ties at random)."""
     groups = _shuffled_strata(pool, strata, generator)
     quota = np.array([len(group) for group in groups]) * (count / len(pool))
     seats = np.floor(quota + 1e-9).astype(int)
@@ -100,7 +100,7 @@ def _take_count(pool: np.ndarray, strata: np.ndarray, count: int, generator: np.
 
 
 def _shuffled_strata(pool: np.ndarray, strata: np.ndarray, generator: np.random.Generator) -> list[np.ndarray]:
-    """The members of each stratum present in `pool`, in random order."""
+    """List the members of each stratum present in `pool`, in random order."""
     shuffled = generator.permutation(pool)
     by_stratum = shuffled[np.argsort(strata[shuffled], kind="stable")]
     if not len(pool):

@@ -1,7 +1,7 @@
 """Every method on the same images, architecture and budget, evaluated alike: Tables 1 and 3 of the paper, row by row.
 
-A row's seeds are written to disk one by one as they finish, named by everything that decides them, so a comparison
-that was interrupted goes on where it stopped.
+A row's seeds are written to disk as they finish, named by everything that decides them, so an interrupted comparison
+continues where it stopped.
 """
 
 from __future__ import annotations
@@ -49,9 +49,9 @@ class Setting:
     """What the rows of a comparison share.
 
     Attributes:
-        splits: of the methods that the paper shows at several; the others take the first, MaxEnt the last there is.
+        splits: of the methods that the paper shows at several; the others take the first, MaxEnt the last of all.
         sigma, lambda_: of every method that has them.
-        image_sigma: of noise on images; None: what is published for their size.
+        image_sigma: of noise on images; None: the published value for their size.
         deepobfuscator_client: its (architecture, split).
     """
 
@@ -67,7 +67,7 @@ class Setting:
 
 
 def rows_of(setting: Setting, methods: Sequence[str]) -> list[Row]:
-    """The upper bound of §4.2 (whole networks on clean images), then each method in the order of the catalogue."""
+    """List the upper bound of §4.2 (whole networks on clean images), then each method in the order of the catalogue."""
     rows = [_row(setting, UPPER_BOUND, "image_noise", arch=setting.arch, split=0, sigma=0.0)]
     for method in (name for name in METHODS if name in methods):
         for arch, split in _clients(setting, METHODS[method]):
@@ -77,7 +77,7 @@ def rows_of(setting: Setting, methods: Sequence[str]) -> list[Row]:
 
 
 def _clients(setting: Setting, options: MethodOptions) -> list[tuple[str, int]]:
-    """(architecture, split point) of each row of a method."""
+    """List (architecture, split point) of each row of a method."""
     if not options.uses_split:
         return [(setting.arch, 0)]
     last = architecture(setting.arch).split_points[-1]
@@ -106,13 +106,13 @@ def _row(setting: Setting, name: str, method: str, *, arch: str, split: int, sig
 
 
 class ComparisonSeeds:
-    """A comparison's seeds on disk, by row and seed, in files that everything which decides them names.
+    """A comparison's seeds on disk, by row and seed, in files named by everything that decides them.
 
     Args:
         folder: of the comparison; its seeds are in `seeds`.
         bounds_folder: where comparisons of the same images share the upper bound's seeds, which no method's setting
             changes.
-        evaluator: who measures the seeds.
+        evaluator: measures the seeds.
     """
 
     def __init__(
@@ -122,7 +122,7 @@ class ComparisonSeeds:
         self._shared = None if bounds_folder is None else bounds_folder / _labels_hash(evaluator.dataset)
 
     def load(self, row: str, number: int) -> Seed | None:
-        """None: it was not measured yet.
+        """Load a seed; None if it was not measured yet.
 
         Raises:
             DataError: it is damaged.
@@ -154,19 +154,19 @@ def compare(
     num_seeds: int,
     on_progress: Callable[[str, int, Progress], None] = lambda row, seed, step: None,
 ) -> dict[str, dict[int, Seed]]:
-    """Seeds from 0 of each row by its name, measured where they are not kept.
+    """Collect the seeds from 0 of each row, by its name; those that are not kept are measured.
 
     Raises:
         ConfigError: a row is illegal for these images.
         DataError: what was kept of a seed is damaged.
-        DivergedTraining: a loss blew up.
+        DivergedTraining: a loss diverged.
     """
     configs = {row.name: row.config for row in rows}
     return evaluator.measure_seeds(configs, range(num_seeds), kept=seeds, on_progress=on_progress)
 
 
 def pictures_of(found: Mapping[str, Mapping[int, Seed]]) -> Pictures:
-    """The first seed's images, a row an attack on a method; empty if no attack rebuilt any."""
+    """Collect the first seed's images, a row per attack on a method; empty if no attack rebuilt any."""
     shown: Pictures = {}
     for row, seeds in found.items():
         for name, images in next(iter(seeds.values())).pictures.items():
@@ -175,7 +175,7 @@ def pictures_of(found: Mapping[str, Mapping[int, Seed]]) -> Pictures:
 
 
 def _labels_hash(dataset: Dataset) -> str:
-    """Changes when the user's copy of the images has other samples, which its configuration does not tell."""
+    """Hash the labels: the user's copy of the images may have other samples, which no configuration tells."""
     splits = ("train", "validation", "test")
     return stable_hash([[column.tolist() for column in dataset.labels(split)] for split in splits])
 

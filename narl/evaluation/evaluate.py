@@ -43,8 +43,8 @@ def evaluate(
     """Attack a configuration or a client thoroughly: means over seeds, each with a 95 % interval.
 
     A client of your own is any module that maps images [B, 3, S, S] float32 in [0, 1] to floating point [B, C, h, w] or
-    [B, D]. A copy is frozen and attacked in eval mode. In it each image's features must depend on that image alone and
-    be the same each time: what the module adds at random, attackers would not know, so noise is given as `noise`.
+    [B, D]. A copy is frozen and attacked in eval mode, where each image's features must depend on that image alone and
+    be the same each time. Attackers would not know randomness inside the module, so give noise as `noise`.
 
     Args:
         what: a configuration, whose client is trained with each seed, or its YAML file; a trained client as
@@ -52,12 +52,12 @@ def evaluate(
         pipeline: of a module of your own: its images and labels.
         noise: of a module of your own: the standard deviation of fresh Gaussian noise in units of its features, or a
             `narl.models.noise.base.Noise`. 0 adds none.
-        server: of a module of your own: makes a fresh network for so many outputs (two classes share one), which reads
-            what the module sends; the utility network and the adversary `rest`. None: the head `conv` where maps are
-            sent, `mlp` where vectors are, and no `rest`.
+        server: of a module of your own: makes a fresh network with the given number of outputs (two classes share one),
+            which reads what the module sends: the utility network and the adversary `rest`. None: the head `conv` if
+            maps are sent, `mlp` if vectors are, and no `rest`.
         attack: settings to change, by name, say `{"max_epochs": 60}`; see `narl.config.trial.Attack`.
         adversaries: some of bayes, rest, mlp, conv.
-        audit: label columns to attack besides; None: those of the configuration.
+        audit: further label columns to attack; None: those of the configuration.
         attacks: some of leakage, certificate, sigma_profile, averaging, reconstruction, inversion, control.
         queries: numbers of answers to one image that are averaged, 1 to infinity; 1 is always among them.
         report_on: `test` or `validation`.
@@ -68,7 +68,7 @@ def evaluate(
 
     Raises:
         ConfigError, DataError: what cannot be evaluated, in words.
-        DivergedTraining: a loss blew up.
+        DivergedTraining: a loss diverged.
     """
     for name in attacks:
         if name not in ATTACKS:

@@ -1,8 +1,8 @@
 """One configuration as a sceptic would measure it: every attack, over seeds, on images that no choice has seen.
 
 Each seed trains the client anew (or takes a trained one as it is), then fresh networks attack it. An adversary that is
-still improving, or that reads less than the label floor, is trained again for twice as long; what is still suspect then
-is a doubt beside every Δ.
+still improving, or that reads less than the label floor, is trained again for twice as long; if it is still suspect
+then, a doubt is shown beside every Δ.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ class Evaluator:
     def measure(
         self, config: AttackConfig, trained: Trained | None = None
     ) -> Steps[Progress, None, tuple[Seed, TrialOutcome]]:
-        """Train and attack with the configuration's seed, and what is left of it; yields after each epoch.
+        """Train and attack with the configuration's seed; yields after each epoch and returns the outcome.
 
         Args:
             config: a `TrainConfig`, unless the client is trained.
@@ -125,7 +125,7 @@ class Evaluator:
         on_progress: Callable[[str, int, Progress], object] = lambda row, number, step: None,
         on_outcome: Callable[[str, int, TrialOutcome], None] = lambda row, number, outcome: None,
     ) -> dict[str, dict[int, Seed]]:
-        """Every configuration under every seed, by row and seed: seed after seed, so that rows grow alike.
+        """Measure every configuration under every seed, by row and seed; seed after seed, so that rows grow alike.
 
         Args:
             trained: see `measure`.
@@ -151,7 +151,7 @@ class Evaluator:
 
 
 def trained_client(config: TrainConfig, client: Obfuscator, dataset: Dataset) -> Trained:
-    """A client of `config` that was trained elsewhere, on the device.
+    """Place a client of `config` that was trained elsewhere on the device.
 
     Args:
         client: moved there; put in eval mode and frozen by the attack.
@@ -166,7 +166,7 @@ def trained_client(config: TrainConfig, client: Obfuscator, dataset: Dataset) ->
 
 
 def seed_of(outcome: TrialOutcome, findings: Iterable[Finding]) -> Seed:
-    """What to keep of a client that was attacked, made once everything is known."""
+    """Make what to keep of a client that was attacked, once everything is known."""
     leakage, metrics = outcome.leakage, outcome.metrics
     each = [reading.scores for reading in leakage.readings.values()]
     # By number of answers, and of whose image it was, the attacks' own entries tell.

@@ -1,4 +1,4 @@
-"""One configuration trained for keeps: reported on test images that no choice has seen, over seeds, with intervals."""
+"""One configuration trained for keeps, and reported on test images that no choice has seen, with intervals."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from narl.trial import Progress, TrialOutcome
 
 @dataclass(frozen=True)
 class FinalResult:
-    """What was measured on the test split, and the client to keep: the first seed's, never the one that did best on test.
+    """What was measured on the test split, and the client to keep: the first seed's, never the best on test.
 
     Attributes:
         config: what was trained.
@@ -89,18 +89,19 @@ def train(
 ) -> FinalResult:
     """Train one configuration for keeps, attack it, and report on test images that no choice has seen.
 
-    Attacked as a search does: by the configured adversaries, each once, of one answer and of `attack.queries`. For
-    stronger attacks see `evaluate`.
+    It is attacked as in a search: by the configured adversaries, each once, with one answer and with `attack.queries`.
+    For stronger attacks see `evaluate`.
 
     Args:
         config: as `best_config` gives it, or its YAML file.
         seeds: which, or how many from the configuration's own on.
-        out: a folder to save the result in (see `FinalResult.save`); refused before anything is trained, if it is taken.
+        out: a folder to save the result in (see `FinalResult.save`); refused before anything is trained, if it is
+            taken.
         on_progress: sees a seed and what was done, after every epoch; `print` will do.
 
     Raises:
         ConfigError, DataError: the configuration or its images cannot be used.
-        TrialFailure: training blew up.
+        TrialFailure: training diverged.
     """
     config = loaded(TrainConfig, config)
     numbers = seed_numbers(seeds, config.seed)

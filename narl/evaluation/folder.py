@@ -27,8 +27,9 @@ def write_evaluation(
     table: str,
     pictures: Mapping[str, np.ndarray] | None = None,
 ) -> list[Path]:
-    """What was written: report.json, config.yaml, table.txt; averaging.png if answers were averaged, sigma_profile.png
-    if other σ were looked at, and reconstructions.png if there are `pictures`."""
+    """Write report.json, config.yaml, table.txt; averaging.png if answers were averaged, sigma_profile.png if other σ
+    were
+    profiled, and reconstructions.png if there are `pictures`. Returns what was written."""
     folder.mkdir(parents=True, exist_ok=True)
     written = [folder / REPORT, folder / CONFIG, folder / TABLE]
     content = config.model_dump(mode="json", by_alias=True)

@@ -8,12 +8,12 @@ from collections.abc import Sequence
 import numpy as np
 from scipy import stats
 
-# Resamples of a bootstrap: the ends of an interval then repeat to about a tenth of its width.
+# Resamples of a bootstrap: with so many, the ends of an interval repeat to about a tenth of its width.
 RESAMPLES = 2000
 
 
 def wilson_interval(percent: float, count: int, confidence: float = 0.95) -> tuple[float, float]:
-    """Wilson's score interval of an accuracy of `percent` over `count` images, in percent."""
+    """Compute Wilson's score interval of an accuracy of `percent` over `count` images, in percent."""
     z = stats.norm.ppf(0.5 + confidence / 2)
     p = percent / 100
     centre = (p + z * z / (2 * count)) / (1 + z * z / count)
@@ -24,10 +24,10 @@ def wilson_interval(percent: float, count: int, confidence: float = 0.95) -> tup
 class Bootstrap:
     """Percentile intervals of means over images and seeds, all from the same resamples.
 
-    Each resample draws seeds with replacement and, since all seeds saw the same images, one draw of images for all
-    of them. Few seeds drawn from themselves differ less than new ones would: of three, a plain bootstrap's 95 % are
-    about 75 %. So each seed's distance from their mean is stretched by √(S / (S − 1)) · t / z, with which an interval
-    of seeds alone is about Student's t. One seed says nothing of others: its interval is of images alone.
+    Each resample draws seeds with replacement and, since all seeds saw the same images, one set of images for all of
+    them. Few seeds drawn from themselves differ less than new ones would: with three, a plain bootstrap's 95 % are
+    about 75 %. So each seed's distance from their mean is stretched by √(S / (S − 1)) · t / z, which makes an interval
+    over seeds alone about Student's t. One seed says nothing about others: its interval is over images alone.
 
     Letters: N images, S seeds, R resamples, C classes.
 
@@ -46,35 +46,35 @@ class Bootstrap:
             self._stretch = math.sqrt(num_seeds / (num_seeds - 1)) * quantiles
 
     def means(self, per_image: Sequence[np.ndarray]) -> np.ndarray:
-        """[R, S]: each seed's mean over each resample's images.
+        """Compute [R, S]: each seed's mean over each resample's images.
 
         Args:
-            per_image: for each seed [N], one value an image, the images in the same order.
+            per_image: for each seed [N], one value per image, the images in the same order.
         """
         means: np.ndarray = self._sums(np.stack(per_image, axis=1)) / self._images.shape[1]
         return means
 
     def class_means(self, per_image: Sequence[np.ndarray], labels: np.ndarray) -> np.ndarray:
-        """[R, S, C]: the same within each class of `labels` [N]; NaN for a class that a resample lacks."""
+        """Compute [R, S, C]: the same within each class of `labels` [N]; NaN for a class missing from a resample."""
         member = (labels[:, None] == np.unique(labels)).astype(np.float64)
         counts = self._sums(member)
         with np.errstate(invalid="ignore"):
             return np.stack([self._sums(member * values[:, None]) / counts for values in per_image], axis=1)
 
     def interval(self, by_seed: np.ndarray) -> tuple[float, float]:
-        """The 95 % interval of the mean over seeds of [R, S]."""
+        """Compute the 95 % interval of the mean over seeds of [R, S]."""
         middle = by_seed.mean(axis=1, keepdims=True)
         drawn = middle + self._stretch * (by_seed - middle)
         low, high = np.quantile((drawn * self._seeds).mean(axis=1), [0.025, 0.975])
         return float(low), float(high)
 
     def _sums(self, columns: np.ndarray) -> np.ndarray:
-        """[N, K] -> [R, K], each column's sum over each resample; in parts, as the counts in float64 would be large."""
+        """Sum each column over each resample, [N, K] -> [R, K]; in parts, as the counts in float64 would be large."""
         parts = np.array_split(self._images, 20)
         return np.concatenate([part.astype(np.float64) @ columns for part in parts])
 
 
 def _drawn(random: np.random.Generator, count: int) -> np.ndarray:
-    """uint16 [R, count]: how often each of `count` things is drawn in each resample."""
+    """Draw uint16 [R, count]: how often each of `count` things is in each resample."""
     each = (np.bincount(random.integers(count, size=count), minlength=count) for _ in range(RESAMPLES))
     return np.stack([counts.astype(np.uint16) for counts in each])

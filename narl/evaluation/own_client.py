@@ -1,7 +1,7 @@
-"""A client of one's own, any module that maps images to what is sent, in the place of one that narl trained.
+"""A client of one's own, any module that maps images to what is sent, in place of one that narl trained.
 
-What is attacked is a copy, frozen and in eval mode. Attackers know the module and the noise, and compute the module's
-features once, so noise that it adds by itself would be a fixed feature to them: it is refused, not measured wrongly.
+A copy is attacked, frozen and in eval mode. Attackers know the module and the noise, and compute the module's features
+once, so noise that the module adds itself would be a fixed feature to them: it is refused rather than measured wrongly.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from narl.trial import Trained
 # Number of outputs -> a fresh network: what the client sends, [B, C, h, w] or [B, D] -> logits [B, outputs].
 Server = Callable[[int], nn.Module]
 
-# Of an answer's root mean square: what other images of the batch may change by rounding.
+# Share of an answer's root mean square that other images of the batch may change, by rounding.
 _ROUNDING = 1e-3
 
 
@@ -41,11 +41,12 @@ class OwnClient:
     """A module that answers with features, and what is known of it.
 
     Args:
-        module: images [B, 3, S, S] float32 in [0, 1] -> floating point [B, C, h, w] or [B, D]; in eval mode each image's
-            features depend on that image alone, and are the same each time. Whatever normalises images is part of it.
+        module: images [B, 3, S, S] float32 in [0, 1] -> floating point [B, C, h, w] or [B, D]; in eval mode each
+            image's features depend on that image alone, and are the same each time. Whatever normalises images is part
+            of it.
         noise: added to its features: a standard deviation in units of theirs (fresh Gaussian noise), or a `Noise`.
-        server: makes a fresh network for so many outputs, of which two classes share one; the utility network and the
-            adversary `rest`. None: `conv` where features are maps, `mlp` where they are vectors.
+        server: makes a fresh network with the given number of outputs, of which two classes share one: the utility
+            network and the adversary `rest`. None: `conv` if features are maps, `mlp` if they are vectors.
     """
 
     module: nn.Module
@@ -53,10 +54,10 @@ class OwnClient:
     server: Server | None = None
 
     def trained(self, dataset: Dataset) -> Trained:
-        """The client on the device, ready to be attacked on these images.
+        """Place the client on the device, ready to be attacked on these images.
 
         Raises:
-            ConfigError: an illegal sigma; a module or a server that does not do what is said above.
+            ConfigError: an illegal sigma; a module or a server that does not do what `OwnClient` says.
         """
         size = dataset.image_size
         body = copy.deepcopy(self.module).cpu().eval().requires_grad_(False)
@@ -112,7 +113,7 @@ class OwnHalves:
         )
 
     def check_server(self, num_outputs: int) -> None:
-        """Raises ConfigError unless the server makes fresh networks that read what the client sends."""
+        """Raise ConfigError unless the server makes fresh networks that read what the client sends."""
         if self._server is None:
             return
         if _fresh(self._server, num_outputs, 0) is _fresh(self._server, num_outputs, 0):
@@ -130,7 +131,7 @@ def _fresh(server: Server, num_outputs: int, seed: int) -> nn.Module:
 
 
 def _feature_shape(module: nn.Module, size: int) -> tuple[int, ...]:
-    """(C, h, w) or (D,): what the module, in eval mode on the CPU, makes of one image.
+    """Compute the shape of one image's features, (C, h, w) or (D,), from the module in eval mode on the CPU.
 
     Raises:
         ConfigError: see `OwnClient`.
@@ -146,7 +147,7 @@ def _feature_shape(module: nn.Module, size: int) -> tuple[int, ...]:
         raise ConfigError("the client gives features that are not finite")
     if not torch.equal(features, _run(module, images, "the client")):
         raise ConfigError(
-            "the client gives one image other features each time: leave noise and dropout out of it in eval mode, and "
+            "the client gives one image different features each time: leave noise and dropout out of it in eval mode, and "
             "name the noise with noise="
         )
     alone = _run(module, images[:1], "the client")

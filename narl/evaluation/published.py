@@ -84,12 +84,12 @@ TABLE_3: dict[str, dict[str, PublishedImages]] = {
 
 
 def published_row(pipeline: str, row: str) -> PublishedRow | None:
-    """Table 1's row for a data set, if the paper has it; `row` is a method, with its split where the paper has two."""
+    """Look up Table 1's row for a data set, if there is one; `row` is a method, with its split if there are two."""
     return _row(TABLE_1, pipeline, row)
 
 
 def published_images(pipeline: str, row: str) -> PublishedImages | None:
-    """Table 3's row, likewise; the paper has it for CelebA alone."""
+    """Look up Table 3's row, likewise; the paper has it for CelebA alone."""
     return _row(TABLE_3, pipeline, row)
 
 

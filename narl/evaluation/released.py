@@ -1,7 +1,7 @@
-"""Reports that narl 0.2 and earlier wrote, in the words of today.
+"""Reports that narl 0.2 and earlier wrote, in today's words.
 
-0.2 called doubts `flags` in some reports, and `narl train` had a format of its own: `interval95_over_seeds`, fewer numbers
-a seed, intervals of each seed.
+0.2 called doubts `flags` in some reports, and `narl train` had a format of its own: `interval95_over_seeds`, fewer
+numbers per seed, intervals for each seed.
 """
 
 from __future__ import annotations
@@ -11,10 +11,10 @@ from typing import Any
 
 
 def current_seed(row: Mapping[str, Any]) -> dict[str, Any]:
-    """One seed's report; one of today is returned as it is.
+    """Convert one seed's report; a current one is returned as it is.
 
     Raises:
-        KeyError: it is none.
+        KeyError: it is not a report.
     """
     row = _renamed(row, {"flags": "doubts"})
     adversaries = row["adversaries"]
@@ -26,10 +26,10 @@ def current_seed(row: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def current_summary(row: Mapping[str, Any]) -> dict[str, Any]:
-    """A report over seeds; one of today is returned as it is.
+    """Convert a report over seeds; a current one is returned as it is.
 
     Raises:
-        KeyError: it is none.
+        KeyError: it is not a report.
     """
     row = _renamed(row, {"flags": "doubts", "interval95_over_seeds": "interval95"})
     row["interval95"] = {name: interval for name, interval in row["interval95"].items() if interval is not None}

@@ -34,14 +34,14 @@ class _Report(BaseModel):
 
     @classmethod
     def from_json(cls, row: Any) -> Self:
-        """What `to_json` gave, in this version or in 0.2.
+        """Read what `to_json` gave, in this version or in 0.2.
 
         Raises:
-            DataError: it is something else; the first thing that is wrong.
+            DataError: it is something else; names the first thing that is wrong.
         """
         try:
             if not isinstance(row, Mapping):
-                raise ValueError("it is no mapping")
+                raise ValueError("it is not a mapping")
             row = cls._current(row)
             own = cls.model_fields.keys() - {"findings"}
             findings = {name: value for name, value in row.items() if name not in own}
@@ -56,7 +56,7 @@ class _Report(BaseModel):
 
     @classmethod
     def _current(cls, row: Mapping[str, Any]) -> Mapping[str, Any]:
-        """`row` in the words of this version."""
+        """Convert `row` to the words of this version."""
         raise NotImplementedError
 
 
@@ -66,7 +66,7 @@ class SeedReport(_Report):
     Attributes:
         utility: of the fresh utility network.
         leakage: of the strongest adversary, not below `label_floor` unless the bound is.
-        leakage_bound: what nobody exceeds on these images; None where the Bayes attacker did not attack.
+        leakage_bound: what nobody exceeds on these images; None if the Bayes attacker did not attack.
         delta: `utility - leakage`.
         delta_paper: utility minus what `paper_adversary` reads, unclamped.
         strongest_adversary: unclamped.
@@ -77,7 +77,7 @@ class SeedReport(_Report):
         worst_class_leakage: the most that an adversary reads of one class.
         leakage_by_class: of the strongest adversary.
         adversaries: accuracy by name.
-        paper_adversary: the name of the one that the paper reports.
+        paper_adversary: the name of the adversary that the paper reports.
         feature_rms: root mean square of M1(x).
         snr_db: of what is sent; None without noise.
         sigma_inference: σ of the noise, where it is not the one of training, or was chosen.
@@ -133,7 +133,7 @@ class Summary(_Report):
         label_floor: see `SeedReport`; the same for all seeds.
         snr_db: mean over seeds.
         cost: what the client pays.
-        doubts: each once, with the seeds that have it where not all do.
+        doubts: each once, with the seeds that have it unless all do.
         by_seed: every seed's report.
         classes: of both labels, and how many images of each are in which split; None where that was not told.
     """
@@ -152,7 +152,7 @@ class Summary(_Report):
     classes: ClassCounts | None = None
 
     def interval(self, name: str) -> Interval:
-        """The 95 % interval of the number `name` of `mean`."""
+        """Return the 95 % interval of the number `name` of `mean`."""
         found = self.interval95[name]
         assert isinstance(found, tuple)
         return found
@@ -168,7 +168,7 @@ class Summary(_Report):
 
     @classmethod
     def load(cls, path: Path) -> Summary:
-        """The report in a JSON file: report.json of `narl evaluate`, metrics.json of `narl train`.
+        """Load the report in a JSON file: report.json of `narl evaluate`, metrics.json of `narl train`.
 
         Raises:
             DataError: the file cannot be read, or holds something else.
@@ -176,4 +176,4 @@ class Summary(_Report):
         try:
             return cls.from_json(json.loads(path.read_text(encoding="utf-8")))
         except (OSError, ValueError, DataError) as error:
-            raise DataError(f"{path} is no report of an evaluation: {error}") from error
+            raise DataError(f"{path} is not the report of an evaluation: {error}") from error

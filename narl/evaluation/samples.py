@@ -14,7 +14,7 @@ from narl.evaluation.seed import Seed
 
 
 class SeedSamples:
-    """Implements `narl.attacks.finding.Samples`; what is a choice is made anew in every resample.
+    """Implements `narl.attacks.finding.Samples`; every choice is made anew in every resample.
 
     The resamples of images are drawn once for each number of images, those of seeds once.
 
@@ -34,7 +34,7 @@ class SeedSamples:
 
     @cached_property
     def by_class(self) -> np.ndarray:
-        """[A, R, S, C]: what each of A adversaries reads of each of C classes; NaN for a class that a resample lacks."""
+        """Compute [A, R, S, C]: what each of A adversaries reads of each of C classes; NaN for a missing class."""
         labels = self._seeds[0]["private"]
         each = ([seed[f"adversary/{name}"] for seed in self._seeds] for name in self.adversaries)
         return np.stack([self._reported.class_means(values, labels) for values in each])

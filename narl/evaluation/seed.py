@@ -34,7 +34,7 @@ class Seed:
     pictures: Pictures
 
     def save(self, path: Path) -> None:
-        """`path`, a .json, and the arrays beside it as .npz; the former last, each whole or not at all."""
+        """Write `path`, a .json, and the arrays beside it as .npz; the .json last, each whole or not at all."""
         path.parent.mkdir(parents=True, exist_ok=True)
         arrays = {f"per_image/{name}": values for name, values in self.per_image.items()}
         arrays |= {f"pictures/{name}": images for name, images in self.pictures.items()}
@@ -45,7 +45,7 @@ class Seed:
 
     @classmethod
     def load(cls, path: Path) -> Seed:
-        """What `save` saved, in this version or in 0.2.
+        """Load what `save` saved, in this version or in 0.2.
 
         Raises:
             DataError: the files are damaged.

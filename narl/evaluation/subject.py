@@ -57,7 +57,7 @@ def subject_of(
     adversaries: Sequence[str] = KINDS,
     audit: Sequence[str] | None = None,
 ) -> Subject:
-    """See `narl.evaluation.evaluate.evaluate`, which takes the same."""
+    """Prepare a subject; see `narl.evaluation.evaluate.evaluate`, which takes the same."""
     changes: dict[str, Any] = {**(attack or {}), "adversaries": tuple(adversaries)}
     if isinstance(what, Obfuscator) and noise is None:
         what, noise = what.body, cast(Noise, what.noise)

@@ -14,7 +14,7 @@ from narl.evaluation.report import Interval, SeedReport, Summary
 from narl.evaluation.samples import SeedSamples
 from narl.evaluation.seed import Seed
 
-# Of every seed's report, the numbers whose means are told.
+# The numbers of every seed's report whose means are reported.
 REPORTED = (
     *("utility", "leakage", "delta", "delta_paper", "strongest_adversary"),
     *("balanced_leakage", "worst_class_leakage", "advantage", "feature_rms"),
@@ -24,7 +24,7 @@ REPORTED = (
 def summarise(
     seeds: Mapping[int, Seed], *, report_on: str, one_client: bool = False, classes: ClassCounts | None = None
 ) -> Summary:
-    """Means over seeds with their intervals, and every seed's report.
+    """Average over seeds, with intervals, and keep every seed's report.
 
     Args:
         seeds: by number, all of the same images and attacks.
@@ -62,7 +62,7 @@ def summarise(
 
 
 def scalars(summary: Summary) -> dict[str, float]:
-    """Every number to plot under one flat name: means, the ends of their intervals, and what attacks found."""
+    """Collect every number to plot under one flat name: means, the ends of their intervals, and what attacks found."""
     flat: dict[str, float] = {**summary.mean, "label_floor": summary.label_floor}
     for name in summary.mean:
         interval = summary.interval95.get(name)
@@ -99,7 +99,7 @@ def _is_bounded(each: Sequence[SeedReport]) -> bool:
 
 
 def _doubts(reports: Mapping[int, SeedReport]) -> tuple[str, ...]:
-    """Each doubt once, with the seeds that have it where not all do."""
+    """List each doubt once, with the seeds that have it unless all do."""
     seeds: dict[str, list[str]] = {}
     for number, report in reports.items():
         for doubt in report.doubts:

@@ -1,4 +1,4 @@
-"""A trained configuration as files: both halves, configuration, metrics, and a manifest with everybody's SHA-256.
+"""A trained configuration as files: both halves, configuration, metrics, and a manifest with the SHA-256 of each.
 
 client.safetensors   state of the obfuscator (M1 and its noise)
 server.safetensors   state of M2, the utility network on the server, and of the layer before it that standardises z
@@ -87,10 +87,10 @@ def refuse_occupied(folder: Path) -> None:
 
 
 def verify_bundle(folder: Path | str) -> dict[str, Any]:
-    """The manifest, after every file was found to be what it says.
+    """Check every file against the manifest, and return that.
 
     Raises:
-        NarlError: no manifest, one of another kind, or a file that is missing, changed or outside the folder.
+        NarlError: no manifest, a manifest of another kind, or a file that is missing, changed or outside the folder.
     """
     folder = Path(folder)
     manifest = _read_manifest(folder / MANIFEST)
@@ -119,7 +119,7 @@ class Bundle(NamedTuple):
     config: BundleConfig
 
     def query(self, images: Tensor, *, generator: Generator | None = None) -> Tensor:
-        """What the server makes of the client's answers: the probability of each of `config.utility_classes`, [B, K].
+        """Let the server read the client's answers: the probability of each of `config.utility_classes`, [B, K].
 
         Args:
             images: [B, 3, S, S] float32 in [0, 1], S being `config.image_size`.
@@ -146,12 +146,12 @@ class Bundle(NamedTuple):
 
 
 def load_bundle(folder: Path | str, noise_key: bytes | None = None) -> Bundle:
-    """The client and the server of a folder that `narl train` or `narl export` wrote, every file checked.
+    """Load client and server from a folder that `narl train` or `narl export` wrote; every file is checked.
 
     Args:
         folder: with manifest.json.
-        noise_key: at least 32 secret bytes that decide keyed noise, never stored; None: random ones, the same for the
-            life of the process, after which an image gets other noise. Other bundles get other noise from one key.
+        noise_key: at least 32 secret bytes that decide keyed noise, never stored; None: random bytes for the life of
+            the process, after which an image gets other noise. Different bundles get different noise from one key.
 
     Raises:
         NarlError: the bundle fails `verify_bundle`, or its weights do not fit its configuration.
@@ -186,7 +186,7 @@ def upload_bundle(folder: Path | str, store: Store) -> dict[str, Any]:
     """Check the bundle and copy it to `store`, the manifest last; returns the manifest.
 
     Raises:
-        NarlError: a damaged bundle, or a store that cannot be used. What was stored till then has no manifest.
+        NarlError: a damaged bundle, or a store that cannot be used. What was stored until then has no manifest.
     """
     folder = Path(folder)
     manifest = verify_bundle(folder)
@@ -199,7 +199,7 @@ def upload_bundle(folder: Path | str, store: Store) -> dict[str, Any]:
 
 def _read_manifest(path: Path) -> dict[str, Any]:
     if not path.is_file():
-        raise NarlError(f"{path.parent} holds no {MANIFEST}: it is no export, or one that did not finish")
+        raise NarlError(f"{path.parent} holds no {MANIFEST}: it is not an export, or not a finished one")
     try:
         manifest = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
@@ -226,7 +226,7 @@ def _save_tensors(state: Mapping[str, Tensor], path: Path) -> None:
     import torch
     from safetensors.torch import save_file
 
-    # The file holds dense tensors that share no memory, whatever layout training liked.
+    # The file holds dense tensors that share no memory, whatever layout training used.
     save_file({k: v.detach().cpu().clone(memory_format=torch.contiguous_format) for k, v in state.items()}, path)
 
 

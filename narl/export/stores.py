@@ -1,6 +1,6 @@
 """Places an export can go to: a local folder or an S3 bucket.
 
-A store that was begun and not finished has no manifest, so nobody takes it for an export.
+An unfinished store has no manifest, so nobody takes it for an export.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class Store(Protocol):
 
 
 def open_store(url: str, *, endpoint_url: str | None = None) -> Store:
-    """A folder's store, or the S3 store of `s3://bucket/prefix`; nothing is contacted or made yet.
+    """Make a folder's store, or the S3 store of `s3://bucket/prefix`; nothing is contacted or created yet.
 
     Args:
         endpoint_url: of an S3 server other than AWS.
@@ -125,7 +125,7 @@ class S3Store:
                 self._s3.delete_object(Bucket=self.bucket, Key=self.prefix + MANIFEST)
 
     def _found(self, names: Collection[str]) -> list[str]:
-        """Names below the prefix, once none of them is somebody else's."""
+        """List the names below the prefix; refuse those of something else."""
         with self._errors():
             page = self._s3.list_objects_v2(Bucket=self.bucket, Prefix=self.prefix, MaxKeys=1000)
             found = [item["Key"].removeprefix(self.prefix) for item in page.get("Contents", [])]
@@ -147,7 +147,7 @@ class S3Store:
 
 
 def _refuse_foreign(url: str, found: Sequence[str], names: Collection[str], read_manifest: Callable[[], bytes]) -> None:
-    """An earlier export has our manifest; one that broke off has nothing but files of an export."""
+    """Refuse other content: an earlier export has our manifest, an interrupted one only files of an export."""
     foreign = sorted(set(found) - set(names))
     if MANIFEST in found and not _is_ours(read_manifest()):
         foreign.insert(0, MANIFEST)

@@ -14,9 +14,9 @@ FEW = 3
 
 
 def averaging_png(reports: Mapping[str, Mapping[str, Any]], title: str, path: Path | str) -> None:
-    """One line of leakage a report, by name, in its 95 % intervals.
+    """Draw a line of leakage for each report, by name, with its 95 % intervals.
 
-    If there are few, utility as a dotted level, and hatched what lies between leakage and the bound of a certificate.
+    If there are few, utility is a dotted level, and the area between leakage and a certificate's bound is hatched.
 
     Args:
         reports: of `narl.evaluation.summary.summarise`, each with the averaging attack.
@@ -56,7 +56,7 @@ def averaging_png(reports: Mapping[str, Mapping[str, Any]], title: str, path: Pa
 
 
 def _bounds(report: Mapping[str, Any]) -> dict[str, float]:
-    """What nobody exceeds by number of answers; empty where a report has no certificate of them all."""
+    """Return what nobody exceeds, by number of answers; empty if a report has no certificate for all of them."""
     certified = report.get("certificate", {}).get("labels", {}).get("private", {})
     bounds = {n: one["bound"] for n, one in certified.items()}
     return bounds if report["leakage_at_queries"].keys() <= bounds.keys() else {}

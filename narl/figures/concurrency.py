@@ -18,9 +18,9 @@ UNITS = (("days", 86400.0), ("hours", 3600.0), ("minutes", 60.0), ("seconds", 1.
 
 
 def concurrency(records: Sequence[TrialRecord]) -> tuple[np.ndarray, dict[str, np.ndarray]]:
-    """Moments at which a trial began or ended, and how many ran on each node from each moment to the next.
+    """List the moments at which a trial began or ended, and how many ran on each node from each moment to the next.
 
-    A trial that was lost and ran again counts from its last beginning.
+    A trial that was lost and ran again counts from its last start.
 
     Returns:
         times: seconds since the first trial began, float [T], increasing.
@@ -38,7 +38,7 @@ def concurrency(records: Sequence[TrialRecord]) -> tuple[np.ndarray, dict[str, n
 
 
 def concurrency_png(records: Sequence[TrialRecord], title: str, path: Path | str) -> None:
-    """The counts of `concurrency` as areas on each other, a colour a node.
+    """Draw the counts of `concurrency` as stacked areas, a colour for each node.
 
     Raises:
         ConfigError: no trial has ended yet.
@@ -73,7 +73,7 @@ def _node(record: TrialRecord) -> str:
 
 
 def _few(counts: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """At most `FEW`, the later ones added up."""
+    """Keep at most `FEW`, the later ones added up."""
     if len(counts) <= FEW:
         return counts
     names = list(counts)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 def front_figure(
     records: Sequence[TrialRecord], objectives: Sequence[str], title: str, *, guesses: bool = False
 ) -> Figure:
-    """Δ against client GFLOPs, one point a finished trial; colour and shape tell the client, size the memory.
+    """Draw Δ against client GFLOPs, a point per finished trial; colour and shape tell the client, size the memory.
 
     Args:
         guesses: see `narl.core.pareto.front_of`.
@@ -102,7 +102,7 @@ def front_figure(
 
 
 def write_html(figure: Figure, path: Path | str) -> None:
-    """A page that needs nothing else: plotly.js is inside it, for readers that are offline or sandboxed (4.5 MB)."""
+    """Write a page that needs nothing else: plotly.js is inside, for offline or sandboxed readers (4.5 MB)."""
     page = figure.to_html(include_plotlyjs=True, full_html=True, config={"displaylogo": False})
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)

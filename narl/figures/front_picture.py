@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 def front_png(
     records: Sequence[TrialRecord], objectives: Sequence[str], title: str, path: Path | str, *, guesses: bool = False
 ) -> None:
-    """Two panels, Δ against client GFLOPs and against client memory, 2,000 pixels wide."""
+    """Draw two panels, Δ against client GFLOPs and against client memory, 2,000 pixels wide."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -111,7 +111,7 @@ def _draw_panel(axes: Axes, view: FrontView, cost: str) -> None:
 def _label_front(axes: Axes, view: FrontView, cost: str) -> None:
     """Write "arch/split" beside its best trial on the front, where it hides neither a point nor another label.
 
-    A place that the lines cross too is taken only for want of a better one; a label without any place is left out.
+    A place that lines cross is taken only if there is no better one; a label without any place is left out.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.patheffects import withStroke

@@ -13,7 +13,7 @@ from narl.core.records import TrialRecord
 def front_table(
     records: Sequence[TrialRecord], objectives: Sequence[str], *, guesses: bool = False
 ) -> list[dict[str, Any]]:
-    """One flat row a trial on the front, cheapest first: accuracies in %, Δ in points, costs in the unit they name.
+    """List a flat row per trial on the front, cheapest first: accuracies in %, Δ in points, costs in the named unit.
 
     Args:
         guesses: see `narl.core.pareto.front_of`.
@@ -55,7 +55,7 @@ def front_table(
 
 
 def nothing_row(records: Sequence[TrialRecord]) -> dict[str, Any] | None:
-    """What a client that sends nothing would have in `front_table`; None where that was not recorded."""
+    """Make the row that a client which sends nothing would have in `front_table`; None if that was not recorded."""
     measured = (r.metrics for r in records if r.metrics is not None)
     m = next((m for m in measured if m.delta_of_nothing is not None), None)
     if m is None or m.delta_of_nothing is None or m.utility_chance is None:
@@ -65,7 +65,7 @@ def nothing_row(records: Sequence[TrialRecord]) -> dict[str, Any] | None:
 
 
 def _settings(config: Point) -> Iterator[str]:
-    """The method's own numbers, and what its features and noise have of their own."""
+    """Yield the method's own settings, and those of its features and noise."""
     yield from (f"{name}={value:.4g}" for name, value in config.settings.items())
     if config.bound != "none":
         yield f"bound={config.bound}"
@@ -74,5 +74,5 @@ def _settings(config: Point) -> Iterator[str]:
 
 
 def _significant(value: float) -> float:
-    """`value` to four significant digits."""
+    """Round `value` to four significant digits."""
     return float(f"{value:.4g}")

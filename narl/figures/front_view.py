@@ -2,7 +2,7 @@
 
 Δ is drawn against what a client pays. A trial on the front of the search's objectives has a dark rim; the step line is
 the highest Δ that any finished trial reaches at or below a cost, so a rim off the line is a trial that earns its place
-by another objective. A bar leads from its Δ down to what holds against every reader.
+by another objective. A bar leads from its Δ down to the Δ that holds against every reader.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class FrontView:
         complete: every finished trial.
         counted: those that may be on the front.
         caption: one or two lines.
-        limit, nothing: Δ that none exceeds, and of a client that sends nothing.
+        limit, nothing: the Δ that no client exceeds, and the Δ of a client that sends nothing.
     """
 
     complete: list[TrialRecord]
@@ -41,11 +41,11 @@ class FrontView:
     several_methods: bool
 
     def series(self, record: TrialRecord) -> str:
-        """Which entry of the legend a trial belongs to."""
+        """Tell which entry of the legend a trial belongs to."""
         return _series(record, self.several_methods)
 
     def groups(self) -> Iterator[tuple[str, bool, list[TrialRecord]]]:
-        """Series, whether utility is a guess, and the finished trials of which both are true, if any."""
+        """Yield a series, whether utility is a guess, and the finished trials of that kind, if any."""
         for series in self.styles:
             for guess in (False, True):
                 group = [r for r in self.complete if r.measured.utility_is_a_guess == guess]
@@ -54,7 +54,7 @@ class FrontView:
 
     @property
     def delta_range(self) -> tuple[float, float] | None:
-        """From below the least Δ to above the most and the lines; None if there are none."""
+        """From below the least Δ to above the largest and the lines; None if there are none."""
         shown = [r.measured.delta for r in self.complete]
         shown += [line for line in (self.limit, self.nothing) if line is not None]
         if not shown:
@@ -72,14 +72,14 @@ class FrontView:
         return min(values), max(values)
 
     def is_wide(self, cost: str) -> bool:
-        """True if a linear axis would squeeze the cheap half together."""
+        """Tell whether a linear axis would squeeze the cheap half together."""
         if not self.complete:
             return False
         low, high = self.ends(cost)
         return low > 0 and high / low > 5
 
     def step_line(self, cost: str) -> list[tuple[float, float]]:
-        """Corners of the highest Δ of any finished trial that costs no more, to the dearest trial."""
+        """List the corners of the highest Δ of any finished trial that costs no more, up to the dearest trial."""
         corners: list[tuple[float, float]] = []
         for record in sorted(self.counted, key=lambda r: (r.measured.value(cost), -r.measured.delta)):
             if not corners or record.measured.delta > corners[-1][1]:
@@ -89,7 +89,7 @@ class FrontView:
         return corners
 
     def marker_size(self, record: TrialRecord) -> float:
-        """Pixels, 9 to 24, by the logarithm of client memory."""
+        """Compute pixels, 9 to 24, from the logarithm of client memory."""
         low, high = (math.log1p(v) for v in self.ends("client_memory_mib"))
         return 9 + 15 * (math.log1p(record.measured.cost.client_memory_mib) - low) / (high - low) if high > low else 12
 
@@ -123,7 +123,7 @@ def _series(record: TrialRecord, several_methods: bool) -> str:
 
 
 def below(record: TrialRecord) -> float:
-    """Points from Δ down to what is left of it against every reader; 0 where that was not measured."""
+    """Compute the points from Δ down to what is left of it against every reader; 0 if that was not measured."""
     certified = record.measured.delta_certified
     return 0.0 if certified is None else max(0.0, record.measured.delta - certified)
 

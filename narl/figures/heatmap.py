@@ -1,4 +1,4 @@
-"""A grid of σ and λ at a glance: one map a client and metric, as a search with lists of values leaves it."""
+"""A grid of σ and λ at a glance: a map for each client and metric, from a search over lists of values."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from narl.core.errors import ConfigError
 from narl.core.objectives import objective
 from narl.core.records import TrialRecord
 
-# More columns or rows than this are no grid but a scatter of a continuous range.
+# More columns or rows than this are not a grid but a scatter over a continuous range.
 MOST_VALUES = 12
-# Percentage points from the lightest to the darkest cell, at least: what is less is within what seeds differ by.
+# The least span from the lightest to the darkest cell, in points: smaller differences are within those of seeds.
 LEAST_SPAN = 5.0
 
 
 def heatmap_png(records: Sequence[TrialRecord], title: str, path: Path | str) -> None:
-    """Utility, leakage, Δ and leakage against averaged answers over σ and λ, a column a client; cells hold means.
+    """Draw utility, leakage, Δ and leakage by averaged answers over σ and λ, a column per client; cells hold means.
 
     Raises:
         ConfigError: nothing to draw, or σ or λ have too many values for a map.
@@ -71,7 +71,7 @@ def heatmap_png(records: Sequence[TrialRecord], title: str, path: Path | str) ->
 
 
 def _means(records: Sequence[TrialRecord], client: str, metric: str, sigmas: list, lambdas: list) -> np.ndarray:
-    """[λ, σ], NaN where nothing was measured."""
+    """Average to [λ, σ]; NaN where nothing was measured."""
     cells: dict[tuple[int, int], list[float]] = {}
     for record in records:
         if record.config.client == client:

@@ -1,4 +1,4 @@
-"""Rebuilt images under the ones they came from, as in the paper's Figure 2: a column an image, a row an attack."""
+"""Rebuilt images under the originals, as in the paper's Figure 2: a column per image, a row per attack."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 
 
 def reconstructions_png(rows: Mapping[str, np.ndarray], title: str, path: Path | str) -> None:
-    """A grid of images, rows named at the left.
+    """Draw a grid of images, rows named at the left.
 
     Args:
         rows: uint8 [K, S, S, 3] each, K the same, the originals first.

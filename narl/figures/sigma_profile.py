@@ -1,4 +1,4 @@
-"""What a trained client would be with other noise: utility, leakage and its bound, and the bracket of Δ, over σ."""
+"""How a trained client would do with other noise: utility, leakage and its bound, and the bracket of Δ, over σ."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from narl.figures.palette import PALETTE, RIM
 def sigma_profile_png(
     entry: Mapping[str, Any], title: str, path: Path | str, *, label_floor: float, reported_on: str
 ) -> None:
-    """Above what is read at each σ, below Δ from what was read and what nobody exceeds; σ of training and use marked.
+    """Draw above what is read at each σ, below Δ by what is read and by the bound; σ of training and of use are marked.
 
     Args:
         entry: of `narl.attacks.sigma_profile.SigmaProfile`, in a report.

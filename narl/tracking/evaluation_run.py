@@ -23,11 +23,11 @@ def log_evaluation(
     report_hash: str,
     files: Iterable[Path],
 ) -> str:
-    """Record an evaluation in MLflow's experiment `narl/evaluations`; where, in words.
+    """Record an evaluation in MLflow's experiment `narl/evaluations`; returns where, in words.
 
     Args:
         name: of the run.
-        report_hash: of the report, see `narl.core.records.stable_hash`.
+        report_hash: of the report, see `narl.core.hashing.stable_hash`.
         files: kept as artifacts.
 
     Raises:
@@ -60,10 +60,10 @@ def log_evaluation(
 
 
 def search_and_trial(run_id: str) -> tuple[str, int]:
-    """The search and the trial that an MLflow run of the mirror stands for.
+    """Find the search and the trial that an MLflow run of the mirror stands for.
 
     Raises:
-        ConfigError: there is no such run, or it is no trial's.
+        ConfigError: there is no such run, or it is not a trial's.
     """
     uri = default_uri()
     try:

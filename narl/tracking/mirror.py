@@ -1,4 +1,4 @@
-"""MLflow as a mirror of the ledger: one parent run a search, one child run a trial, the front on the parent.
+"""MLflow as a mirror of the ledger: a parent run per search, a child run per trial, the front on the parent.
 
 The ledger is the truth. A sync compares it with what MLflow holds and sends what is missing, so it may be late, fail
 half-way or be repeated. A child counts as sent once its status is final, which is the last thing written; one that a
@@ -54,9 +54,9 @@ class MLflowMirror:
         name: name of the search; its runs are in the experiment `narl/<name>`, or `$MLFLOW_EXPERIMENT_NAME`.
         objectives: whose front is shown.
         search_params: parameters of the parent run; nested mappings become dotted names.
-        tracking_uri: by default `$MLFLOW_TRACKING_URI`, else `mlflow.db` (SQLite) in the working folder of now, with
-            artifacts in `mlruns` beside it, where `mlflow server` started in that folder finds both.
-        redraw_seconds: a changed front is drawn at most so often; drawing takes most of a second.
+        tracking_uri: by default `$MLFLOW_TRACKING_URI`, else `mlflow.db` (SQLite) in the current folder, with artifacts
+            in `mlruns` beside it, where `mlflow server` started in that folder finds both.
+        redraw_seconds: least time between two drawings of a changed front; drawing takes most of a second.
     """
 
     def __init__(
@@ -80,7 +80,7 @@ class MLflowMirror:
         self._redraw_seconds = redraw_seconds
 
     def sync(self, records: Sequence[TrialRecord]) -> int:
-        """Send every record that MLflow lacks, then the front if it changed; the number of trials sent.
+        """Send every record that MLflow does not have, then the front if it changed; returns the number of trials sent.
 
         Args:
             records: everything in the ledger.
@@ -91,7 +91,7 @@ class MLflowMirror:
         return self._guarded(self._sync, records)
 
     def finish(self, records: Sequence[TrialRecord]) -> int:
-        """`sync`, draw the front a last time, and how many trials ran when, and end the parent run."""
+        """Do as `sync`, draw the front a last time and how many trials ran when, and end the parent run."""
         return self._guarded(self._finish, records)
 
     def _guarded(self, action: Callable[[Sequence[TrialRecord]], int], records: Sequence[TrialRecord]) -> int:
@@ -150,7 +150,7 @@ class MLflowMirror:
             children = self._runs(f"tags.`mlflow.parentRunId` = '{parent.info.run_id}'")
             if all(hashes.get(_trial_id(run)) == run.data.tags.get("narl.record_hash") for run in children):
                 known.append((parent, children))
-        # Of parents that fit, one that has trials is surer than one that has none yet.
+        # Among parents that fit, one with trials is surer than one without.
         parent, children = max(known, key=lambda pair: len(pair[1]), default=None) or (self._new_parent(records), [])
         finished = [run for run in children if run.info.status in ("FINISHED", "FAILED")]
         for run in children:
@@ -164,7 +164,7 @@ class MLflowMirror:
         self._parent = parent
 
     def _runs(self, condition: str) -> list[Run]:
-        """Every run of the experiment that meets the condition, newest first."""
+        """Yield every run of the experiment that meets the condition, newest first."""
         runs: list[Run] = []
         token = None
         while True:
@@ -193,7 +193,7 @@ class MLflowMirror:
             self._client.log_batch(run_id, params=batch)
 
     def _send(self, record: TrialRecord) -> None:
-        """One child run, its final status last."""
+        """Send one child run, its final status last."""
         from mlflow.entities import Metric, Param
 
         config = record.config
@@ -228,7 +228,7 @@ class MLflowMirror:
         self._client.set_terminated(run_id, "FINISHED" if record.status == "complete" else "FAILED", finished)
 
     def _report(self, records: Sequence[TrialRecord]) -> None:
-        """The parent's metrics, one step a finished trial, for the steps not reported before."""
+        """Send the parent's metrics, a step per finished trial, for the steps not reported before."""
         from mlflow.entities import Metric
 
         metrics: list[Metric] = []
@@ -242,7 +242,7 @@ class MLflowMirror:
         self._reported = max(self._reported, self._progress.steps)
 
     def _draw(self, records: Sequence[TrialRecord]) -> None:
-        """front.json, front.html and front.png on the parent, over the ones it has."""
+        """Put front.json, front.html and front.png on the parent, over the ones it has."""
         run_id = self._parent_id
         rows = front_table(records, self.objectives)
         table = {"columns": list(rows[0]) if rows else [], "data": [list(row.values()) for row in rows]}
@@ -264,7 +264,7 @@ class MLflowMirror:
 
 
 def search_params(space: SearchSpace) -> dict[str, str]:
-    """What the parent run of a search shows as parameters."""
+    """List what the parent run of a search shows as parameters."""
     return {
         "pipeline": space.pipeline.name,
         "method": ", ".join(space.method),
@@ -295,7 +295,7 @@ class BackgroundMirror:
     Args:
         mirror: where to.
         read_records: everything in the ledger at the moment of the call.
-        name: of where to, for messages.
+        name: of the mirror, for messages.
     """
 
     def __init__(self, mirror: Mirror, read_records: Callable[[], Sequence[TrialRecord]], *, name: str = "MLflow"):
@@ -308,7 +308,7 @@ class BackgroundMirror:
         """Why the latest sync failed, in one line; None if it did not."""
 
     def notify(self) -> None:
-        """There is something to send. Returns at once; notices during a sync lead to one more."""
+        """Tell the thread that there is something to send. Returns at once; notices during a sync lead to one more."""
         if not self._closing.is_set():
             self._wake()
 
@@ -343,17 +343,17 @@ class BackgroundMirror:
 
 
 def default_uri() -> str:
-    """`$MLFLOW_TRACKING_URI`, else `mlflow.db` (SQLite) in the working folder of now."""
+    """Return `$MLFLOW_TRACKING_URI`, else `mlflow.db` (SQLite) in the current folder."""
     return os.environ.get("MLFLOW_TRACKING_URI") or sqlite_url(Path("mlflow.db"))
 
 
 def connected(uri: str | None = None) -> tuple[MlflowClient, str]:
-    """A client of the MLflow at `uri` (see `default_uri`), and that address. A dead server is given up on soon."""
+    """Connect to the MLflow at `uri` (see `default_uri`); returns a client and that address, or gives up soon."""
     for key, value in {**PATIENCE, "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true"}.items():
         os.environ.setdefault(key, value)
     from mlflow import MlflowClient
 
-    # A new database announces its making, which would break into the live view.
+    # A new database announces itself, which would break into the live view.
     for noisy in ("alembic", "mlflow.store.db.utils"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
     uri = with_driver(uri or default_uri())
@@ -362,7 +362,7 @@ def connected(uri: str | None = None) -> tuple[MlflowClient, str]:
 
 
 def _create_database(uri: str) -> None:
-    """Make a new SQLite database under another name first: a driver killed meanwhile leaves none that is half made."""
+    """Make a new SQLite database under another name first, so that a killed driver leaves none that is half made."""
     path = sqlite_path(uri)
     if path is None or path.exists() or not path.parent.is_dir():
         return
@@ -373,7 +373,7 @@ def _create_database(uri: str) -> None:
 
 
 def _artifacts(uri: str, title: str) -> str | None:
-    """Where an experiment's files go; None for MLflow's choice, which fails where a folder's name needs quotes."""
+    """Tell where an experiment's files go; None for MLflow's choice, which fails if a folder's name needs quotes."""
     path = sqlite_path(uri)
     if path is None or quote(str(path)) == str(path):
         return None
@@ -408,7 +408,7 @@ def _batches(items: Sequence[Any], size: int) -> Iterable[Sequence[Any]]:
 
 
 def flat(values: Mapping[str, Any], prefix: str = "") -> Iterable[tuple[str, str]]:
-    """Nested mappings as dotted names; everything else as text."""
+    """Flatten nested mappings to dotted names, everything else as text."""
     for key, value in values.items():
         if isinstance(value, Mapping) and value:
             yield from flat(value, f"{prefix}{key}.")

@@ -9,8 +9,8 @@ from narl.core.objectives import to_minimise
 from narl.core.pareto import Front
 from narl.core.records import TrialRecord
 
-# Sums over trials, there only where trials had GPUs. The energy of a GPU that trials share is the whole device's, and
-# counted once for each of them.
+# Sums over trials, present only if trials had GPUs. If trials share a GPU, the energy of the whole device is counted
+# for each of them.
 TOTALS = ("gpu_seconds", "gpu_energy_joules")
 
 
@@ -35,11 +35,11 @@ class Progress:
         return len(self._counted)
 
     def news(self, records: Iterable[TrialRecord]) -> list[TrialRecord]:
-        """Those that have not been counted, in the order in which they finished."""
+        """List the records that have not been counted, in the order in which they finished."""
         return sorted((r for r in records if r.trial_id not in self._counted), key=finish_order)
 
     def count(self, record: TrialRecord) -> dict[str, float]:
-        """The parent's metrics after that trial."""
+        """Count a trial; returns the parent's metrics after it."""
         self._counted.add(record.trial_id)
         if record.metrics is not None:
             self._complete += 1

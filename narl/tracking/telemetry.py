@@ -1,4 +1,4 @@
-"""What the accelerator did while a trial ran, read from NVIDIA's management library (NVML) where there is one."""
+"""What the accelerator did while a trial ran, read from NVIDIA's management library (NVML) if there is one."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class GpuTelemetry:
         return self
 
     def stop(self) -> dict[str, float]:
-        """End the sampling; the readings, empty without a card."""
+        """End the sampling; returns the readings, empty without a card."""
         if self._thread is None:
             return self.readings
         self._stopped.set()
@@ -100,13 +100,13 @@ class GpuTelemetry:
             self._samples["power"].append(sum(power))
 
     def _energy(self) -> float | None:
-        """Millijoules since the driver was loaded, all own devices together."""
+        """Read millijoules since the driver was loaded, all own devices together."""
         assert self._nvml is not None
         energy = self._over_devices(self._nvml.nvmlDeviceGetTotalEnergyConsumption)
         return None if energy is None else sum(energy)
 
     def _over_devices(self, read: Any) -> list[float] | None:
-        """The reading of every device, or None if one of them does not offer it."""
+        """Read every device; None if one of them does not offer it."""
         try:
             return [read(device) for device in self._devices]
         except Exception:  # NVMLError, whatever the binding calls it
@@ -119,9 +119,9 @@ class GpuTelemetry:
 
 
 def compute_processes() -> list[tuple[int, int | None]]:
-    """Process id and bytes held (None where the driver does not tell) of others that compute on this process's GPUs.
+    """List process id and bytes held (None if the driver does not tell) of others that compute on this process's GPUs.
 
-    Empty without card or driver, and where a container hides them.
+    Empty without card or driver, and if a container hides them.
     """
     try:
         import pynvml
@@ -142,7 +142,7 @@ def compute_processes() -> list[tuple[int, int | None]]:
 
 
 def added_up(readings: Sequence[dict[str, float]]) -> dict[str, float]:
-    """Those of several processes, each with devices of its own, as one process would have read them."""
+    """Add up the readings of several processes, each with devices of its own, as one process would have read them."""
     common = set.intersection(*map(set, readings)) if readings else set()
     totals = {name: sum(each[name] for each in readings) for name in sorted(common)}
     if "gpu_utilisation_mean_percent" in totals:
@@ -151,7 +151,7 @@ def added_up(readings: Sequence[dict[str, float]]) -> dict[str, float]:
 
 
 def _own_devices(nvml: ModuleType) -> list[Any]:
-    """Handles of the devices that CUDA_VISIBLE_DEVICES grants, by index, UUID or the beginning of a UUID.
+    """List the devices that CUDA_VISIBLE_DEVICES grants, by index, UUID or the beginning of a UUID.
 
     Without the variable it is the first device, on which a process computes unless it says otherwise. Like CUDA, the
     list ends at the first entry that names no device. Indices are NVML's, which are CUDA's on hosts with one model of

@@ -288,7 +288,7 @@ def test_the_environment_names_the_endpoint(animals, bucket, tmp_path, monkeypat
 def test_keys_that_lead_elsewhere_are_refused(animals, bucket, tmp_path, key):
     bucket.put_folder(animals)
     bucket.put(key, b"x")
-    with pytest.raises(DataError, match="is no name for a file here"):
+    with pytest.raises(DataError, match="cannot be a file name here"):
         folder(bucket.url(), tmp_path / "cache")
     assert copies(tmp_path / "cache") == [] and not list(tmp_path.rglob("secret.png"))
 

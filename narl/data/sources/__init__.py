@@ -1,6 +1,6 @@
 """Where images come from: found here by the `kind` of a pipeline's source.
 
-Each kind has what opens it and, where it can lie on S3, what says which files it reads.
+Each kind has a function that opens it and, if it can be on S3, one that says which files it reads.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from narl.data.sources.fairface import fairface, fairface_files
 from narl.data.sources.image_folder import image_folder, image_folder_files
 from narl.data.sources.table import table, table_files
 
-# Both take the configuration of their own kind.
+# Each takes the configuration of its own kind.
 Opener = Callable[[Any], Source]
 Chooser = Callable[[Any, Collection[str], Callable[[str], Path]], list[str]]
 
@@ -41,7 +41,7 @@ SOURCES: dict[str, tuple[Opener, Chooser | None]] = {
 
 
 def open_source(config: SourceConfig, cache_dir: Path | str | None = None) -> Source:
-    """The source that `config` describes; one on S3 is fetched to the cache first, once a node.
+    """Open the source that `config` describes; a source on S3 is fetched to the cache first, once per node.
 
     Raises:
         DataError: missing or unusable data.
@@ -60,7 +60,7 @@ def open_source(config: SourceConfig, cache_dir: Path | str | None = None) -> So
 
 
 def _fetched(config: SourceConfig, cache_dir: Path | str | None) -> tuple[SourceConfig, LocalCopy]:
-    """The same source in its local copy."""
+    """Fetch the source; returns it as its local copy."""
     _, chooser = SOURCES[config.kind]
     address = address_of(config)
     assert chooser is not None and address is not None
@@ -73,7 +73,7 @@ def _fetched(config: SourceConfig, cache_dir: Path | str | None) -> tuple[Source
 
 
 def _with_digests(source: Source, copy: LocalCopy | None, cache_dir: Path | str | None) -> Source:
-    """`source`, and the SHA-256 of each of its images: a copy's manifest has them, other files are read once."""
+    """Add the SHA-256 of each image to `source`: a copy's manifest has them, other files are read once."""
     if not isinstance(source, Files):
         return source
     if copy is not None:

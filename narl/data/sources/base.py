@@ -47,23 +47,23 @@ class Source(Protocol):
     def __len__(self) -> int: ...
 
     def image(self, i: int) -> np.ndarray:
-        """Image `i`, uint8 [H, W, 3], RGB.
+        """Read image `i`, uint8 [H, W, 3], RGB.
 
         Raises:
             DataError: the image cannot be read; the message names it.
         """
 
     def file(self, i: int) -> Path | None:
-        """Where image `i` lies, if it has a file of its own."""
+        """Tell where image `i` lies, if it has a file of its own."""
 
     def digest(self, i: int) -> str:
-        """SHA-256 of image `i`: of its file, or of its pixels if it has none of its own."""
+        """Compute the SHA-256 of image `i`: of its file, or of its pixels if it has no file of its own."""
 
     def where(self, i: int) -> str:
-        """Which image that is, for messages: its file, or the line that names it."""
+        """Tell which image that is, for messages: its file, or the line that names it."""
 
     def fingerprint(self) -> str:
-        """Changes with every byte of an image and with every label, and with nothing else."""
+        """Compute what changes with every byte of an image and with every label, and with nothing else."""
 
 
 @dataclass(frozen=True)
@@ -117,7 +117,7 @@ class Files:
 
 
 def existing_folder(path: Path | str, what: str, how_to_get_it: str = "") -> Path:
-    """`path` as an absolute path.
+    """Make `path` absolute.
 
     Raises:
         DataError: it is not a folder.
@@ -130,7 +130,7 @@ def existing_folder(path: Path | str, what: str, how_to_get_it: str = "") -> Pat
 
 
 def read_list(path: Path, how_to_get_it: str) -> list[str]:
-    """The lines of a text file that a data set came with; the last ones have text.
+    """Read the lines of a text file that a data set came with, without empty ones at the end.
 
     Raises:
         DataError: it cannot be read; ends with `how_to_get_it`.
@@ -178,7 +178,7 @@ class Listed:
 
 
 class OwnFiles:
-    """What a source has below `root`: no path may lead out of it, and no file be taken twice, however it is spelled."""
+    """What a source has below `root`: no path may lead out of it, and no file be taken twice, however spelled."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
@@ -187,7 +187,7 @@ class OwnFiles:
         self._taken: dict[str, str] = {}
 
     def take(self, path: Path, where: str = "") -> None:
-        """Take the file at `path`, which is there; `where` it is named, if that is not the path itself.
+        """Take the file at `path`, which exists; `where` says where it is named, if not by the path itself.
 
         Raises:
             DataError: it leads out of the root, or was taken before; says where.
@@ -202,10 +202,10 @@ class OwnFiles:
         self._taken[real] = where
 
     def folder(self, path: Path) -> str:
-        """Where the folder `path` really is.
+        """Resolve the folder `path`.
 
         Raises:
-            DataError: out of the root.
+            DataError: it is outside the root.
         """
         key = str(path)
         if key not in self._folders:

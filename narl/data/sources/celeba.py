@@ -21,7 +21,7 @@ GET_IT = (
 
 
 def celeba(config: CelebASource) -> Files:
-    """Every attribute is a column with the classes no and yes; images in the order of the attribute list.
+    """Open CelebA: each attribute is a column with the classes no and yes; images in the order of the attribute list.
 
     Raises:
         DataError: naming file and line: something missing, a list that is not as released, or an image without a file.
@@ -39,12 +39,12 @@ def celeba(config: CelebASource) -> Files:
 
 
 def celeba_files(config: CelebASource, names: Collection[str], get: object) -> list[str]:
-    """What it reads of the files `names` below its root."""
+    """Choose what it reads of the files `names` below its root."""
     return [name for name in names if name in (ATTRIBUTES, PARTITION) or name.rpartition("/")[0] == FOLDER]
 
 
 def _attributes(path: Path, there: Listed) -> tuple[list[str], dict[str, tuple[str, ...]]]:
-    """File names, and for each attribute the class of every image."""
+    """Read the file names, and for each attribute the class of every image."""
     lines = read_list(path, GET_IT)
     attributes = lines[1].split() if len(lines) > 1 else []
     if not len(attributes) == len(set(attributes)) == ATTRIBUTE_COUNT:
@@ -73,7 +73,7 @@ def _attributes(path: Path, there: Listed) -> tuple[list[str], dict[str, tuple[s
 
 
 def _subsets(path: Path, names: list[str]) -> tuple[str, ...]:
-    """The official split of every image; the list must name the same images in the same order."""
+    """Read the official split of every image; the list must name the same images in the same order."""
     lines = read_list(path, GET_IT)
     if len(lines) != len(names):
         raise DataError(f"{path}: lists {len(lines)} images, {ATTRIBUTES} has {len(names)}; {GET_IT}")

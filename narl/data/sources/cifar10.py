@@ -57,5 +57,5 @@ class Cifar10:
 
 
 def cifar10_files(config: Cifar10Source, names: Collection[str], get: object) -> list[str]:
-    """What it reads of the files `names` below its root."""
+    """Choose what it reads of the files `names` below its root."""
     return [name for name in names if name.startswith("cifar-10-batches-py/")]

@@ -24,7 +24,7 @@ GET_IT = (
 
 
 def fairface(config: FairFaceSource) -> Files:
-    """Columns age, gender, race and service_test; the official validation set is the subset `test`.
+    """Open FairFace: columns age, gender, race and service_test; the official validation set is the subset `test`.
 
     Raises:
         DataError: naming file and line: something missing, a list that is not as released, or an image without a file.
@@ -54,7 +54,7 @@ def fairface(config: FairFaceSource) -> Files:
 
 
 def fairface_files(config: FairFaceSource, names: Collection[str], get: object) -> list[str]:
-    """What it reads of the files `names` below its root."""
+    """Choose what it reads of the files `names` below its root."""
     lists = {_list_of(folder) for folder in SUBSETS}
     return [name for name in names if name in lists or name.rpartition("/")[0] in SUBSETS]
 

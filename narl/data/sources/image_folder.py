@@ -1,4 +1,4 @@
-"""Images in one folder a class, with or without a train and a test folder above them."""
+"""Images in one folder per class, with or without a train and a test folder above them."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ EXTENSIONS = frozenset(
 
 
 def image_folder(config: ImageFolderSource) -> Files:
-    """`root/<class>/<image>`, or `root/<train>/<class>/<image>` and `root/<test>/<class>/<image>`.
+    """Open `root/<class>/<image>`, or `root/<train>/<class>/<image>` and `root/<test>/<class>/<image>`.
 
-    Sorted by path. Files without an image's extension and folders in a class folder are passed over, which a notice says;
-    hidden ones without a word.
+    Sorted by path. Files without an image's extension and folders in a class folder are skipped with a notice, hidden
+    ones without.
 
     Raises:
         DataError: a missing folder, a class folder without an image, or a link that leads out of `root`.
@@ -47,7 +47,7 @@ def image_folder(config: ImageFolderSource) -> Files:
 
 
 def image_folder_files(config: ImageFolderSource, names: Collection[str], get: object) -> list[str]:
-    """What it reads of the files `names` below its root."""
+    """Choose what it reads of the files `names` below its root."""
     tops = [tuple(top.split("/")) for top in (config.train, config.test) if top is not None] or [()]
     chosen = []
     for name in names:
@@ -73,7 +73,7 @@ def _inside(own: OwnFiles, name: str) -> Path:
 
 
 def _classes(own: OwnFiles, folder: Path, passed: list[Path]) -> list[tuple[str, list[str]]]:
-    """Class name and image paths relative to `root`, both sorted; adds to `passed` what is neither."""
+    """List class names and image paths relative to `root`, both sorted; adds to `passed` what is neither."""
     found = []
     for entry in _seen(folder):
         if not entry.is_dir():
@@ -99,12 +99,12 @@ def _classes(own: OwnFiles, folder: Path, passed: list[Path]) -> list[tuple[str,
 
 
 def _seen(folder: Path) -> list[Path]:
-    """What is in a folder and not hidden, sorted."""
+    """List what is in a folder and not hidden, sorted."""
     return [folder / name for name in sorted(os.listdir(folder)) if not name.startswith(".")]
 
 
 def _told(root: Path, passed: list[Path]) -> tuple[str, ...]:
-    """One line about folders that were passed over, one about files."""
+    """Write a line about folders that were skipped, and one about files."""
     folders = [path for path in passed if path.is_dir()]
     files = [path for path in passed if path not in set(folders)]
     inside = sum(len(names) for folder in folders for _, _, names in os.walk(folder))

@@ -1,4 +1,4 @@
-"""A picture file to pixels, upright. Pixels alone decide whether it can be read: other metadata is passed over."""
+"""A picture file to pixels, upright. Only pixels decide whether it can be read: other metadata is skipped."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ PIXEL_CHUNKS = {b"IHDR", b"PLTE", b"tRNS", b"acTL", b"fcTL", b"IDAT", b"fdAT", b
 
 
 def read_image(path: Path, sha256: str) -> np.ndarray:
-    """The file as uint8 [H, W, 3] RGB, turned upright as its EXIF data says, where that can be read.
+    """Read the file as uint8 [H, W, 3] RGB, turned upright as its EXIF data says, if that can be read.
 
     Raises:
-        DataError: naming the file: not a readable image of 8 bits a channel, of more than 178,956,970 pixels (Pillow's
-            limit), or not the one with that SHA-256.
+        DataError: naming the file: not a readable image of 8 bits a channel, more than 178,956,970 pixels (Pillow's
+            limit), or another SHA-256.
     """
     try:
         content = path.read_bytes()
@@ -67,7 +67,7 @@ def _turn(image: Image.Image) -> Image.Transpose | None:
 
 
 def _pixel_chunks(content: bytes) -> Iterator[bytes]:
-    """The chunks of a PNG file that decide what its pixels are and how they lie."""
+    """Keep the chunks of a PNG file that decide what its pixels are and how they lie."""
     start = len(PNG)
     while start < len(content):
         end = start + 12 + int.from_bytes(content[start : start + 4], "big")

@@ -1,4 +1,4 @@
-"""A table as programs and spreadsheets write it: header and rows, read where only one reading is possible."""
+"""A table as programs and spreadsheets write it: header and rows, read only if there is a single way to read them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Row = dict[str, str]
 
 
 def read_rows(path: Path, column: str) -> tuple[list[str], list[tuple[int, Row]]]:
-    """The names of the columns, and each row with its line number.
+    """Read the names of the columns, and each row with its line number.
 
     UTF-8, or UTF-16 with a byte order mark; values separated by what makes `column` a column of the first line. Columns
     without a name, empty values beyond the last one and rows without a value are left out; spaces around values too.
@@ -67,7 +67,7 @@ def _text(path: Path) -> str:
 
 
 def _separator(text: str, column: str) -> str:
-    """The first that makes `column` a column; a comma if none does."""
+    """Choose the first separator that makes `column` a column; a comma if none does."""
     first = io.StringIO(text, newline=None).readline()
     for separator in SEPARATORS:
         if column in (composed(name.strip().strip('"')) for name in first.split(separator)):

@@ -16,7 +16,7 @@ from narl.data.splits import SPLITS
 
 
 def table(config: TableSource) -> Files:
-    """Every column but those of path and split is a label column; rows keep their order.
+    """Open a table: every column but those of path and split is a label column; rows keep their order.
 
     Raises:
         DataError: no such file or column, a row with a missing value or file, or a path out of the file's folder.
@@ -46,7 +46,7 @@ def table(config: TableSource) -> Files:
 
 
 def table_files(config: TableSource, names: Collection[str], get: Callable[[str], Path]) -> list[str]:
-    """What it reads of the files `names` below the table's folder; `get` brings one of them."""
+    """Choose what it reads of the files `names` below the table's folder; `get` fetches one of them."""
     name = config.csv.partition("?")[0].rpartition("/")[2]
     if name not in names:
         raise DataError(f"there is no table {config.csv}{did_you_mean(name, [n for n in names if n.endswith('.csv')])}")
@@ -57,7 +57,7 @@ def table_files(config: TableSource, names: Collection[str], get: Callable[[str]
 
 
 def _read(path: Path, config: TableSource) -> tuple[list[str], list[tuple[int, Row]]]:
-    """Header and numbered rows, with the columns that the configuration names."""
+    """Read header and numbered rows, with the columns that the configuration names."""
     header, rows = read_rows(path, config.path_column)
     for key, column in (("path_column", config.path_column), ("split_column", config.split_column)):
         if column is not None and column not in header:
@@ -69,7 +69,7 @@ def _read(path: Path, config: TableSource) -> tuple[list[str], list[tuple[int, R
 
 
 def _take(own: OwnFiles, given: str, where: str) -> str:
-    """Take the image at a row's path; that path with slashes, if it is written as on Windows and only so is there."""
+    """Take the image at a row's path, or at that path with slashes if it is written as on Windows."""
     windows = PureWindowsPath(given)
     if PurePosixPath(given).is_absolute() or windows.is_absolute() or ".." in windows.parts or "\0" in given:
         raise DataError(f"{where}: path {given!r} must be relative to the table's folder and stay below it")
