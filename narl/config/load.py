@@ -15,14 +15,14 @@ from narl.core.addresses import without_credentials
 from narl.core.errors import ConfigError, did_you_mean, shortened, unknown_name
 from narl.core.paths import user_path
 
-# Of a file, so many are told at once.
+# At most so many problems of a file are reported at once.
 MOST_PROBLEMS = 10
 
 Model = TypeVar("Model", bound=BaseModel)
 
 
 def read_yaml(path: Path | str) -> dict[str, Any]:
-    """The mapping in a YAML file.
+    """Read the mapping in a YAML file.
 
     Raises:
         ConfigError: no such file, not YAML, or not a mapping.
@@ -55,7 +55,7 @@ Loaded = TypeVar("Loaded", bound=Loadable)
 
 
 def loaded(model: type[Loaded], given: Loaded | Path | str) -> Loaded:
-    """`given`, or what the YAML file of that name holds.
+    """Return `given`, or load the YAML file of that name.
 
     Raises:
         ConfigError: unreadable file, illegal content, or something else.
@@ -68,7 +68,7 @@ def loaded(model: type[Loaded], given: Loaded | Path | str) -> Loaded:
 
 
 def build(model: type[Model], content: Any, where: str) -> Model:
-    """`content` as a checked `model`.
+    """Build a checked `model` from `content`.
 
     Raises:
         ConfigError: with one line per problem, each naming the place and, for a key, the nearest legal one.
@@ -105,7 +105,7 @@ def _explain(model: type[BaseModel], problem: Mapping[str, Any]) -> str:
 
 
 def _keys_at(model: Any, loc: tuple[Any, ...]) -> set[str]:
-    """The legal keys of the model that sits at `loc` below `model`, as far as the annotations tell."""
+    """List the legal keys of the model at `loc` below `model`, as far as the annotations tell."""
     candidates = [model]
     for part in loc:
         following = []

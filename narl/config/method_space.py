@@ -88,10 +88,10 @@ class MethodSpace(Strict):
 
 
 def options_by_name(given: Any) -> dict[str, Any]:
-    """`disco`, `[disco]` and `{disco: {}}` alike as the last; options are checked by name alone.
+    """Write `disco`, `[disco]` and `{disco: {}}` all as the last; options are checked by name only.
 
     Raises:
-        ValueError: no such method, or an option that the method lacks, with the nearest name.
+        ValueError: no such method, or an option that it does not have, with the nearest name.
     """
     if isinstance(given, str):
         given = [given]
@@ -120,7 +120,7 @@ def _check_option(method: str, option: str) -> None:
 
 
 def check_options(method: str, chosen: MethodSpace) -> None:
-    """Raises ValueError if a value is outside of its setting's range, or a method without split points gets some."""
+    """Raise ValueError if a value is outside its setting's range, or a method without split points gets some."""
     for name, words in chosen.words.items():
         if len(set(words)) != len(words):
             raise ValueError(f"method {method}: name each {name} once")

@@ -1,4 +1,4 @@
-"""Names of columns and classes, which are the same however Unicode spells them."""
+"""Names of columns and classes, compared regardless of how Unicode spells them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pydantic import AfterValidator
 
 
 def composed(name: str) -> str:
-    """The name in Unicode's normal form C: é is one character, whoever wrote it."""
+    """Write the name in Unicode's normal form C: é is always one character."""
     return unicodedata.normalize("NFC", name)
 
 

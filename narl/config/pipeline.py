@@ -171,12 +171,12 @@ class Splits(Strict):
     """Stratified split, by fractions of all images, drawn with `seed`.
 
     Attributes:
-        validation: fraction of the non-test images that chooses and compares; ignored where the source brings its own.
-        test: fraction held out from every choice; ignored where the source brings its own test set.
+        validation: fraction of the non-test images that chooses and compares; ignored if the source brings its own.
+        test: fraction held out from every choice; ignored if the source brings its own test set.
         train_limit, validation_limit, test_limit: keep at most so many images, stratified.
-        group: a column of the source, say of persons: images with one value in it stay in one split.
-        duplicates: what becomes of images that are equal byte for byte and in different splits: refused, told, or kept
-            in one split like a group.
+        group: a column of the source, say of persons: images with the same value in it stay in one split.
+        duplicates: what happens to images that are equal byte for byte and in different splits: they are refused,
+            reported (`warn`), or kept in one split like a group.
     """
 
     validation: float = Field(0.15, gt=0, lt=1)
@@ -206,7 +206,7 @@ class Augment(Strict):
 
     Attributes:
         flip: mirror left to right, every other image.
-        pad_crop: crop after so many pixels of zero padding on each side.
+        pad_crop: crop after padding each side with so many zero pixels.
         color_jitter: factors of brightness and of contrast are uniform in 1 - color_jitter .. 1 + color_jitter.
     """
 
@@ -219,7 +219,7 @@ class Beton(Strict):
     """How FFCV stores images: `raw` pixels, `jpg`, or `auto` (raw up to 64 pixels a side).
 
     Attributes:
-        store: where files that `narl data build --to` wrote are looked for before they are written here.
+        store: where to look for files that `narl data build --to` wrote, before writing them here.
     """
 
     write_mode: Literal["auto", "raw", "jpg"] = "auto"
@@ -246,7 +246,7 @@ class Pipeline(Strict):
 
     @classmethod
     def load(cls, path: Path | str) -> Self:
-        """The pipeline in a YAML file; relative paths in it are relative to the file.
+        """Load the pipeline in a YAML file; relative paths in it are relative to the file.
 
         Raises:
             ConfigError: unreadable file or illegal content.
@@ -287,12 +287,12 @@ def with_absolute_paths(pipeline: _Pipeline, folder: Path) -> _Pipeline:
 
 
 def place_of(source: Source) -> str | None:
-    """The path or URL of a source; None if it has none."""
+    """Return the path or URL of a source; None if it has none."""
     return getattr(source, _place_key(source), None)
 
 
 def address_of(source: Source) -> S3Address | None:
-    """Where on S3 a source's folder lies; None if it is not on S3."""
+    """Tell where on S3 a source's folder lies; None if it is not on S3."""
     place = place_of(source)
     if place is None or not is_url(place):
         return None
@@ -303,7 +303,7 @@ def address_of(source: Source) -> S3Address | None:
 
 
 def moved(source: Source, place: str) -> Source:
-    """The same source at another path."""
+    """Move the source to another path."""
     return source.model_copy(update={_place_key(source): place})
 
 

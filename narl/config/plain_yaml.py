@@ -1,7 +1,7 @@
 """YAML as a person means it: YAML 1.2's words and numbers, no tags, and bounds on what a few bytes may become.
 
-PyYAML reads YAML 1.1, where `no` is false, 1:30 is 90 and 010 is 8. Here a number is one that is written as one; anything
-else stays the text it is, for the model that wants a number to refuse in the file's own words.
+PyYAML reads YAML 1.1, where `no` is false, 1:30 is 90 and 010 is 8. Here only what is written as a number is one;
+anything else stays text, so that a model which wants a number refuses it in the file's own words.
 """
 
 from __future__ import annotations
@@ -11,18 +11,17 @@ from typing import Any
 
 import yaml
 
-# Configurations are a few KB; these stop what is made to exhaust memory or stack.
+# Configurations are a few KB; these bounds stop files made to exhaust memory or stack.
 MOST_BYTES = 1 << 20
 MOST_VALUES = 100_000
 DEEPEST = 50
 
 
 def parse(text: str) -> Any:
-    """The content of one document: mappings, lists, text, numbers, true, false and null.
+    """Parse one document: mappings, lists, text, numbers, true, false and null.
 
     Raises:
-        yaml.YAMLError: not YAML, a tag, a key given twice, or one of the bounds above is exceeded; aliases count as what
-            they stand for.
+        yaml.YAMLError: not YAML, a tag, a key given twice, or a bound exceeded; aliases count as what they stand for.
     """
     if len(text) > MOST_BYTES:
         raise yaml.YAMLError(f"more than {MOST_BYTES:,} characters")

@@ -40,12 +40,12 @@ class Resources(Strict):
 
     Attributes:
         cpus_per_trial: of all its processes together.
-        gpus_per_trial: null means one a worker if the cluster has any or can have, else none. Below 1 is a share of one
-            GPU, and of its memory. A whole number above 1 is as many workers, each on a GPU of its own.
-        workers_per_trial: processes that train a trial together, each on its share of every batch, on one node or on
-            several; null means one a GPU. They come to what one process would, but for rounding and dropout.
-        max_concurrent_trials: at most so many at once. Where nodes come when they are asked for and narl cannot know
-            how many (Kubernetes), so many are asked for.
+        gpus_per_trial: null means one per worker if the cluster has or can get any, else none. Below 1 is a share of
+            one GPU and of its memory. A whole number above 1 means as many workers, each on a GPU of its own.
+        workers_per_trial: processes that train a trial together, each on its share of every batch, on one node or
+            several; null means one per GPU. Their numbers are those of one process, but for rounding and dropout.
+        max_concurrent_trials: at most so many at once. If nodes come on demand and narl cannot know how many there may
+            be (Kubernetes), so many are asked for.
     """
 
     cpus_per_trial: float = Field(1, ge=1 / RAY_UNITS)
@@ -86,10 +86,11 @@ class SearchSpace(Strict):
     """One search. Budgets bound costs, which are known before training: what exceeds one is never trained.
 
     `method` is a name, a list of names, or names with options; `architectures`, `sigma` and `lambda` are for every
-    method that has no own. `uplink_dtype` is what a value of z is counted as when sent; accuracies are measured on
-    unrounded features. `sigma_inference` says which noise a trained client adds where it is attacked and used: that of
-    training (`trained`), or of the σ whose Δ in closed form is `best` on validation images, for methods with Gaussian
-    noise on features. By default `best` where it can be chosen and Δ of one answer is all that is searched beside costs.
+    method without values of its own. `uplink_dtype` is what a value of z is counted as when sent; accuracies are
+    measured on unrounded features. `sigma_inference` says which noise a trained client adds where it is attacked and
+    used: that of training (`trained`), or of the σ whose Δ in closed form is `best` on validation images, for methods
+    with Gaussian noise on features. By default `best` where it can be chosen and Δ of one answer is all that is
+    searched beside costs.
     """
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")
@@ -187,7 +188,7 @@ class SearchSpace(Strict):
 
     @classmethod
     def load(cls, path: Path | str) -> Self:
-        """The search space in a YAML file; `pipeline` may be inline or the name of a file, relative to this one.
+        """Load the search space in a YAML file; `pipeline` may be inline or the name of a file, relative to this one.
 
         Raises:
             ConfigError: unreadable file or illegal content.
@@ -196,7 +197,7 @@ class SearchSpace(Strict):
         return build(cls, with_pipeline(read_yaml(path), path.parent), str(path))
 
     def changed(self, **changes: Any) -> Self:
-        """The same space with other values under some keys, where these are not None.
+        """Replace the values of some keys, those that are not None.
 
         Raises:
             ConfigError: they are not legal.
@@ -205,7 +206,7 @@ class SearchSpace(Strict):
         return build(type(self), self.model_dump(by_alias=True) | given, f"search {self.name!r}")
 
     def of_method(self, name: str) -> MethodSpace:
-        """All that one method searches: settings that were not given have their default, what it does not use is 0."""
+        """Return what one method searches: settings not given have their default, what it does not use is 0."""
         options, chosen = METHODS[name], self.method[name]
         nothing = Choices(choices=(0,))
         defaults = {key: Choices(choices=(setting.default,)) for key, setting in options.settings.items()}

@@ -38,12 +38,12 @@ class Attack(Strict):
     """The evaluation of §4.2: fresh networks on the frozen obfuscator, trained until they stop improving.
 
     Attributes:
-        epoch_steps: an attack's epoch is at least so many optimiser steps, and so several passes over few images: what a
-            network has learnt goes by steps.
-        clean_epochs: an adversary's first epochs are on features without noise and count for nothing below. What it then
-            reads of such features is its control: it tells whether the adversary is strong enough to be believed.
-        max_epochs: no network trains longer; one stopped by this is tagged `unconverged`.
-        min_epochs: no network is taken for converged sooner.
+        epoch_steps: an attack's epoch has at least so many optimiser steps, and so makes several passes over few
+            images: steps decide what a network has learnt.
+        clean_epochs: an adversary's first epochs are on features without noise and do not count below. What it reads of
+            such features is its control: it tells whether the adversary is strong enough to be believed.
+        max_epochs: no network trains longer; a network stopped by this is tagged `unconverged`.
+        min_epochs: no network counts as converged sooner.
         patience: a network has converged when its validation accuracy has not improved for so many epochs.
         adversaries: which adversaries attack; leakage is the strongest one's accuracy. `bayes` is not trained: it
             knows the noise, and bounds what anyone can read as well (docs/certificate.md). Fresh networks: `rest` is
@@ -78,7 +78,7 @@ class Attack(Strict):
         return tuple(name for name in self.adversaries if name != "bayes")
 
     def passes(self, images: int) -> int:
-        """Over so many images, in an epoch."""
+        """Count the passes over so many images in an epoch."""
         return math.ceil(self.epoch_steps / math.ceil(images / self.batch_size))
 
     @model_serializer(mode="wrap")
@@ -122,7 +122,7 @@ class FoundBy(Strict):
 
 
 class AttackConfig(Protocol):
-    """What attacks ask of a configuration, whoever trains its client; see `TrainConfig`."""
+    """What attacks ask of a configuration, no matter what trains its client; see `TrainConfig`."""
 
     @property
     def pipeline(self) -> Pipeline: ...
@@ -180,7 +180,7 @@ class TrainConfig(Strict):
 
     @classmethod
     def load(cls, path: Path | str) -> Self:
-        """The configuration in a YAML file; `pipeline` may be the content itself or the name of a pipeline file.
+        """Load the configuration in a YAML file; `pipeline` may be the content itself or the name of a pipeline file.
 
         Raises:
             ConfigError: unreadable file or illegal content.
@@ -200,14 +200,14 @@ class TrainConfig(Strict):
 
 
 def audited_columns_are_others(pipeline: Pipeline, audit: tuple[str, ...]) -> None:
-    """Raises ValueError if `audit` names the utility or the private label, which are attacked anyway."""
+    """Raise ValueError if `audit` names the utility or the private label, which are attacked anyway."""
     for label in ("utility", "private"):
         if (name := getattr(pipeline, label).name) in audit:
             raise ValueError(f"audit names {name!r}, which is the {label} label and needs no audit")
 
 
 def with_pipeline(content: dict[str, Any], folder: Path) -> dict[str, Any]:
-    """`content` with a `pipeline` that names a file replaced by that file's content, paths made absolute."""
+    """Replace a `pipeline` that names a file by that file's content, paths made absolute."""
     given = content.get("pipeline")
     if isinstance(given, str):
         return {**content, "pipeline": Pipeline.load(folder / user_path(given)).model_dump()}

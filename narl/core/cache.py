@@ -1,4 +1,4 @@
-"""The folder of what can be made again: where it is on this node, one process at a time, files whole or absent."""
+"""The cache folder of what can be made again: where it is on this node, and a lock for one process at a time."""
 
 from __future__ import annotations
 
@@ -15,25 +15,25 @@ from narl.core.paths import user_path
 
 
 def cache_root(cache_dir: Path | str | None = None) -> Path:
-    """`cache_dir`, or $NARL_CACHE, or $XDG_CACHE_HOME/narl, or ~/.cache/narl."""
+    """Return `cache_dir`, or $NARL_CACHE, or $XDG_CACHE_HOME/narl, or ~/.cache/narl."""
     cache_dir = cache_dir or os.environ.get("NARL_CACHE")
     return user_path(cache_dir).absolute() if cache_dir else _default_cache()
 
 
 class NodeCache(NamedTuple):
-    """Where a node keeps its cache; `reason` says why not where it was wanted, and is empty where it is."""
+    """Where a node keeps its cache; `reason` says why it is not where it was wanted, and is empty if it is."""
 
     path: Path
     reason: str
 
 
 def node_cache(wanted: Path | str | None = None) -> NodeCache:
-    """The first of `wanted`, the node's own $NARL_CACHE and its default that can be made and written to.
+    """Find the first of `wanted`, the node's own $NARL_CACHE and its default that can be made and written to.
 
     Call it on the node, with the driver's cache folder, before $NARL_CACHE is set for its workers.
 
     Raises:
-        DataError: none can; says why of each.
+        DataError: none can; says why for each.
     """
     candidates = [user_path(wanted).absolute()] if wanted else []
     candidates += [cache_root(), _default_cache()]
@@ -54,7 +54,7 @@ def _default_cache() -> Path:
 
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """One process at a time in `folder`, which is there; the lock ends with the process, however it ends."""
+    """Let one process at a time into `folder`, which exists; the lock ends with the process, however it ends."""
     with open(folder / ".lock", "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield

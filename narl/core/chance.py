@@ -1,4 +1,4 @@
-"""What luck makes of a guess: by it a client that sends nothing useful is told from one that sends a little."""
+"""What luck makes of a guess: this tells a client that sends nothing useful from one that sends a little."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ ONE_IN = 100
 
 @lru_cache(maxsize=1024)
 def most_by_luck(share: float, images: int, one_in: int = ONE_IN) -> float:
-    """Percent of `images` that a guess gets right at most, but for one time in `one_in`: the exact binomial quantile.
+    """Compute the percent of `images` that a guess exceeds one time in `one_in`: the exact binomial quantile.
 
     Args:
         share: of the class that is named, percent, above 0.

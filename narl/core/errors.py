@@ -46,7 +46,7 @@ class TrialLost(Exception):
 
 
 class WorkerLost(TrialLost):
-    """A process that took part in a trial died, or a neighbour left it no memory."""
+    """A process that took part in a trial died, or another process left it no memory."""
 
 
 class NodeFault(TrialLost):
@@ -54,23 +54,23 @@ class NodeFault(TrialLost):
 
 
 def shortened(text: str, most: int = 200) -> str:
-    """At most so many characters of it, the end left out."""
+    """Shorten the text to at most so many characters."""
     return text if len(text) <= most else f"{text[:most]}… ({len(text):,} characters)"
 
 
 def some_of(faults: Sequence[str], shown: int = 10) -> str:
-    """The first of many faults, and how many more there are."""
+    """List the first of many faults, and say how many more there are."""
     more = [f"and {len(faults) - shown} more"] if len(faults) > shown else []
     return "; ".join([*faults[:shown], *more])
 
 
 def did_you_mean(given: object, allowed: Iterable[object]) -> str:
-    """`"; did you mean 'x'?"` for the nearest allowed name, or an empty string."""
+    """Write `"; did you mean 'x'?"` for the nearest allowed name, or an empty string."""
     near = difflib.get_close_matches(str(given)[:200], [str(name) for name in allowed], n=1, cutoff=0.5)
     return f"; did you mean {near[0]!r}?" if near else ""
 
 
 def unknown_name(what: str, given: object, allowed: Iterable[object]) -> str:
-    """A full message for a name that is not one of `allowed`."""
+    """Write a full message for a name that is not one of `allowed`."""
     names = [str(name) for name in allowed]
     return f"unknown {what} {shortened(str(given))!r}: allowed are {', '.join(names)}{did_you_mean(given, names)}"

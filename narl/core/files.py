@@ -1,6 +1,6 @@
-"""Files and folders that are whole or absent: what a crash or a reader in between ever sees of them.
+"""Files and folders that a crash, or a reader in between, sees whole or not at all.
 
-One rule: content is on the disk before its name is, and the name before anything that speaks of it is written.
+One rule: content is on the disk before its name is, and the name before anything that refers to it is written.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def whole_file(path: Path, *, name: str | None = None) -> Iterator[Path]:
 
 @contextmanager
 def first_file(path: Path) -> Iterator[Path]:
-    """`whole_file`, but of several writers at once the first decides what `path` is; the others' files go."""
+    """Write as `whole_file`, but the first of several writers decides what `path` is; the others' files go."""
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.partial")
     try:
         yield temporary
@@ -73,7 +73,7 @@ def replace_whole(temporary: Path, path: Path, *, synced: bool = True) -> None:
 
     Args:
         synced: False for one of thousands of small files, which would take too long one by one: call `sync_all`
-            before you write what speaks of them.
+            before you write what refers to them.
     """
     if synced:
         _sync(temporary)

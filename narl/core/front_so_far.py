@@ -1,4 +1,4 @@
-"""What a search has found when a trial starts, by which the trial is known to be no front member before it ends."""
+"""What a search has found when a trial starts: it can show that the trial will not be on the front."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from narl.core.records import TrialMetrics
 class FrontSoFar:
     """The front of the trials that have finished.
 
-    Whatever it excludes is on no later front either: a member leaves it only for one that dominates the member.
+    What it excludes is on no later front either: a member leaves it only for one that dominates the member.
 
     Attributes:
         objectives: of the search.
@@ -25,8 +25,8 @@ class FrontSoFar:
     rows: Sequence[Row]
 
     def excludes(self, at_best: TrialMetrics) -> bool:
-        """Whether a trial can be no member, of which further adversaries are still to be heard: a member dominates it, or
-        its utility is a guess.
+        """Whether a trial can be no member, of which further adversaries are still to be heard: a member dominates it,
+        or its utility is a guess.
 
         Args:
             at_best: measured by the Bayes attacker alone. More adversaries can raise leakage, at any number of answers,

@@ -8,6 +8,6 @@ from typing import Any
 
 
 def stable_hash(value: Any) -> str:
-    """Twelve hex digits of the SHA-256 of `value` as canonical JSON."""
+    """Compute twelve hex digits of the SHA-256 of `value` as canonical JSON."""
     text = json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False, default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:12]

@@ -1,6 +1,6 @@
-"""The training methods that a configuration can name, and what each of them lets it set.
+"""The training methods that a configuration can name, and what can be set for each.
 
-Names and ranges only, so that configurations are checked without torch; narl/methods/ has one file a method.
+Names and ranges only, so that configurations are checked without torch; narl/methods/ has one file per method.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from narl.core.errors import unknown_name
 
 Bound = Literal["none", "sigmoid", "l2-clip"]
 NoiseKind = Literal["fresh", "keyed"]
-# Pixels a side: what is published for CIFAR-10 goes for images up to this size, what is for faces for larger ones.
+# Pixels a side: up to this size the published value for CIFAR-10 holds, for larger images the one for faces.
 LARGEST_SMALL = 64
 
 
@@ -40,14 +40,14 @@ class MethodOptions:
 
     Attributes:
         uses_split, uses_sigma, uses_lambda: whether the method has a split point, noise of standard deviation σ, a
-            weight λ of the leakage; one that it has not must be left out or be 0.
+            weight λ of the leakage; what it does not use must be left out or be 0.
         bounds_features: whether a bound (narl/models/bounds.py) may end M1.
         settings: the method's own numbers by name.
         client: what runs on the client, in words.
         compared_at: at which split points the paper shows it: `each` that is asked for, only the `first` of them, the
             `last` that the architecture has, or those of a client of its `own`.
-        published: settings, and `sigma`, whose published value depends on the size of the images: that for small ones,
-            and that for larger ones.
+        published: settings, and `sigma`, whose published value depends on the size of the images: the one for small
+            images, and the one for larger ones.
     """
 
     client: str
@@ -131,14 +131,14 @@ METHODS: dict[str, MethodOptions] = {
 
 
 def check_method(method: str) -> str:
-    """Raises ValueError, with the nearest name, unless `method` is one."""
+    """Raise ValueError, with the nearest name, unless `method` is one."""
     if method not in METHODS:
         raise ValueError(unknown_name("method", method, METHODS))
     return method
 
 
 def check_setting(method: str, name: str, value: float) -> float:
-    """Raises ValueError unless `method` has a setting `name` that may be `value`."""
+    """Raise ValueError unless `method` has a setting `name` that may be `value`."""
     settings = METHODS[method].settings
     if name not in settings:
         known = unknown_name("setting", name, settings) if settings else f"unknown setting {name!r}: it has none"
@@ -155,7 +155,7 @@ def check_setting(method: str, name: str, value: float) -> float:
 
 
 def complete_settings(method: str, given: Mapping[str, float]) -> dict[str, float]:
-    """Every setting of `method`, checked, those not `given` at their defaults; sorted by name."""
+    """Complete the settings of `method`: checked, those not `given` at their defaults, sorted by name."""
     for name, value in given.items():
         check_setting(method, name, value)
     return {name: float(given.get(name, s.default)) for name, s in sorted(METHODS[method].settings.items())}

@@ -27,7 +27,7 @@ class Objective:
 
     Attributes:
         direction: `maximize` or `minimize`.
-        queries: against an attacker who averages so many answers to each image; None: where nobody is said to.
+        queries: against an attacker who averages so many answers to each image; None if the name says nothing of it.
     """
 
     name: str
@@ -99,7 +99,7 @@ def to_minimise(metrics: TrialMetrics, names: Sequence[str]) -> tuple[float, ...
 
 
 def bound_sign(metric: str) -> str:
-    """What a doubt of leakage makes of a metric: a lower bound (`≥`), an upper one (`≤`), neither."""
+    """Tell what a doubt about leakage makes of a metric: a lower bound (`≥`), an upper one (`≤`) or neither."""
     if metric.startswith(CERTIFIED):
         return ""  # no adversary is trained for it
     return {"delta": "≤", "leakage": "≥"}.get(re.split(r"[_(]", metric)[0], "")

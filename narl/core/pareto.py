@@ -21,7 +21,7 @@ Item = TypeVar("Item")
 
 
 def dominates(a: Row, b: Row) -> bool:
-    """True if `a` is nowhere worse than `b` and somewhere better."""
+    """Tell whether `a` is nowhere worse than `b` and somewhere better."""
     return all(map(operator.le, a, b)) and any(map(operator.lt, a, b))
 
 
@@ -32,7 +32,7 @@ class Front(Generic[Item]):
         self._rows: dict[Item, tuple[float, ...]] = {}
 
     def add(self, row: Row, item: Item) -> bool:
-        """Take `row`, known as `item`, into account; True if the front changed.
+        """Take `row`, known as `item`, into account; returns whether the front changed.
 
         Raises:
             ValueError: the row holds NaN or an infinity.
@@ -62,7 +62,7 @@ class Front(Generic[Item]):
 
 
 def non_dominated(rows: Sequence[Row]) -> list[int]:
-    """Indices of the rows that no other row dominates, in the order given; ties kept.
+    """Find the indices of the rows that no other row dominates, in the order given; ties are kept.
 
     Raises:
         ValueError: a row holds NaN or an infinity.
@@ -74,7 +74,7 @@ def non_dominated(rows: Sequence[Row]) -> list[int]:
 
 
 def hypervolume(rows: Sequence[Row], reference: Row) -> float:
-    """Volume dominated by `rows` and bounded by `reference` (all objectives minimised), by slicing.
+    """Compute the volume dominated by `rows` and bounded by `reference` (all objectives minimised), by slicing.
 
     Rows that do not beat the reference everywhere contribute nothing.
     """
@@ -92,10 +92,10 @@ def hypervolume(rows: Sequence[Row], reference: Row) -> float:
 
 
 def front_of(records: Sequence[TrialRecord], objectives: Sequence[str], *, guesses: bool = False) -> list[TrialRecord]:
-    """The complete records on the front of `objectives`, in the order of GFLOPs, then memory, then trial id.
+    """List the complete records on the front of `objectives`, in the order of GFLOPs, then memory, then trial id.
 
     Args:
-        guesses: whether trials count whose utility is a guess.
+        guesses: whether trials whose utility is a guess count.
     """
     complete = candidates(records, guesses=guesses)
     rows = [to_minimise(record.measured, objectives) for record in complete]
@@ -104,7 +104,7 @@ def front_of(records: Sequence[TrialRecord], objectives: Sequence[str], *, guess
 
 
 def candidates(records: Iterable[TrialRecord], *, guesses: bool = False) -> list[TrialRecord]:
-    """The complete records; without `guesses`, of clients that send something useful alone."""
+    """List the complete records; without `guesses`, only those of clients that send something useful."""
     complete = (record for record in records if record.metrics is not None)
     return [record for record in complete if guesses or not record.measured.utility_is_a_guess]
 
@@ -117,17 +117,17 @@ def best_within(
     best: str = "delta",
     guesses: bool = False,
 ) -> TrialRecord:
-    """The record of highest `best` within every bound; ties by memory, then GFLOPs, then trial id.
+    """Choose the record of highest `best` within every bound; ties by memory, then GFLOPs, then trial id.
 
     Args:
         best: `delta`, or `delta_certified`.
         at_most: upper bounds by objective name, e.g. `{"client_gflops": 2.0}`.
         at_least: lower bounds by objective name, e.g. `{"utility": 90.0}`.
-        guesses: whether trials may be chosen whose utility is a guess.
+        guesses: whether trials whose utility is a guess may be chosen.
 
     Raises:
         ConfigError: an unknown objective, or one that was not measured.
-        NothingFeasible: nothing fits; the message names the nearest, and what was refused.
+        NothingFeasible: nothing fits; the message names the nearest trial and how many were refused.
     """
     at_least = at_least or {}
     fitting = within(records, at_most=at_most, at_least=at_least)
@@ -160,14 +160,14 @@ def best_within(
 def within(
     records: Iterable[TrialRecord], *, at_most: Mapping[str, float], at_least: Mapping[str, float]
 ) -> list[TrialRecord]:
-    """The complete records that keep to every bound, also those whose utility is a guess; see `best_within`."""
+    """List the complete records within every bound, including those whose utility is a guess; see `best_within`."""
     for name in (*at_most, *at_least):
         objective(name)
     return [r for r in candidates(records, guesses=True) if _excess(r, at_most, at_least) == 0]
 
 
 def _excess(record: TrialRecord, at_most: Mapping[str, float], at_least: Mapping[str, float]) -> float:
-    """How far a record lies outside, summed over the bounds: percentages as fractions of 1, costs of their bound."""
+    """Sum how far a record exceeds each bound: percentages as fractions of 1, costs as fractions of their bound."""
     value = record.measured.value
     over = {name: value(name) - bound for name, bound in at_most.items()}
     under = {name: bound - value(name) for name, bound in at_least.items()}

@@ -8,10 +8,10 @@ from narl.core.errors import ConfigError
 
 
 def user_path(place: str | Path) -> Path:
-    """The path with `~` written out, also where no shell has done it: in files, variables and `--runs=~/x`.
+    """Write out `~` in a path, also where no shell has done it: in files, variables and `--runs=~/x`.
 
     Raises:
-        ConfigError: nobody has that home folder, or it is no path at all.
+        ConfigError: nobody has that home folder, or it is not a path at all.
     """
     if not str(place) or "\0" in str(place):
         raise ConfigError(f"expected a path, got {str(place)!r}")
@@ -22,7 +22,7 @@ def user_path(place: str | Path) -> Path:
 
 
 def resolved(path: Path) -> Path:
-    """The absolute path without links.
+    """Make a path absolute and free of links.
 
     Raises:
         ConfigError: a link that leads to itself.

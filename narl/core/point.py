@@ -1,4 +1,4 @@
-"""One point of the design space: the one type in which a search proposes it and files name it."""
+"""One point of the design space: the same type for what a search proposes and for what files name."""
 
 from __future__ import annotations
 
@@ -27,8 +27,9 @@ class Point(Strict):
         bound: what M1 ends with; see narl/models/bounds.py.
         clip_rms: of `l2-clip`, the largest root mean square of one image's features, in units of z; None means 1.
         noise: whether a repeated image gets `fresh` noise or always its own; see narl/models/noise/keyed.py.
-        sigma_inference: of the noise that the trained client adds, where it is attacked, measured and used, >= 0, in units
-            of z; None: `sigma`, as in training; `best`: what narl/attacks/sigma_profile.py chooses on validation images.
+        sigma_inference: of the noise that the trained client adds, where it is attacked, measured and used, >= 0, in
+            units of z; None: `sigma`, as in training; `best`: what narl/attacks/sigma_profile.py chooses on validation
+            images.
     """
 
     arch: str
@@ -92,7 +93,7 @@ class Point(Strict):
 
     @classmethod
     def from_json(cls, row: Mapping[str, Any]) -> Point:
-        """Raises pydantic's ValidationError, a ValueError."""
+        """Read a point; raises pydantic's ValidationError, a ValueError."""
         return cls.model_validate(row)
 
     def at_inference(self, sigma: float | None) -> Point:

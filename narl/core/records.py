@@ -15,7 +15,7 @@ from narl.core.errors import ConfigError
 from narl.core.objectives import CERTIFIED, COST_NAMES, bound_sign, objective
 from narl.core.point import Point
 
-# Of each Δ, what is subtracted from utility.
+# What each Δ subtracts from utility.
 _SUBTRACTED = {"delta": "leakage", "delta_certified": "leakage_bound"}
 
 
@@ -70,7 +70,7 @@ class TrialMetrics:
         strongest_adversary: accuracy of the strongest adversary, unclamped.
         label_floor: what the utility label alone gives away about the private label.
         delta: `utility - leakage`.
-        delta_paper: utility minus the accuracy of the paper's adversary, `rest` (of the strongest, where that does not
+        delta_paper: utility minus the accuracy of the paper's adversary, `rest` (of the strongest if `rest` does not
             attack), unclamped.
         feature_rms: root mean square of M1(x), noise excluded.
         snr_db: of z: 20 log10 of the root mean square of M1(x) about its mean over images, over that of the noise;
@@ -80,18 +80,18 @@ class TrialMetrics:
         train_seconds, attack_seconds: wall time.
         leakage_at_queries: `leakage` if the attacker averages n answers to each image, by n in decimal digits.
         leakage_bound: what nobody who has z alone exceeds on these images; 100 where the client adds no noise.
-        identification: percent of answers of which nobody can tell more often whose they are, of 100 images (of the
+        identification: percent of answers that nobody exceeds in telling which of 100 images they are about (of the
             most that were measured, if there are fewer).
         leakage_bound_at_queries, identification_at_queries: the same of n answers, by n.
         utility_bound: what no server exceeds on these images.
         num_samples: images of the split.
         utility_chance, private_chance: the share of the label's largest class, which needs no z to name.
         sigma_inference: σ of the client's noise where it is not the one of training, or was chosen; None otherwise.
-        sigma_profile: what the trained client would be at other σ, ascending; empty where the noise has no σ of which
-            one set of distances tells all (docs/certificate.md).
+        sigma_profile: how the trained client would do at other σ, ascending; empty if the noise has no σ to vary
+            (docs/certificate.md).
 
-    The bounds, identification and the profile are None and empty where the Bayes attacker was not among the adversaries. They and
-    what follows them are so in ledgers of versions before 0.3.
+    The bounds, identification and the profile are None and empty where the Bayes attacker was not among the
+    adversaries. They and what follows them are so in ledgers of versions before 0.3.
     """
 
     utility: float
@@ -146,7 +146,7 @@ class TrialMetrics:
 
     @property
     def delta_certified(self) -> float | None:
-        """`utility - leakage_bound`: Δ is no less, whoever attacks."""
+        """`utility - leakage_bound`: Δ is no less, whatever attacks."""
         return None if self.leakage_bound is None else self.utility - self.leakage_bound
 
     def value(self, name: str) -> float:
@@ -171,7 +171,7 @@ class TrialMetrics:
         return self.utility - value if asked.plain in _SUBTRACTED else value
 
     def scalars(self) -> dict[str, float]:
-        """Every finite number of the record under one flat name each."""
+        """Collect every finite number of the record, each under one flat name."""
         flat = {f.name: getattr(self, f.name) for f in fields(self) if isinstance(getattr(self, f.name), float | int)}
         if self.delta_certified is not None:
             flat["delta_certified"] = self.delta_certified
@@ -243,14 +243,14 @@ class TrialRecord:
 
     @property
     def networks_were_spared(self) -> bool:
-        """True if no network attacked since the trial could not be on the front any more, whatever they read."""
+        """True if no network attacked, since the trial could no longer be on the front whatever they read."""
         return NETWORKS_TAG in self.tags
 
     @property
     def doubts(self) -> str:
         """Why leakage may be more than was read, in words; empty if nothing says so.
 
-        Versions before 0.3 named the networks that had not converged alone.
+        Versions before 0.3 named only the networks that had not converged.
         """
         if self.networks_were_spared:
             return "no network attacked, as the trial cannot be on the front"
@@ -280,7 +280,7 @@ class TrialRecord:
         return None if sigma == self.config.sigma else sigma
 
     def bound_sign(self, metric: str) -> str:
-        """What to write before a metric's value where leakage is doubted: `≤`, `≥`, or nothing."""
+        """Tell what to write before a metric's value if leakage is doubted: `≤`, `≥`, or nothing."""
         return bound_sign(metric) if self.leakage_is_lower_bound else ""
 
     @property

@@ -9,16 +9,16 @@ from narl.core.errors import ConfigError
 
 
 def derive_seed(seed: int, *purpose: object) -> int:
-    """A 63-bit seed that depends on `seed` and on what it is for, and on nothing else."""
+    """Derive a 63-bit seed that depends on `seed` and on what it is for, and on nothing else."""
     text = ":".join(str(part) for part in (seed, *purpose))
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> 1
 
 
 def seed_numbers(seeds: int | Sequence[int], first: int) -> tuple[int, ...]:
-    """`seeds` themselves, or so many from `first` on.
+    """List `seeds` themselves, or so many from `first` on.
 
     Raises:
-        ConfigError: none, one twice, or one below 0.
+        ConfigError: no seed, one given twice, or one below 0.
     """
     numbers = tuple(range(first, first + seeds)) if isinstance(seeds, int) else tuple(seeds)
     if not numbers or len(set(numbers)) != len(numbers) or min(numbers) < 0:

@@ -1,4 +1,4 @@
-"""Long work as a generator that yields after every step and returns its result: changed or run to its end."""
+"""Long work as a generator that yields after every step and returns its result: map its steps or run it to its end."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ Result = TypeVar("Result")
 
 
 def mapped(steps: Steps[Step, None, Result], change: Callable[[Step], Changed]) -> Steps[Changed, None, Result]:
-    """`steps` with `change` made to each of them, and the same result."""
+    """Apply `change` to each of `steps`; the result is the same."""
     while True:
         try:
             step = next(steps)
@@ -22,7 +22,7 @@ def mapped(steps: Steps[Step, None, Result], change: Callable[[Step], Changed]) 
 
 
 def drained(steps: Steps[Step, None, Result], on_step: Callable[[Step], object]) -> Result:
-    """The result of `steps`, with `on_step` called after each of them."""
+    """Run `steps` to the end, calling `on_step` after each; returns the result."""
     changes = mapped(steps, on_step)
     while True:
         try:

@@ -24,7 +24,7 @@ class Strict(BaseModel):
 
 
 def _holds_boolean(value: Any, annotation: Any) -> bool:
-    """Whether a list, or a mapping that is no model of its own, has true or false in it."""
+    """Tell whether a list, or a mapping that is not a model of its own, has true or false in it."""
     if isinstance(value, dict) and get_origin(annotation) is dict:
         value = list(value.values())
     return isinstance(value, (list, tuple)) and any(isinstance(item, bool) for item in value)
