@@ -92,12 +92,12 @@ def add_lpips(parser: argparse.ArgumentParser) -> None:
 
 
 def folder_or_url(text: str) -> Path | str:
-    """A path as it was written, on whichever host; an address stays as it is."""
+    """Take a path as it was written, for any host; an address stays as it is."""
     return text if is_url(text) else Path(text)
 
 
 def local_path(text: str) -> Path:
-    """A path, `~` written out also where the shell did not: in `--runs=~/x`."""
+    """Take a path and write out `~`, also where the shell did not: in `--runs=~/x`."""
     try:
         return user_path(text)
     except ConfigError as error:
@@ -133,7 +133,7 @@ def add_budgets(parser: argparse.ArgumentParser) -> None:
         "--max-identification",
         type=percentage,
         metavar="PCT",
-        help="most answers of which anybody can tell which of 100 images they are of, percent",
+        help="most answers for which anybody can tell which of 100 images they are about, percent",
     )
     group.add_argument(
         "--certified", action="store_true", help="best is the Δ that holds against every reader, utility − bound"
@@ -146,7 +146,7 @@ def add_guesses(parser: argparse._ActionsContainer) -> None:
     parser.add_argument(
         "--with-guesses",
         action="store_true",
-        help="count trials too whose utility is a guess: no better than naming the largest class, but for luck",
+        help="also count trials whose utility is a guess: no better than the largest class, but for luck",
     )
 
 

@@ -1,8 +1,8 @@
 """`narl compare --pipeline PIPELINE.yaml`: train and evaluate every method alike, and print the paper's Table 1,
 and its Table 3 if the attacks include reconstruction.
 
-Each row's seeds are kept in the folder of --out as they finish; the same command goes on with a comparison that was
-interrupted. The upper bound (whole networks on clean images) is kept in narl's cache as well, for other comparisons of
+Each row's seeds are kept in the folder of --out as they finish; the same command continues an interrupted comparison.
+The upper bound (whole networks on clean images) is kept in narl's cache as well, for other comparisons of
 the same images, architecture and budget.
 """
 
@@ -155,7 +155,8 @@ def _setting(args: argparse.Namespace):
 
 
 def print_comparison(rows, summaries: dict[str, Summary]) -> str:
-    """Table 1: measured means with 95 % intervals of Δ, leakage as a bracket, and the published numbers beside them; what
+    """Table 1: measured means with 95 % intervals of Δ, leakage as a bracket, and the published numbers beside them;
+    what
     was printed."""
     first = next(iter(summaries.values()))
     averaged = list(first.findings.get("delta_at_queries", {}))[1:]

@@ -23,7 +23,7 @@ def register(subparsers: argparse._SubParsersAction) -> None:
 
 
 def run_build(args: argparse.Namespace) -> int:
-    """Prints the classes, then one line a split: path, images, size, and whether it was built, fetched or up to date."""
+    """Print the classes, then a line per split: path, images, size, and whether it was built, fetched or up to date."""
     from narl.config.pipeline import Pipeline
     from narl.data.beton import ensure_betons
     from narl.data.beton_store import open_beton_store

@@ -105,7 +105,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _subject(args: argparse.Namespace) -> Subject:
-    """What is named: a folder, a file or a trial."""
+    """Find what is named: a folder, a file or a trial."""
     from narl.evaluation.subject import subject_of
 
     adversaries, audit = names_in(args.adversaries), None if args.audit is None else names_in(args.audit)
@@ -130,12 +130,12 @@ def _trial_named(what: str) -> tuple[str, int]:
 
         return search_and_trial(what)
     raise ConfigError(
-        f"{what!r} is no folder, no YAML file, no trial (NAME/TRIAL, say digits/12) and no MLflow run (32 hex digits)"
+        f"{what!r} is not a folder, a YAML file, a trial (NAME/TRIAL, say digits/12) or an MLflow run (32 hex digits)"
     )
 
 
 def print_evaluation(name: str, summary: Summary) -> str:
-    """Means with 95 % intervals, what every attack found, and every reason for doubt; what was printed."""
+    """Print means with 95 % intervals, what every attack found, and every doubt; returns what was printed."""
     from narl.data.class_counts import class_lines
 
     console = recording_console()
@@ -213,7 +213,7 @@ def print_evaluation(name: str, summary: Summary) -> str:
 
 
 def _print_certificate(console, certificate: dict) -> None:
-    """What can be read at least and at most, whatever networks found."""
+    """Print what can be read at least and at most, whatever networks found."""
     names = {"private": "private label", "utility": "useful label"}
     for label, by_n in certificate["labels"].items():
         intervals = certificate.get("interval95", {})

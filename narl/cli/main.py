@@ -54,7 +54,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"narl: {told(_with_flags(str(error), args), argv)}", file=sys.stderr)
         return error.exit_code
     except BrokenPipeError:
-        # The reader of our output left; there is nobody to tell.
+        # The reader of our output is gone; there is nobody to tell.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except OSError as error:  # after BrokenPipeError, which is one
@@ -63,7 +63,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"narl: {told(str(error.filename), argv)}: {error.strerror}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print("narl: interrupted; what had finished is kept", file=sys.stderr)
+        print("narl: interrupted; finished work is kept", file=sys.stderr)
         return 130
 
 

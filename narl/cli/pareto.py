@@ -146,7 +146,8 @@ def _print_table(rows: list[dict[str, Any]], title: str, *, nothing: dict[str, A
         f"Accuracies on validation images. The utility label alone gives away {floor:g} % (label floor): "
         f"no Δ above {100 - floor:g} is possible. ≥ and ≤: more may leak than was read (the tag doubts says why)."
     )
-    # No bound was recorded before version 0.3, or without the Bayes attacker; no σ at inference where all are as trained.
+    # No bound was recorded before version 0.3, or without the Bayes attacker; no σ at inference where all are as
+    # trained.
     keys = [key for key in _HEADS if key in (*rows[0], "client")]
     if "leakage_bound" in keys:
         caption += " Bound: nobody who has z alone exceeds it on these images."

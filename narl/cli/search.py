@@ -11,13 +11,15 @@ from narl.cli.arguments import folder_or_url, local_path, non_negative_int, posi
 def register(subparsers) -> None:
     parser = subparsers.add_parser("search", help="search a design space", description=__doc__)
     parser.add_argument("space", type=local_path, help="search space file")
-    parser.add_argument("--trials", type=positive_int, help="trials in all, resumed ones included")
+    parser.add_argument("--trials", type=positive_int, help="trials in all, including resumed ones")
     parser.add_argument("--time-budget", type=positive_number, metavar="MINUTES", help="start no trial after this")
     parser.add_argument("--seed", type=non_negative_int, help="seed of the sampler and of every trial")
     parser.add_argument("--sampler", help="tpe, nsga2, nsga3, gp, random, qmc or grid")
     parser.add_argument("--name", help="name of the search (default: the file's)")
-    parser.add_argument("--resume", action="store_true", help="go on with the search of that name, if there is one")
-    parser.add_argument("--retry-failed", action="store_true", help="with --resume: run what failed once more")
+    parser.add_argument("--resume", action="store_true", help="continue the search of that name, if there is one")
+    parser.add_argument(
+        "--retry-failed", action="store_true", help="with --resume: run failed configurations once more"
+    )
     parser.add_argument("--runs", type=folder_or_url, help="folder of searches (default: $NARL_RUNS or narl-runs)")
     parser.add_argument("--study", metavar="URL", help="Optuna storage (default: SQLite in the search's folder)")
     parser.add_argument(

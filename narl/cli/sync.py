@@ -1,4 +1,4 @@
-"""`narl sync`: send the trials that MLflow lacks, after a search that ran without it."""
+"""`narl sync`: send the trials that MLflow does not have, after a search that ran without it."""
 
 from __future__ import annotations
 

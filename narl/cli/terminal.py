@@ -10,7 +10,7 @@ from narl.core.addresses import without_credentials
 
 
 def replace_what_cannot_be_shown() -> None:
-    """A character that an output's encoding lacks becomes a question mark, not an error in the middle."""
+    """Show a character that an output's encoding does not have as a question mark, rather than fail in the middle."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")

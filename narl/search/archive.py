@@ -1,7 +1,7 @@
-"""A search's ledger, space and running trials at a place that outlives this host: a shared folder, or a prefix on S3.
+"""A search's ledger, space and running trials in a place that outlives this host: a shared folder, or a prefix on S3.
 
-A new host that is told to resume fetches them first. The study is rebuilt from the ledger, MLflow by `narl sync`; what
-ran when the old host died runs again under its number, and so finds its checkpoint.
+A new host that is told to resume fetches them first. The study is rebuilt from the ledger, MLflow by `narl sync`;
+trials that were running when the old host died run again under their numbers, and so find their checkpoints.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ UPLOAD_EVERY, UPLOAD_SHARE = 2.0, 10
 
 
 class Archive:
-    """Sends like `narl.tracking.mirror.MLflowMirror`, so that the same thread can do it in the background.
+    """Sends like `narl.tracking.mirror.MLflowMirror`, so that the same kind of thread can do it in the background.
 
     Attributes:
         unfinished: of this driver's search, the trials that are in no ledger, by number.
@@ -62,8 +62,8 @@ class Archive:
         """Bring the folder up to what is stored, if that is longer, and learn what ran. The folder's lock must be held.
 
         Raises:
-            ConfigError: both have trials that the other lacks.
-            NarlError: the place cannot be read, or the folder not be written to.
+            ConfigError: each has trials that the other does not have.
+            NarlError: the place cannot be read, or the folder cannot be written to.
         """
         stored, local = self._store.get(LEDGER) or b"", whole_lines(self._folder.ledger_path)
         if not (stored.startswith(local) or local.startswith(stored)):
@@ -105,7 +105,7 @@ class Archive:
         return len(records)
 
     def _refuse_other_drivers(self, ledger: bytes) -> None:
-        """A host that was given up may be alive: neither may write over what the other has."""
+        """Refuse to overwrite another driver's trials: a host that was given up may still be alive."""
         modified = self._store.modified(LEDGER)
         if modified is not None and modified != self._stored_at:
             if not ledger.startswith(self._store.get(LEDGER) or b""):
@@ -131,6 +131,6 @@ def _decoded(content: bytes | None) -> dict[int, Point]:
 
 
 def whole_lines(path: Path) -> bytes:
-    """A ledger up to its last newline; empty if there is none."""
+    """Read a ledger up to its last newline; empty if there is none."""
     data = path.read_bytes() if path.exists() else b""
     return data[: data.rfind(b"\n") + 1]

@@ -52,7 +52,7 @@ class Demands:
         return {} if self.min_utility is None else {"utility": self.min_utility}
 
     def best_of(self, records: Sequence[TrialRecord]) -> TrialRecord:
-        """The record of highest `best` within every bound.
+        """Choose the record of highest `best` within every bound.
 
         Raises:
             NothingFeasible: none fits.
@@ -62,7 +62,7 @@ class Demands:
         )
 
     def refused_guesses(self, records: Sequence[TrialRecord], chosen: TrialRecord) -> int:
-        """How many are within the bounds and better than `chosen`, but that their utility is a guess."""
+        """Count the records within the bounds that are better than `chosen` but whose utility is a guess."""
         best = chosen.measured.value(self.best)
         fitting = within(records, at_most=self.at_most, at_least=self.at_least)
         return sum(r.measured.utility_is_a_guess for r in fitting if r.measured.value(self.best) > best)
@@ -82,25 +82,25 @@ def best_config(
     certified: bool = False,
     with_guesses: bool = False,
 ) -> TrainConfig:
-    """The configuration of highest Δ that a search measured within every bound, for `train` and `evaluate`.
+    """Choose the configuration of highest Δ that a search measured within every bound, for `train` and `evaluate`.
 
     Args:
         search: its folder, as `SearchResult.folder` or a path, or its name; None: the one most recently written to.
-        runs: where searches are looked for by name: a folder, or what `search` was given as `storage`; None:
-            `$NARL_RUNS` or `narl-runs`.
-        budget_gflops: most client GFLOPs an image.
+        runs: where to look for searches by name: a folder, or what `search` was given as `storage`; None: `$NARL_RUNS`
+            or `narl-runs`.
+        budget_gflops: most client GFLOPs per image.
         budget_memory_mib: most client memory, MiB.
-        budget_uplink_kib: most bytes sent an image, KiB.
+        budget_uplink_kib: most KiB sent per image.
         budget_activation_mib: most peak activations, MiB.
         min_utility: least utility accuracy, percent.
         max_leakage: most leakage accuracy, percent.
-        max_identification: most answers of which anybody can tell which of 100 images they are of, percent.
+        max_identification: most answers for which anybody can tell which of 100 images they are about, percent.
         certified: best is the Δ that holds against every reader, utility − bound.
-        with_guesses: count trials too whose utility is a guess.
+        with_guesses: count trials whose utility is a guess, too.
 
     Raises:
         ConfigError: no such search, or a number that it did not measure.
-        NothingFeasible: no trial fits; the message names the cheapest.
+        NothingFeasible: no trial fits; the message names the nearest.
     """
     demands = Demands(
         budget_gflops=budget_gflops,

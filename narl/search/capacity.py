@@ -56,14 +56,14 @@ class TrialResources:
 def resolve(
     wanted: Resources, nodes: list[Mapping[str, float]], node_types: list[tuple[Mapping[str, float], int]]
 ) -> TrialResources:
-    """`wanted`, with `gpus_per_trial: null` resolved: one GPU a worker if the cluster has any or can have, else none.
+    """Resolve `gpus_per_trial: null` in `wanted`: one GPU per worker if the cluster has or can get any, else none.
 
     Args:
         nodes: resources of each node that is alive.
         node_types: resources of each kind of node that may still come, and how many there can be.
 
     Raises:
-        ConfigError: one trial wants more than the cluster has and can have.
+        ConfigError: one trial needs more than the cluster has or can get.
     """
     possible = [*nodes, *(resources for resources, count in node_types for _ in range(min(count, 64)))]
     gpus, workers = wanted.gpus_per_trial, wanted.num_workers
@@ -81,7 +81,7 @@ def resolve(
 
 
 def node_types_to_come(bootstrap: Path = BOOTSTRAP) -> list[tuple[Mapping[str, float], int]]:
-    """Resources and largest number of each node type of the cluster that `ray up` made; empty on any other.
+    """Read resources and largest number of each node type of the cluster that `ray up` made; empty on any other.
 
     Types whose resources the launcher does not know count as having none.
     """

@@ -21,7 +21,7 @@ from narl.storage.databases import cannot_open, engine_options, reason_of, with_
 
 
 def _in_one_line(use: Callable[..., Any]) -> Callable[..., Any]:
-    """A method in whose place `StudyDatabase.in_one_line` speaks of errors."""
+    """Wrap a method, so that `StudyDatabase.in_one_line` reports its errors."""
 
     @wraps(use)
     def guarded(self: StudyDatabase, *args: Any) -> Any:
@@ -67,7 +67,7 @@ class StudyDatabase:
 
     @contextmanager
     def in_one_line(self) -> Iterator[None]:
-        """Errors of the database, and of what is stored there, are a `NarlError` that says what to do.
+        """Turn errors of the database, and of what is stored there, into a `NarlError` that says what to do.
 
         Optuna and SQLAlchemy have no error of their own for some of them.
         """
@@ -84,7 +84,7 @@ class StudyDatabase:
 
     @_in_one_line
     def trials(self) -> list[FrozenTrial]:
-        """Every trial, by number from 0."""
+        """Read every trial, by number from 0."""
         return self._study.get_trials(deepcopy=False)
 
     @_in_one_line

@@ -13,7 +13,7 @@ Distribution = CategoricalDistribution | FloatDistribution | IntDistribution
 
 
 def distribution_of_splits(points: tuple[int, ...]) -> Distribution:
-    """Neighbouring split points are an interval, others a set without order."""
+    """Make a distribution: neighbouring split points are an interval, others a set without order."""
     if points[-1] - points[0] == len(points) - 1:
         return IntDistribution(points[0], points[-1])
     return CategoricalDistribution(points)
@@ -29,12 +29,12 @@ def distribution_of_values(values: Values, *, whole: bool = False) -> Distributi
 
 
 def first_value(distribution: Distribution) -> Any:
-    """The least of a range, the first of a list."""
+    """Return the least of a range, the first of a list."""
     return distribution.choices[0] if isinstance(distribution, CategoricalDistribution) else distribution.low
 
 
 def largest_value(distribution: Distribution) -> Any:
-    """The largest of a range or of a list of numbers; one of a list of words."""
+    """Return the largest of a range or of a list of numbers; any of a list of words."""
     if not isinstance(distribution, CategoricalDistribution):
         return distribution.high
     choices: tuple[Any, ...] = distribution.choices  # all numbers or all words
@@ -42,7 +42,7 @@ def largest_value(distribution: Distribution) -> Any:
 
 
 def all_values(distribution: Distribution) -> tuple[Any, ...]:
-    """Every value of a distribution that is not continuous."""
+    """List every value of a distribution that is not continuous."""
     if isinstance(distribution, CategoricalDistribution):
         return distribution.choices
     assert isinstance(distribution, IntDistribution), f"{distribution} is continuous"
@@ -50,5 +50,5 @@ def all_values(distribution: Distribution) -> tuple[Any, ...]:
 
 
 def count(distribution: Distribution) -> float:
-    """How many values there are; infinite if they are continuous."""
+    """Count the values; infinite if they are continuous."""
     return math.inf if isinstance(distribution, FloatDistribution) else len(all_values(distribution))

@@ -11,12 +11,12 @@ from collections.abc import Callable, Collection
 
 import ray
 
-# Seconds between two questions of one worker.
+# Seconds between two questions from one worker.
 ASK_EVERY = 1.0
 
 
 def draining_nodes() -> frozenset[str]:
-    """Ids of nodes that will be gone soon; empty in a Ray that does not tell."""
+    """List the ids of nodes that will be gone soon; empty if this Ray does not tell."""
     from ray._private.state import state  # Ray's own libraries ask here: there is no public way without its dashboard
 
     try:

@@ -26,9 +26,9 @@ from narl.storage.databases import sqlite_url
 from narl.storage.places import FolderStorage, Storage, open_storage
 from narl.storage.s3 import is_url
 
-# What a search is, to whoever asks about it: the rest can be made again.
+# All that is needed to ask about a search: the rest can be made again.
 LEDGER, SPACE = "ledger.jsonl", "search_space.yaml"
-# At a storage only: trials that run, for whoever goes on when their driver's host is gone.
+# In a storage only: running trials, for the driver that continues when their host is gone.
 RUNNING = "running.json"
 
 
@@ -80,7 +80,7 @@ class SearchFolder:
         return self.path / "trained" / content_hash
 
     def load_space(self) -> SearchSpace:
-        """The space as it was when the search began.
+        """Load the space as it was when the search began.
 
         Raises:
             ConfigError: the file is gone or damaged.
@@ -117,7 +117,7 @@ class SearchFolder:
         """Return how a trial of this number was trained and attacked.
 
         Raises:
-            ConfigError: there is none, or it failed; or the search space is gone or damaged.
+            ConfigError: there is no such trial, or it failed; or the search space is gone or damaged.
         """
         records = {record.trial_id: record for record in read_ledger(self.ledger_path)}
         if trial_id not in records:
@@ -133,7 +133,7 @@ class SearchFolder:
 
     @contextmanager
     def lock(self) -> Iterator[None]:
-        """Held by the one driver a search may have; released by the system if the driver dies.
+        """Hold the lock of the one driver a search may have; the system releases it if the driver dies.
 
         A search that failed before it began leaves no folder behind.
 
@@ -166,7 +166,7 @@ class SearchFolder:
 
 
 def find_search(runs: Path | str | None, name: str | None) -> SearchFolder:
-    """The search of that name, or the one most recently written to if no name is given.
+    """Find the search of that name, or the one most recently written to if no name is given.
 
     Args:
         runs: folder of searches, or `s3://bucket/prefix` where `narl search --storage` put them: then what is there now
@@ -185,7 +185,7 @@ def find_search(runs: Path | str | None, name: str | None) -> SearchFolder:
 
 
 def _choice(where: str, written: dict[str, float], name: str | None) -> str:
-    """The name of the search that is asked for, among those that were `written` to at these times."""
+    """Choose the search that is asked for among those that were `written` to at these times."""
     if not written:
         raise ConfigError(
             f"no search in {where}: start one with narl search SPACE.yaml, or name its folder with `runs`"
@@ -209,7 +209,7 @@ def _copied(location: str, name: str | None) -> SearchFolder:
 
 
 def copy(source: Storage, target: Storage, names: Iterable[str]) -> None:
-    """Bring the files of these names in `target` to what they are in `source`."""
+    """Copy the files of these names from `source` to `target`."""
     for name in names:
         content = source.get(name)
         target.remove(name) if content is None else target.put(name, content)

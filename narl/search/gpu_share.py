@@ -1,4 +1,4 @@
-"""A trial's share of a GPU: nothing starts before it is free, and nothing takes more."""
+"""A trial's share of a GPU: no trial starts before it is free, and none takes more."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ PATIENCE = 60.0
 
 
 def claim(gpus: float) -> Any:
-    """The device that Ray granted, not what the machine has: a trial of no GPU must not take one.
+    """Return the device that Ray granted, not what the machine has: a trial without a GPU must not take one.
 
     Raises:
         NodeFault: GPUs were granted and PyTorch finds none, or other processes hold the share.
@@ -48,7 +48,7 @@ def wait_until_free(
         patience: in seconds.
 
     Raises:
-        NodeFault: others hold it still.
+        NodeFault: others still hold it.
     """
     deadline = clock() + patience
     while not (seen := memory()).suffices:

@@ -1,4 +1,4 @@
-"""Which network interface has an address. Gloo alone takes what the host's name stands for: 127.0.1.1 on Debian."""
+"""Which network interface has an address: Gloo itself takes that of the host's name, 127.0.1.1 on Debian."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ _SIOCGIFADDR = 0x8915  # netdevice(7)
 def reach_gloo_at(address: str) -> None:
     """Let this process's Gloo groups meet at the IPv4 `address`, unless GLOO_SOCKET_IFNAME says where.
 
-    Leaves it to Gloo where no interface has the address, as on one host with nodes at 127.0.0.2 and so on.
+    Gloo chooses if no interface has the address, as on one host with nodes at 127.0.0.2 and so on.
     """
     if name := interface_of(address):
         os.environ.setdefault("GLOO_SOCKET_IFNAME", name)
 
 
 def interface_of(address: str) -> str | None:
-    """The interface's name; None if there is none, or no way to ask but on Linux."""
+    """Find the interface's name; None if there is none, or if this is not Linux."""
     try:
         import fcntl
     except ImportError:

@@ -1,4 +1,4 @@
-"""The truth about a search: one JSON line a finished trial, appended and synced to disk.
+"""The truth about a search: a JSON line per finished trial, appended and synced to disk.
 
 A line that a crash cut short is dropped when the ledger is next opened; whole lines are never rewritten.
 """
@@ -16,7 +16,7 @@ from narl.core.records import TrialRecord
 
 
 class Ledger:
-    """Append-only list of `TrialRecord` in a JSONL file, at most one record a trial id."""
+    """Append-only list of `TrialRecord` in a JSONL file, at most one record per trial id."""
 
     def __init__(self, path: Path | str):
         self.path = Path(path)
@@ -52,17 +52,17 @@ class Ledger:
 
 
 def superseded(records: Iterable[TrialRecord]) -> set[int]:
-    """Numbers of the failed trials that another trial has repeated."""
+    """List the numbers of the failed trials that another trial has repeated."""
     return {int(record.tags["retry_of"]) for record in records if "retry_of" in record.tags}
 
 
 def num_counted(records: Collection[TrialRecord]) -> int:
-    """How many of the trials that a search shall have these are: a failed one and its repetition are one."""
+    """Count these towards the trials of a search: a failed trial and its repetition count as one."""
     return len(records) - len(superseded(records))
 
 
 def read_ledger(path: Path | str) -> list[TrialRecord]:
-    """Every whole record of the file; an empty list if there is no file.
+    """Read every whole record of the file; an empty list if there is no file.
 
     Raises:
         NarlError: a line other than a torn last one is not a record.

@@ -1,4 +1,4 @@
-"""What Ray says at length goes to a file: the terminal has one line of it."""
+"""Ray's long messages go to a file; the terminal shows one line of each."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ LOGGERS = ("narl.search", "ray.tune", "ray.train", "ray.air")
 
 @contextmanager
 def search_log(path: Path) -> Iterator[None]:
-    """Append what the search and Ray Tune log, from warnings on, to the file; nothing of it reaches the terminal."""
+    """Append what the search and Ray Tune log, from warnings on, to the file and not to the terminal."""
     handler = logging.FileHandler(path, encoding="utf-8", delay=True)
     handler.setFormatter(_WithoutCredentials("%(asctime)s %(name)s %(levelname)s: %(message)s"))
     before = []

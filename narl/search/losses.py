@@ -19,7 +19,7 @@ _LOSSES = (
 
 
 def reason_of_loss(text: str) -> str:
-    """One line of what Ray says over many."""
+    """Shorten what Ray says over many lines to one."""
     for words, meaning in _LOSSES:
         if words in text:
             return meaning or next(line.strip() for line in text.splitlines() if words in line)

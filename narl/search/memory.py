@@ -1,4 +1,4 @@
-"""The study that proposals are made from: in memory, and of a bounded size whatever the length of the search."""
+"""The study that proposals are made from: in memory, and of bounded size however long the search is."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from narl.core.pareto import Front
 
 
 class WindowedStorage(InMemoryStorage):
-    """One study, of whose complete trials samplers see at most `limit`: the front, and the latest of the others.
+    """One study; samplers see at most `limit` of its complete trials: the front, and the latest of the others.
 
     TPE's cost grows faster than the number of trials that it sees. Those that are hidden matter least to it: they are
     dominated, so they would be modelled with the worse nine tenths, where it weighs the older ones less anyway.

@@ -1,4 +1,4 @@
-"""One method's part of the affordable space, a space of its own: names, distributions and what is drawn from them."""
+"""One method's part of the affordable space, a space of its own: names, distributions and draws from them."""
 
 from __future__ import annotations
 
@@ -45,25 +45,25 @@ class MethodPart:
 
     @property
     def num_points(self) -> float:
-        """How many distinct configurations there are; infinite if a value is continuous."""
+        """The number of distinct configurations; infinite if a value is continuous."""
         clients = sum(len(points) for points in self.split_points.values())
         return clients * math.prod(count(distribution) for distribution in self.values.values())
 
     def points(self) -> Iterator[Point]:
-        """Every configuration, if they are finitely many."""
+        """Yield every configuration, if there are finitely many."""
         names = tuple(self.values)
         for arch, splits in self.split_points.items():
             for split, *drawn in itertools.product(splits, *(all_values(self.values[name]) for name in names)):
                 yield self.config(arch, split, dict(zip(names, drawn, strict=True)))
 
     def propose(self, draw: Callable[[str], Any], *, conditional: bool) -> Point:
-        """One configuration of what `draw` gives for the names of `distributions`; see `AffordableSpace.propose`."""
+        """Build a configuration from draws for the names of `distributions`; see `AffordableSpace.propose`."""
         arch = draw("arch")
         splits = {name: draw(f"split.{name}") for name in self.split_points if name == arch or not conditional}
         return self.config(arch, splits[arch], {name: draw(name) for name in self.values})
 
     def parameters(self, config: Point | None, *, conditional: bool) -> dict[str, Any]:
-        """What `draw` must give for `propose` to return `config`; without one, anything legal."""
+        """Return what `draw` must give for `propose` to return `config`; without one, anything legal."""
         values = {name: first_value(distribution) for name, distribution in self.distributions.items()}
         if config is None:
             return values

@@ -1,8 +1,7 @@
-"""The driver's images on every node: opened where they lie, compared, and handed over where they do not.
+"""The driver's images on every node: opened where they are, compared, and handed over where they are missing.
 
-A node opens the pipeline as the driver wrote it. Where that fails, or gives other images or labels, the driver packs
-the files that the source uses and keeps them in an actor beside itself; the node takes them once, checked, into its
-cache.
+A node opens the pipeline as the driver wrote it. If that fails, or gives other images or labels, the driver packs the
+files that the source uses and keeps them in an actor beside itself; the node takes them once, checked, into its cache.
 """
 
 from __future__ import annotations
@@ -37,7 +36,7 @@ class NodeData:
 
     @property
     def arguments(self) -> dict[str, Any]:
-        """Of `open_on_node`, as plain JSON types."""
+        """The arguments of `open_on_node`, as plain JSON types."""
         return {
             "pipeline": self._pipeline.model_dump(mode="json", by_alias=True),
             "identity": self._identity,
@@ -46,7 +45,7 @@ class NodeData:
         }
 
     def hand_over(self) -> str:
-        """Make the driver's files ready for nodes that lack them; one line of what was done.
+        """Make the driver's files ready for nodes that do not have them; returns a line about what was done.
 
         Raises:
             DataError: there is nothing to hand over, or too much.
@@ -79,10 +78,10 @@ class _Keeper:
 
 
 def open_on_node(arguments: Mapping[str, Any]) -> Any:
-    """Train and validation images as the driver has them, opened once a process: a `narl.data.dataset.Dataset`.
+    """Open train and validation images as the driver has them, once per process: a `narl.data.dataset.Dataset`.
 
     Raises:
-        DataError: this node lacks them, or has others.
+        DataError: this node does not have them, or has others.
     """
     return _open(json.dumps(arguments, sort_keys=True))
 

@@ -1,7 +1,8 @@
 """The nodes of a Ray cluster as a search sees them: which may have trials, which were taken out, how many trials fit.
 
-A node that is about to go gets no more trials. Another gets trials once it has shown, in a probe, that it has this version of narl and the driver's images. One that
-fails the probe, or a trial for a reason of its own, is taken out and named. Nodes may join and leave at any time.
+A node that is about to go gets no more trials. Any other gets trials once a probe has shown that it has this version of
+narl and the driver's images. A node that fails the probe, or a trial for a reason of its own, is taken out and named.
+Nodes may join and leave at any time.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ class Nodes:
         probe: run on each node before it gets trials, with `needs()`; returns `lacks`, in words, and whether it is
             `data`. None where every node is the driver's own host.
         hand_over: brings nodes the driver's data, so that `needs` says where it is; says in one line what it did.
-        notice: told in one line of every node that is taken out.
+        notice: is told in one line of every node that is taken out.
     """
 
     def __init__(
@@ -72,17 +73,17 @@ class Nodes:
         return "; ".join(f"{self._addresses[node]}: {why}" for node, why in self._out.items())
 
     def may_have_trials(self, node: str) -> bool:
-        """Whether that node has shown that it lacks nothing."""
+        """Tell whether that node has shown that it lacks nothing."""
         return node in self._fit
 
     def capacity(self) -> int:
-        """How many trials may be on their way at once, now."""
+        """Count how many trials may be under way at once, now."""
         self._look()
         count = max(self._trial.fit_in(self._fit.values()), self._to_come)
         return count if self._most is None else min(count, self._most)
 
     def take_out(self, node: str, why: str) -> None:
-        """No trial starts on that node any more."""
+        """Let no more trials start on that node."""
         if node in self._out or not node:
             return
         self._out[node] = why
@@ -114,7 +115,7 @@ class Nodes:
         self._hear(alive)
 
     def _hear(self, alive: Mapping[str, Any]) -> None:
-        """Answers to probes that have come."""
+        """Take in the answers to probes that have come."""
         if not self._asked:
             return
         by_answer = {answer: node for node, answer in self._asked.items()}
@@ -132,7 +133,7 @@ class Nodes:
                 self.take_out(node, lacks)
 
     def _can_help(self, node: str, lacks: str) -> bool:
-        """Hand the driver's data over and ask again, once a node."""
+        """Hand the driver's data over and ask again, once per node."""
         if node in self._helped or self._hand_over is None:
             return False
         if not self._helped:

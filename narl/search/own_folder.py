@@ -1,4 +1,4 @@
-"""Temporary folders that end with their process: one that was killed leaves its own to the next."""
+"""Temporary folders that end with their process: the next process removes those of a killed one."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ LOCK = ".narl-lock"
 
 @contextmanager
 def own_folder(prefix: str, *, parent: str | None = None) -> Iterator[Path]:
-    """A new folder in `parent` (the system's by default) for this user alone, removed at the end.
+    """Make a new folder in `parent` (the system's by default) for this user alone, removed at the end.
 
-    Those of the same prefix whose process is dead are removed first: they are locked as long as it lives.
+    Folders of the same prefix whose process is dead are removed first: a folder is locked as long as its process lives.
     """
     root = Path(parent or tempfile.gettempdir())
     _remove_orphans(root, prefix)

@@ -1,6 +1,6 @@
 """The other workers of a trial that several train: Ray actors in the bundles of its placement group, started by rank 0.
 
-They may be on other nodes. Ray ends them with rank 0, which made them, however it ends. One that dies ends the trial:
+They may be on other nodes. Ray ends them with rank 0, which made them, however it ends. If one dies, the trial ends:
 rank 0 gets an error from the collective that it is in, or is ended itself if it does not get out.
 """
 
@@ -41,7 +41,7 @@ class Peers:
         self._ending: list[ray.ObjectRef[Any]] = []
 
     def open(self, payload: Mapping[str, Any]) -> Worker:
-        """All are ready for the trial: they and this process, whose part is returned.
+        """Make all ready for the trial, this process too, whose part is returned.
 
         Raises:
             NodeFault: this node lacks something.
@@ -58,7 +58,7 @@ class Peers:
         return own
 
     def steps(self, own: Worker) -> Steps[Any, None, Any]:
-        """The trial's steps as rank 0 sees them; the others take them at the same time.
+        """Yield the trial's steps as rank 0 sees them; the others take them at the same time.
 
         Raises:
             TrialLost: a peer is gone, or had to give up.
@@ -85,7 +85,7 @@ class Peers:
             over.set()
 
     def end(self) -> list[dict[str, float]]:
-        """The trial is over, and they are free for the next; what their accelerators did.
+        """End the trial, so that they are free for the next; returns what their accelerators did.
 
         Raises:
             ray.exceptions.RayError: one is dead, or does not come to its end.
@@ -103,7 +103,7 @@ class Peer:
     """The actor: one worker but the first."""
 
     def open(self, payload: Mapping[str, Any]) -> dict[str, Any]:
-        """Be ready for a trial; this node and its address, or why it cannot be."""
+        """Get ready for a trial; returns this node and its address, or why it cannot be ready."""
         try:
             self._worker = Worker(payload)
         except Exception as error:
@@ -111,7 +111,7 @@ class Peer:
         return {"node": ray.get_runtime_context().get_node_id(), "node_address": node_address()}
 
     def run(self, rank: int, size: int, address: str, port: int) -> dict[str, Any]:
-        """Take this worker's part in the trial; empty, or why that ended early.
+        """Take this worker's part in the trial; returns nothing, or why it ended early.
 
         The team is left in `end`, when rank 0 leaves it: NCCL wants all to leave at once.
         """

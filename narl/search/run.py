@@ -1,4 +1,4 @@
-"""A search as a whole: folder, lock, ledger, study, Ray, MLflow and whoever watches, wired together."""
+"""A search as a whole: folder, lock, ledger, study, Ray, MLflow and observers, wired together."""
 
 from __future__ import annotations
 
@@ -39,9 +39,9 @@ class SearchResult:
         records: every trial of the ledger, earlier sessions' included.
         new_records: how many of them this session added.
         seconds: wall time of this session's search, Ray's start included.
-        mirror_error: why MLflow lacks some runs, if it does.
+        mirror_error: why MLflow does not have all runs, if so.
         exhausted: every point of the space has been tried.
-        storage_error: why the storage lacks some trials, if it does.
+        storage_error: why the storage does not have all trials, if so.
         set_aside: trials that were lost with their workers too often, and why; they are in no ledger.
     """
 
@@ -70,8 +70,8 @@ def run_search(
 
     Args:
         runs: folder of searches; `narl-runs` or $NARL_RUNS by default.
-        resume: go on with the search of that name if there is one.
-        retry_failed: run every configuration that failed once more.
+        resume: continue the search of that name if there is one.
+        retry_failed: run every failed configuration once more.
         study_url: Optuna storage; a SQLite file in the search's folder by default.
         ray_address: a Ray cluster (`auto` on one of its nodes); a runtime of our own by default.
         storage: a shared folder or `s3://bucket/prefix` that outlives this host: ledger, space and checkpoints go to
@@ -190,7 +190,7 @@ def _check_resume(folder: SearchFolder, space: SearchSpace, resume: bool) -> Non
 
 
 class NotifyMirror:
-    """Wakes the mirror when the ledger has grown, and when a trial has started if that is news to it."""
+    """Wakes the mirror when the ledger has grown and, if it follows starts, when a trial has started."""
 
     def __init__(self, mirror: BackgroundMirror, *, of_starts: bool = False):
         self._mirror, self._of_starts = mirror, of_starts

@@ -99,7 +99,7 @@ def run_session(
 
 
 def trial_resources(resources: Resources, *, on_cluster: bool = False) -> TrialResources:
-    """CPUs and GPUs of one trial, `gpus_per_trial: null` resolved; `on_cluster`, nodes may come that are not there yet.
+    """Resolve CPUs and GPUs of one trial, and `gpus_per_trial: null`; `on_cluster`, more nodes may join.
 
     Raises:
         ConfigError: one trial wants more than the cluster has and can have.
@@ -109,7 +109,7 @@ def trial_resources(resources: Resources, *, on_cluster: bool = False) -> TrialR
 
 
 def _placement(trial: TrialResources, avoid: list[str]) -> tune.PlacementGroupFactory:
-    """One bundle a worker, on as few nodes as possible."""
+    """Place a bundle per worker, on as few nodes as possible."""
     bundles = trial.workers * [trial.bundle]
     if not avoid:
         return tune.PlacementGroupFactory(bundles)
@@ -118,7 +118,7 @@ def _placement(trial: TrialResources, avoid: list[str]) -> tune.PlacementGroupFa
 
 
 def _trials_to_come(trial: TrialResources, wanted: Resources) -> int:
-    """How many trials to ask for on a cluster that grows when trials wait; 0 on any other."""
+    """Count the trials to ask for on a cluster that grows when trials wait; 0 on any other."""
     types = node_types_to_come()
     if types:
         return trial.fit_in(resources for resources, count in types for _ in range(count))
@@ -135,10 +135,10 @@ def _in_one_line(error: Exception) -> NarlError:
 
 @contextmanager
 def ray_runtime(address: str | None) -> Iterator[None]:
-    """A Ray runtime: the cluster at `address` (`auto`: the one this machine belongs to), or one of our own.
+    """Join the Ray cluster at `address` (`auto`: the one this machine belongs to), or start a runtime of our own.
 
-    Our own has its own folder and dies with us; a cluster is left running. Ray's settings are in the environment
-    meanwhile, for those that the user has not set.
+    Our own has its own folder and dies with us; a cluster is left running. Meanwhile Ray's settings are in the
+    environment, except those that the user has set.
 
     Raises:
         ConfigError: no cluster answers at `address`.

@@ -40,7 +40,7 @@ TRIALS_SEEN = {"tpe": 600}
 
 
 def make_sampler(name: str, *, seed: int, trials: int) -> BaseSampler:
-    """The sampler of that name for a search of about `trials` trials."""
+    """Make the sampler of that name for a search of about `trials` trials."""
     return SAMPLERS[name](seed, trials)
 
 
@@ -55,5 +55,5 @@ def _population(trials: int) -> int:
 
 
 def silence_optuna() -> None:
-    """Trials are shown by narl's own view."""
+    """Keep Optuna quiet: narl's own view shows the trials."""
     optuna.logging.set_verbosity(optuna.logging.WARNING)

@@ -83,7 +83,7 @@ class StudySearcher(Searcher):
             self._give_up(failure)
 
     def lost(self, trial_id: str, text: str) -> None:
-        """The worker of a trial is gone, in Ray's words `text`."""
+        """Note that the worker of a trial is gone, in Ray's words `text`."""
         narl_id = self._trial_ids.pop(trial_id, None)
         if narl_id is None:
             return
@@ -116,14 +116,14 @@ class StudySearcher(Searcher):
         return {}
 
     def save(self, checkpoint_path: str) -> None:
-        """Nothing to save."""
+        """Save nothing."""
 
     def restore(self, checkpoint_path: str) -> None:
-        """Nothing to restore."""
+        """Restore nothing."""
 
 
 class LostTrials(tune.Callback):
-    """Tells the searcher why a trial has no result, which Tune tells callbacks alone."""
+    """Tells the searcher why a trial has no result, which Tune tells only callbacks."""
 
     def __init__(self, searcher: StudySearcher):
         self._searcher = searcher
@@ -137,10 +137,10 @@ class LostTrials(tune.Callback):
 
 
 class NewestFirst(FIFOScheduler):
-    """A worker that is done takes the newest trial.
+    """A free worker takes the newest trial.
 
-    Tune gives it the oldest, which may be waiting for a worker that starts on a node that has just joined, and ends
-    that worker: where trials are short, no worker would ever get to its first.
+    Tune gives it the oldest, which may be waiting for a worker that is starting on a node that has just joined, and
+    ends that worker: with short trials, such a worker would never get its first.
     """
 
     def choose_trial_to_run(self, tune_controller: Any) -> Any:

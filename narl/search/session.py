@@ -1,4 +1,4 @@
-"""What a running search knows: what to try next, what has come of it, and who wants to hear of it.
+"""What a running search knows: what to try next, what came of it, and which observers to tell.
 
 Knows nothing of Ray: the Ray searcher and a test's simple loop drive it alike.
 """
@@ -24,10 +24,10 @@ MAX_PUT_BACK = 3
 
 
 class SearchObserver(Protocol):
-    """Whoever wants to hear of a search: a terminal view, a mirror. Must not raise."""
+    """Observes a search: a terminal view, a mirror. Must not raise."""
 
     def resumed(self, records: Sequence[TrialRecord]) -> None:
-        """What earlier sessions left in the ledger; called once, before anything else."""
+        """Hear what earlier sessions left in the ledger; called once, before anything else."""
 
     def started(self, trial_id: int, config: Point) -> None: ...
 
@@ -36,18 +36,18 @@ class SearchObserver(Protocol):
     def finished(self, record: TrialRecord) -> None: ...
 
     def noticed(self, text: str, *, ended: int | None = None) -> None:
-        """One line that a person should see; trial `ended`, if one is named, no longer runs."""
+        """Hear a line that a person should see; trial `ended`, if one is named, no longer runs."""
 
 
 class SearchSession:
     """Hands out trials until `trials` have finished or `deadline` has passed.
 
-    A trial that its worker or node took with it is no result: it is put back and handed out again under its own
+    A trial that is lost with its worker or node is not a result: it is put back and handed out again under its own
     number. After `MAX_PUT_BACK` times it is set aside, for a later session to try.
 
     Args:
         trials: how many trials the whole search shall have, those in the ledger included.
-        deadline: no trial starts after it; what runs then is let finish. On `clock`'s scale.
+        deadline: no trial starts after it; running trials finish. On `clock`'s scale.
     """
 
     def __init__(
@@ -91,7 +91,7 @@ class SearchSession:
         return not self._live and not self._may_start()
 
     def propose(self) -> tuple[int, Point] | None:
-        """The next trial, or None: there is none for now, or (see `ended`) none at all."""
+        """Return the next trial; None if there is none for now, or (see `ended`) none at all."""
         if not self._may_start():
             return None
         asked = self._waiting.popleft() if self._waiting else self._study.ask()
@@ -143,10 +143,10 @@ class SearchSession:
         )
 
     def put_back(self, trial_id: int, reason: str, *, counts: bool = True) -> None:
-        """A trial was lost, through no fault of its configuration: nothing is recorded, and it runs again.
+        """Put back a trial that was lost through no fault of its configuration: it runs again, without a record.
 
         Args:
-            counts: towards `MAX_PUT_BACK`; not where the node that lost it gets no more trials.
+            counts: towards `MAX_PUT_BACK`; not if the node that lost it gets no more trials.
         """
         config, _ = self._live.pop(trial_id)
         self._times_lost[trial_id] += counts

@@ -75,7 +75,7 @@ class AffordableSpace:
         return proposals[chosen]
 
     def parameters(self, config: Point, *, conditional: bool) -> dict[str, object]:
-        """The Optuna parameters that make `propose` return `config`: what to enqueue to run it again."""
+        """Return the Optuna parameters that make `propose` return `config`: what to enqueue to run it again."""
         values: dict[str, object] = {"method": config.method}
         for method, part in self.parts.items():
             if method == config.method or not conditional:
@@ -84,7 +84,7 @@ class AffordableSpace:
         return {name: value for name, value in values.items() if name in self.distributions}
 
     def cost(self, config: Point) -> ClientCost:
-        """What one image costs the client of `config`, which need not be within the budgets."""
+        """Count what one image costs the client of `config`, which need not be within the budgets."""
         return _cost(config, self.space)
 
     def _named(self, method: str, name: str) -> str:
@@ -151,7 +151,7 @@ def _refuse_ranges(parts: list[MethodPart]) -> None:
 
 
 def _part(space: SearchSpace, method: str) -> MethodPart:
-    """One method's part before any budget."""
+    """Build one method's part before any budget."""
     searched, options = space.of_method(method), METHODS[method]
     assert searched.architectures and searched.sigma and searched.lambda_  # `of_method` leaves none out
     split_points: dict[str, tuple[int, ...]] = {}

@@ -39,20 +39,20 @@ def search(
 ) -> SearchResult:
     """Search a design space until its trials are done or its time budget is spent; every trial is recorded as it ends.
 
-    Interrupted or killed, it goes on with `resume`. MLflow gets its trials (`$MLFLOW_TRACKING_URI`, `mlflow.db` by
-    default).
+    If it is interrupted or killed, `resume` continues it. MLflow gets its trials (`$MLFLOW_TRACKING_URI`, `mlflow.db`
+    by default).
 
     Args:
         space: a search space, or its YAML file.
         trials, time_budget_minutes, seed, sampler, name: in place of the space's own.
-        resume: go on with the search of that name, if there is one.
-        retry_failed: with `resume`: run what failed once more.
+        resume: continue the search of that name, if there is one.
+        retry_failed: with `resume`: run failed configurations once more.
         runs: folder of searches; None: `$NARL_RUNS` or `narl-runs`.
         study: URL of an Optuna storage; None: SQLite in the search's folder.
         storage: a shared folder or `s3://bucket/prefix` that outlives this host, for ledger and checkpoints.
         ray_address: of a Ray cluster (`auto` on one of its nodes); None: this machine.
         on_trial: sees each trial's record as it ends; `print` will do.
-        observers: see all that happens.
+        observers: see everything that happens.
 
     Raises:
         ConfigError: an illegal space, a search of that name that may not be resumed, another driver at work.

@@ -35,7 +35,7 @@ class SearchStudy:
     Args:
         url: any Optuna storage URL. One driver at a time may use a study.
         ledger: what has finished so far; appended to by `tell`.
-        inherited: trials that ran elsewhere, by number: those that nobody has finished are the first to be asked for.
+        inherited: trials that ran elsewhere, by number: unfinished ones are the first to be asked for.
     """
 
     def __init__(
@@ -71,7 +71,7 @@ class SearchStudy:
             self._study = self._in_memory(directions)
 
     def ask(self) -> tuple[int, Point] | None:
-        """A trial id and a configuration never run before, or None if the space is exhausted."""
+        """Return a trial id and a configuration never run before, or None if the space is exhausted."""
         for _ in range(MAX_DUPLICATES_IN_A_ROW):
             if self._exhausted():
                 return None
@@ -86,7 +86,7 @@ class SearchStudy:
         return self._ask_once()
 
     def retry_failed(self) -> int:
-        """Queue every configuration that failed to be run once more, under a new number; how many there are."""
+        """Queue every failed configuration to run once more, under a new number; returns how many there are."""
         repeated = superseded(self._ledger.records)
         failed = [r for r in self._ledger.records if r.metrics is None and r.trial_id not in repeated]
         self._to_retry = {record.trial_id for record in failed}
@@ -108,16 +108,16 @@ class SearchStudy:
 
     @property
     def unfinished(self) -> dict[int, Point]:
-        """Trials that are in no ledger, by number; but for repetitions, which are asked for anew."""
+        """List the trials that are in no ledger, by number, except repetitions, which are asked for anew."""
         running = {i: config for i, (_, config) in list(self._running.items()) if i not in self._retries}
         return {**self._inherited, **running}
 
     def retry_of(self, trial_id: int) -> int | None:
-        """The failed trial that a trial repeats, if it repeats one."""
+        """Return the failed trial that a trial repeats, if it repeats one."""
         return self._retries.get(trial_id)
 
     def tell(self, record: TrialRecord) -> None:
-        """Ledger first, then study: a crash between the two is mended by the next start."""
+        """Tell the ledger first, then the study: the next start mends a crash between the two."""
         trial, config = self._running.pop(record.trial_id)
         self._ledger.append(record)
         self._finished[config.content_hash] = record
@@ -172,7 +172,7 @@ class SearchStudy:
         return [metrics.value(name) for name in self._objectives]
 
     def _follow_ledger(self) -> None:
-        """Give every trial of the database the state that the ledger gives it, and orphans another run."""
+        """Give every trial of the database the state that the ledger gives it, and run orphans again."""
         known, present = set(), set()
         for trial in self._database.trials():
             trial_id = trial.user_attrs.get("trial_id")

@@ -32,7 +32,7 @@ def trial_payload(
     checkpoints: str | None = None,
     front: FrontSoFar | None = None,
 ) -> dict[str, Any]:
-    """What a worker needs to run `config`, as plain JSON types.
+    """Collect what a worker needs to run `config`, as plain JSON types.
 
     Args:
         number: of the proposal, in the order in which they were made.
@@ -40,7 +40,7 @@ def trial_payload(
         avoid: ids of nodes that the trial must not run on.
         gpus: that the trial is granted, all its workers together.
         workers: that train it.
-        checkpoints: where the trial keeps what it has learned, for whoever goes on with it; None for nowhere.
+        checkpoints: where the trial keeps what it has learned, to be resumed; None for nowhere.
         front: of the search so far, see `narl.trial.attack_client`.
     """
     return {
@@ -159,7 +159,7 @@ class TrialActor(tune.Trainable):
 
 
 def lacking(*, version: str, data: dict[str, Any]) -> dict[str, Any]:
-    """What this node lacks to run trials: `lacks` in words, empty if nothing; `data`, if it is the images.
+    """Tell what this node lacks to run trials: `lacks`, in words, empty if nothing; `data`, if it is the images.
 
     Run on each node before it gets any.
     """

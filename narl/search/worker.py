@@ -19,7 +19,7 @@ from narl.search.node_data import open_on_node
 # Seconds; trials that are shorter write none. The variable is for tests and for long trials on slow stores.
 CHECKPOINT_EVERY = float(os.environ.get("NARL_CHECKPOINT_SECONDS", "30"))
 
-# Of a failed trial's log, the last so many characters are kept.
+# So many characters at the end of a failed trial's log are kept.
 LOG_TAIL = 2000
 
 
@@ -57,7 +57,7 @@ class Worker:
             raise NodeFault(f"it lacks the data: {error}") from error
 
     def steps(self, team: Any, other_nodes: Collection[str] = ()) -> Steps[Any, None, Any]:
-        """`narl.trial.run_trial`, with the team's other workers.
+        """Run `narl.trial.run_trial` with the team's other workers.
 
         Args:
             other_nodes: ids of nodes without which the trial cannot go on, besides this one.
@@ -75,7 +75,7 @@ class Worker:
         )
 
     def stop(self) -> dict[str, float]:
-        """What its accelerator did."""
+        """Stop; returns what its accelerator did."""
         return self._telemetry.stop()
 
 
@@ -88,7 +88,7 @@ class FaultElsewhere(TrialLost):
 
 
 def report_of(error: BaseException) -> dict[str, Any]:
-    """Whose fault it is that a trial has no result, as plain JSON types."""
+    """Report whose fault it is that a trial has no result, as plain JSON types."""
     if isinstance(error, FaultElsewhere):
         return error.report
     if isinstance(error, (TrialLost, MemoryError)):

@@ -72,14 +72,14 @@ _REASONS = (
 
 
 def sqlite_url(path: Path) -> str:
-    """The address of a file, which may have any name: what means something in an address is quoted."""
+    """Write the address of a file of any name: characters with a meaning in an address are quoted."""
     from sqlalchemy.engine import URL
 
     return URL.create("sqlite", database=str(path.absolute())).render_as_string()
 
 
 def sqlite_path(url: str) -> Path | None:
-    """The file that an address names; None if it names none."""
+    """Return the file that an address names; None if it names none."""
     from sqlalchemy.engine import make_url
 
     database = make_url(url).database if url.startswith("sqlite:///") else None
@@ -107,7 +107,7 @@ def with_driver(url: str) -> str:
 
 
 def engine_options(url: str) -> dict[str, Any]:
-    """How SQLAlchemy shall use an address: connections that a restarted server closed are replaced, and a lock that
+    """Choose how SQLAlchemy uses an address: connections that a restarted server closed are replaced, and a lock that
     another process holds is an error soon."""
     from sqlalchemy import event
     from sqlalchemy.pool import QueuePool
@@ -132,8 +132,8 @@ def check_study(url: str) -> None:
     """Refuse a study that cannot be used, before anything else is done.
 
     Raises:
-        ConfigError: no driver, no server, wrong password, no database, a damaged or locked file, or one of MLflow's; the
-            message holds no password.
+        ConfigError: no driver, no server, wrong password, no database, a damaged or locked file, or one of MLflow's;
+            the message holds no password.
     """
     import sqlalchemy
 
@@ -165,7 +165,7 @@ def cannot_open(url: str, error: Exception) -> ConfigError:
 
 
 def with_remedy(url: str, reason: str) -> str:
-    """The reason, and how to come by a study nevertheless where it is that the study is locked or damaged."""
+    """Add to the reason, if the study is locked or damaged, how to get a study nevertheless."""
     if reason not in (_LOCKED, _DAMAGED):
         return reason
     anew = "move the file away" if url.startswith("sqlite") else "give another database as `study`"

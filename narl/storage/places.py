@@ -1,4 +1,4 @@
-"""Small files at a place that outlives a process or a host: a local or shared folder, or below a prefix on S3.
+"""Small files in a place that outlives a process or a host: a local or shared folder, or below a prefix on S3.
 
 A file is replaced whole or not at all. Names lead down from the place and nowhere else.
 """
@@ -17,7 +17,7 @@ from narl.core.files import whole_file
 from narl.core.paths import user_path
 from narl.storage.s3 import S3Address, is_url, parse_s3, s3_client, s3_errors
 
-# S3 takes up to 5 GB at once. Parts of an upload that was killed stay, and are paid for, till a rule removes them.
+# S3 takes up to 5 GB at once. Parts of a killed upload stay, and cost money, until a rule removes them.
 _ONE_REQUEST_BYTES = 2**32
 
 
@@ -28,23 +28,23 @@ class Storage(Protocol):
     """
 
     def get(self, name: str) -> bytes | None:
-        """The file's content; None if there is no such file."""
+        """Read the file's content; None if there is no such file."""
 
     def put(self, name: str, content: bytes) -> None:
         """Store or replace the file."""
 
     def remove(self, name: str) -> None:
-        """Does nothing if there is no such file."""
+        """Remove the file; do nothing if there is no such file."""
 
     def modified(self, name: str) -> float | None:
-        """When the file was last stored, in seconds since 1970; None if there is no such file."""
+        """Tell when the file was last stored, in seconds since 1970; None if there is no such file."""
 
     def names(self) -> list[str]:
-        """What lies directly below, in order: files, and folders with a slash at their end."""
+        """List what is directly below, in order: files, and folders with a slash at their end."""
 
 
 def open_storage(location: str) -> Storage:
-    """The storage at a folder or `s3://bucket/prefix`; nothing is contacted or made yet.
+    """Open the storage at a folder or `s3://bucket/prefix`; nothing is contacted or created yet.
 
     Raises:
         ConfigError: an address that names neither.
@@ -63,7 +63,7 @@ def below(location: str, *names: str) -> str:
 
 
 def is_safe(name: str) -> bool:
-    """Whether a name leads down from where it is used, and to no hidden file."""
+    """Tell whether a name leads down from where it is used, and to no hidden file."""
     return re.fullmatch(r"[^./\\\0][^/\\\0]*(/[^./\\\0][^/\\\0]*)*", name) is not None
 
 
@@ -181,7 +181,7 @@ class S3Storage:
 
 
 def _clear_partial(path: Path) -> None:
-    """What a killed process left."""
+    """Remove what a killed process left."""
     for partial in path.parent.glob(f".{path.name}.*.partial"):
         partial.unlink(missing_ok=True)
 

@@ -1,4 +1,4 @@
-"""S3 and servers that speak like it: addresses, a client for them, and what went wrong in one line without a secret."""
+"""S3 and compatible servers: addresses, a client for them, and what went wrong in one line without a secret."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ IN_THE_ENVIRONMENT = ": credentials belong in the environment, not in an address
 
 @dataclass(frozen=True)
 class S3Address:
-    """`s3://bucket/prefix`, with `?endpoint_override=HOST:PORT&scheme=http` where the server is not AWS's.
+    """`s3://bucket/prefix`, with `?endpoint_override=HOST:PORT&scheme=http` if the server is not AWS's.
 
     The query is the one that PyArrow and so Ray take in a storage path. Without it AWS_ENDPOINT_URL holds.
 
@@ -39,12 +39,12 @@ class S3Address:
 
 
 def is_url(place: str) -> bool:
-    """Whether a place begins as a URL does, and is no path."""
+    """Tell whether a place begins as a URL does and is not a path."""
     return re.match(r"[A-Za-z][A-Za-z0-9+.-]*://", place) is not None
 
 
 def parse_s3(url: str, otherwise: str) -> S3Address:
-    """The address in a URL; nothing is contacted.
+    """Parse the address in a URL; nothing is contacted.
 
     Args:
         otherwise: what else would have been legal, for messages.
@@ -85,7 +85,7 @@ def check_endpoint(endpoint: str) -> None:
 
 
 def s3_client(address: S3Address, *, attempts: int = 2, connections: int = 10) -> Any:
-    """A client; credentials come from where AWS tools look for them.
+    """Make a client; credentials come from where AWS tools look for them.
 
     Args:
         attempts: at each request, the first included.
@@ -110,7 +110,7 @@ def s3_client(address: S3Address, *, attempts: int = 2, connections: int = 10) -
 
 @contextmanager
 def s3_errors(what: str, address: S3Address, raised: type[NarlError] = NarlError) -> Iterator[None]:
-    """What S3 and the disk raise within it becomes `raised`: "cannot `what`: why"."""
+    """Turn what S3 and the disk raise inside into `raised`: "cannot `what`: why"."""
     from boto3.exceptions import Boto3Error
     from botocore.exceptions import BotoCoreError, ClientError
 
@@ -121,7 +121,7 @@ def s3_errors(what: str, address: S3Address, raised: type[NarlError] = NarlError
 
 
 def is_unreachable(error: NarlError) -> bool:
-    """Whether an error of `s3_errors` says that nobody answered, rather than what the server answered."""
+    """Tell whether an error of `s3_errors` says that nobody answered, rather than what the server answered."""
     from botocore import exceptions
 
     return isinstance(error.__cause__, (exceptions.ConnectionError, exceptions.HTTPClientError))
