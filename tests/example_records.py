@@ -23,8 +23,9 @@ def make_record(
     identification: float | None = None,
     chance: float | None = None,
     error: str | None = None,
+    repeats: str | None = None,
 ) -> TrialRecord:
-    """A record with consistent numbers; failed if `error` is given.
+    """A record with consistent numbers; failed if `error` is given. `repeats` is the number of a failed trial.
 
     By default without numbers that hold for every reader, and without `chance`, the useful label's largest class among
     300 images (the private one's is 10 %).
@@ -32,7 +33,7 @@ def make_record(
     config = Point(arch=arch, split=split, sigma=sigma, lambda_=lambda_, seed=seed)
     if error is not None:
         return TrialRecord(trial_id, config, "failed", error=error, started_at=1.0, finished_at=2.0)
-    clamped = max(leakage, floor)
+    clamped = min(max(leakage, floor), 100 if bound is None else bound)
     metrics = TrialMetrics(
         utility=utility,
         leakage=clamped,
@@ -53,5 +54,6 @@ def make_record(
         utility_chance=chance,
         private_chance=None if chance is None else 10.0,
     )
+    tags = {} if repeats is None else {"retry_of": repeats}
     curves = {"train_task_loss": [0.7, 0.4], "attack_utility": [60.0, utility]}
-    return TrialRecord(trial_id, config, "complete", metrics, started_at=1.0, finished_at=4.0, curves=curves)
+    return TrialRecord(trial_id, config, "complete", metrics, started_at=1.0, finished_at=4.0, curves=curves, tags=tags)

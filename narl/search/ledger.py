@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import BinaryIO
 
+from narl.core.consistency import check_record
 from narl.core.errors import NarlError
 from narl.core.records import TrialRecord
 
@@ -65,20 +66,39 @@ def read_ledger(path: Path | str) -> list[TrialRecord]:
     """Read every whole record of the file; an empty list if there is no file.
 
     Raises:
-        NarlError: a line other than a torn last one is not a record.
+        NarlError: a line other than a torn last one is not a record, or contradicts itself or an earlier one.
     """
     path = Path(path)
     if not path.exists():
         return []
     data = path.read_bytes()
-    records = []
+    records: dict[int, TrialRecord] = {}
     for number, line in enumerate(data[: data.rfind(b"\n") + 1].splitlines(), start=1):
         try:
-            records.append(TrialRecord.from_json(json.loads(line)))
-        except (ValueError, KeyError, TypeError) as error:
+            record = TrialRecord.from_json(json.loads(line))
+            check_record(record)
+            _check_against(records, record)
+        except (ValueError, KeyError, TypeError, AttributeError, ArithmeticError) as error:
             reason = " ".join(str(error).split())
             raise NarlError(f"{path}, line {number}: not a trial record ({reason})") from error
-    return records
+        records[record.trial_id] = record
+    return list(records.values())
+
+
+def _check_against(earlier: Mapping[int, TrialRecord], record: TrialRecord) -> None:
+    """
+    Raises:
+        ValueError: the trial is recorded already, or repeats what has not failed.
+    """
+    if record.trial_id in earlier:
+        raise ValueError(f"trial {record.trial_id} is recorded twice")
+    if "retry_of" in record.tags:
+        repeated = earlier.get(int(record.tags["retry_of"]))
+        if repeated is None or repeated.metrics is not None or repeated.config != record.config:
+            raise ValueError(
+                f"trial {record.trial_id} repeats trial {record.tags['retry_of']}, which is no failed trial of this "
+                "configuration"
+            )
 
 
 def _drop_torn_line(file: BinaryIO) -> None:

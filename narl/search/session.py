@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 from narl.core.addresses import without_credentials
+from narl.core.consistency import check_record
 from narl.core.front_so_far import FrontSoFar
 from narl.core.objectives import to_minimise
 from narl.core.pareto import Front
@@ -109,7 +110,7 @@ class SearchSession:
             observer.progressed(trial_id, phase, epoch, detail)
 
     def complete(self, trial_id: int, outcome: dict[str, Any]) -> None:
-        """Record what a worker measured; a result that is not finite becomes a failure.
+        """Record what a worker measured; a result that is not finite, or contradicts itself, becomes a failure.
 
         Args:
             outcome: `TrialRecord` fields as JSON, as narl.search.trainable reports them.
@@ -120,8 +121,9 @@ class SearchSession:
         try:
             row = {**outcome, **times, "tags": tags, "trial_id": trial_id, "config": config.to_json()}
             record = TrialRecord.from_json({**row, "status": "complete"})
+            check_record(record)  # else the ledger could not be read again
         except ValueError as error:
-            self.fail(trial_id, f"NonFiniteMetric: {error}")
+            self.fail(trial_id, f"BadMetric: {error}")
             return
         self._finish(record)
 

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import json
 import multiprocessing
 import os
+import re
 import signal
 import time
 
@@ -70,3 +72,32 @@ def test_kill_9_leaves_a_readable_ledger(tmp_path):
     process.join()
     ids = [r.trial_id for r in read_ledger(path)]
     assert ids == list(range(len(ids))) and len(ids) > 5
+
+
+def lines_of(*records) -> str:
+    return "".join(json.dumps(record.to_json()) + "\n" for record in records)
+
+
+@pytest.mark.parametrize(
+    ("records", "words"),
+    [
+        ([make_record(0), make_record(1), make_record(0)], "line 3: .*trial 0 is recorded twice"),
+        ([make_record(0, utility=8355)], "line 1: .*utility is 8355 %, not 0 to 100"),
+        ([make_record(0), make_record(1, repeats="0")], "line 2: .*trial 1 repeats trial 0, which is no failed trial"),
+        ([make_record(1, repeats="0"), make_record(0, error="boom")], "line 1: .*repeats trial 0, which is no failed"),
+        ([make_record(0, error="boom"), make_record(1, sigma=2, repeats="0")], "line 2: .*of this configuration"),
+        ([make_record(1, repeats="none")], "line 1: .*invalid literal"),
+    ],
+)
+def test_a_ledger_that_contradicts_itself_is_refused_by_line(tmp_path, records, words):
+    path = tmp_path / "ledger.jsonl"
+    path.write_text(lines_of(*records))
+    for read in (read_ledger, Ledger):
+        with pytest.raises(NarlError, match=re.escape(str(path)) + ", " + words):
+            read(path)
+
+
+def test_a_failed_trial_and_its_repetition_are_no_contradiction(tmp_path):
+    path = tmp_path / "ledger.jsonl"
+    path.write_text(lines_of(make_record(0, error="boom"), make_record(1, repeats="0")))
+    assert len(read_ledger(path)) == 2

@@ -73,7 +73,9 @@ def test_a_guess_is_told_as_what_hides_nothing(tmp_path):
     bench = Bench(tmp_path, toy_space())
     trial_id, config = bench.session.propose()
     outcome = measure(config, bench.space)
-    outcome["metrics"] |= {"utility": 51.0, "delta": 31.0, "utility_chance": 51.0, "num_samples": 300}
+    outcome["metrics"] |= {"utility": 51.0, "delta": 31.0, "delta_paper": 31.0, "utility_chance": 51.0}
+    outcome["metrics"] |= {"leakage": 20.0, "strongest_adversary": 20.0, "adversaries": {"rest": 20.0}}
+    outcome["metrics"]["num_samples"] = 300
     bench.session.complete(trial_id, outcome)
     (trial,) = optuna.load_study(study_name="toy", storage=bench.url).get_trials()
     assert trial.values[0] == -49.0
@@ -100,7 +102,7 @@ def test_failures_and_nonsense_are_told_as_fail_and_recorded(tmp_path):
     outcome["metrics"]["delta"] = float("nan")
     bench.session.complete(second, outcome)
     assert [r.status for r in bench.ledger.records] == ["failed", "failed"]
-    assert "NonFiniteMetric" in bench.ledger.get(second).error
+    assert "BadMetric" in bench.ledger.get(second).error
     assert bench.states() == {TrialState.FAIL: 2}
 
 
