@@ -34,7 +34,9 @@ def main() -> None:
 
     records = [record for record in read_ledger(args.search / "ledger.jsonl") if record.metrics]
     kept = json.loads(args.out.read_text()) if args.out.exists() else {}
-    missing = [record.trial_id for record in records if str(record.trial_id) not in kept]
+    # Those that guess last: their adversaries learn nothing for longest.
+    by_length = sorted(records, key=lambda record: record.metrics.utility_is_a_guess)
+    missing = [record.trial_id for record in by_length if str(record.trial_id) not in kept]
     pool = ProcessPoolExecutor(args.workers, mp_context=get_context("spawn"), initializer=pin_threads, initargs=(1,))
     with pool:
         for done in as_completed([pool.submit(measured, args.search, trial_id) for trial_id in missing]):
@@ -80,6 +82,7 @@ def show(records: list[Any], kept: dict[str, dict[str, Any]]) -> None:
 
     print("trial | client | search: Δ | utility − leakage | at length: Δ | utility − leakage | strongest | minutes")
     print("---|---|---|---|---|---|---|---")
+    records = [record for record in records if str(record.trial_id) in kept]
     for record in records:
         found, metrics = kept[str(record.trial_id)], record.metrics
         strongest = max(found["adversaries"], key=found["adversaries"].get)
