@@ -5,6 +5,7 @@ Attackers may change images as training did (crops, flips): `training_views` is 
 
 from __future__ import annotations
 
+import math
 import os
 import shutil
 import tempfile
@@ -18,6 +19,7 @@ from torch import Generator, Tensor
 
 from narl.config.pipeline import Augment
 from narl.core.cache import cache_root
+from narl.core.errors import UnusableFeatures
 from narl.data.dataset import Dataset
 from narl.data.loaders import Batch, BatchLoader
 from narl.data.share import share_of
@@ -29,6 +31,9 @@ from narl.training.team import ALONE, Team
 
 # Features up to this many bytes a split are kept in memory; larger ones in a file.
 CACHE_LIMIT_BYTES = 1 << 30
+
+# Of float32: what numbers of size 1 are apart, and the smallest that has all its digits.
+_EPSILON, _SMALLEST = float(np.finfo(np.float32).eps), float(np.finfo(np.float32).tiny)
 
 Label = Literal["utility", "private"]
 FeatureBatch = tuple[Tensor, Tensor]  # M1(x) [B, C, H, W], int64 positions in the split [B]
@@ -264,6 +269,28 @@ def scales_of(features: Features, at_once: int = 1024) -> tuple[float, float]:
     mean_square = squares / features.num_samples
     variance = (mean_square - (total / features.num_samples).square()).clamp_min(0)
     return mean_square.mean().sqrt().item(), variance.mean().sqrt().item()
+
+
+def check_scales(rms: float, deviation: float) -> None:
+    """Refuse features that no attacker could read, whatever they hid.
+
+    Args:
+        rms, deviation: see `scales_of`.
+
+    Raises:
+        UnusableFeatures: they overflow, underflow or are the same for every image.
+    """
+    if not math.isfinite(rms):
+        raise UnusableFeatures("the client's features overflow: not all of them are finite")
+    if deviation <= _EPSILON * rms:
+        raise UnusableFeatures(
+            f"the client's features are constant: over images they differ by {deviation:.3g} at a size of {rms:.3g}"
+        )
+    if deviation < _SMALLEST:
+        raise UnusableFeatures(
+            f"the client's features underflow: over images they differ by {deviation:.3g}, and float32 holds no less "
+            f"than {_SMALLEST:.3g} whole"
+        )
 
 
 def _sums(features: Features, at_once: int) -> tuple[Tensor, Tensor]:

@@ -18,7 +18,6 @@ from torch import Tensor, nn
 from narl.attacks.exact.levels import ExactStep
 from narl.attacks.exact.of_target import GALLERIES, Exact, exact_leakage
 from narl.attacks.exact.results import Bound
-from narl.attacks.features import scales_of
 from narl.attacks.label_floor import label_floor
 from narl.attacks.queries import name_of
 from narl.attacks.strength import Strength, strength
@@ -180,7 +179,7 @@ def attack(
     if target.settings.is_exact:
         exact = yield from exact_leakage(target, (1, *queries, math.inf), columns=columns, galleries=GALLERIES)
     utility = yield from read_utility(target, exact, trained)
-    feature_rms, feature_std = scales_of(target.features[target.report_on])
+    feature_rms, feature_std = target.scales
     utility_labels, private_labels = dataset.labels(target.report_on)
     by_bayes = Leakage(
         utility_reading=utility,

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from narl.attacks.adversaries import build_adversary
-from narl.attacks.features import Features, Label, features_of, training_views
+from narl.attacks.features import Features, Label, check_scales, features_of, scales_of, training_views
 from narl.attacks.fit import Fit, LabelledFeatures, evaluate, fit, some_answers
 from narl.attacks.pictures import Images
 from narl.attacks.scores import Scores
@@ -91,6 +91,7 @@ class Target:
         batch_parts: how many parts a batch was split into, by network, where GPU memory did not hold it whole.
         finished: knows readings by the network's name; None, the default, if there are none.
         features: of each split's images as they are.
+        scales: root mean square of the reported split's features, and that about their mean over images.
         views: of the training images, as adversaries see them (see `narl.attacks.features.training_views`).
 
     Args:
@@ -98,6 +99,9 @@ class Target:
         report_on: the split whose scores are returned, `validation` or `test`.
         seed: of everything that attacks draw; each network's own seed depends only on it and on the network's name.
         team: computes the features together; then rank 0 has them, and attacks.
+
+    Raises:
+        UnusableFeatures: see `narl.attacks.features.check_scales`.
     """
 
     def __init__(
@@ -121,6 +125,9 @@ class Target:
             name: features_of(client, dataset, name, device=device, feature_shape=shape, seed=order, team=team)
             for name in {"train": None, "validation": None, report_on: None}
         }
+        if team.rank == 0:
+            self.scales = scales_of(self.features[report_on])
+            check_scales(*self.scales)
         self.views = training_views(
             self.features["train"],
             client,

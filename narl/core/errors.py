@@ -37,6 +37,10 @@ class DivergedTraining(TrialFailure):
     """A loss became non-finite or left every plausible range."""
 
 
+class UnusableFeatures(TrialFailure):
+    """A client whose features say nothing of the image, or are no numbers that float32 can hold."""
+
+
 class DoesNotFit(TrialFailure):
     """A GPU's memory does not hold the configuration's networks, however small the parts of a batch."""
 
