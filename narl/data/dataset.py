@@ -33,7 +33,7 @@ class Dataset:
         splits: the splits that were opened.
         utility_classes, private_classes: what the label numbers mean.
         loader_name: `ffcv` or `tensor`.
-        doubts, told, class_counts: see `Labelled`.
+        content, doubts, told, class_counts: see `Labelled`.
     """
 
     def __init__(self, pipeline: Pipeline, labelled: Labelled, splits: tuple[str, ...], betons: dict[str, Path] | None):
@@ -43,7 +43,8 @@ class Dataset:
         self.utility_classes = labelled.utility_classes
         self.private_classes = labelled.private_classes
         self.loader_name = "tensor" if betons is None else "ffcv"
-        self.doubts, self.told, self.class_counts = labelled.doubts, labelled.told, labelled.class_counts
+        self.content, self.class_counts = labelled.content, labelled.class_counts
+        self.doubts, self.told = labelled.doubts, labelled.told
         self._labelled = labelled
         self._betons = betons
         self._tensors: dict[str, Tensor] = {}

@@ -28,6 +28,7 @@ class Labelled:
     Attributes:
         utility, private: int64 [N], positions in `utility_classes` and `private_classes`.
         indices: split -> sorted int64 positions in the source.
+        content: changes with any byte of an image file and any label, and with nothing else.
         key: twelve hex digits that change with any byte of an image file, any label or split, wherever the files lie.
         notices: what a user may want to know of these images, a line each.
         doubts: reasons not to trust numbers that are measured on these splits, a line each.
@@ -39,6 +40,7 @@ class Labelled:
     utility: np.ndarray
     private: np.ndarray
     indices: dict[str, np.ndarray]
+    content: str
     key: str
     notices: tuple[str, ...] = ()
     doubts: tuple[str, ...] = ()
@@ -95,7 +97,7 @@ def label(pipeline: Pipeline, cache_dir: Path | str | None = None) -> Labelled:
                     f"{split} split; more images, a larger fraction or a larger {split}_limit would give it some"
                 )
     notice, doubt = told_of_copies(pipeline.splits, source, contents, indices)
-    key = stable_hash([STORED_AS, _settings_hash(pipeline), source.fingerprint()])
+    content = source.fingerprint()
     return Labelled(
         source=source,
         utility_classes=utility_classes,
@@ -103,7 +105,8 @@ def label(pipeline: Pipeline, cache_dir: Path | str | None = None) -> Labelled:
         utility=utility,
         private=private,
         indices=indices,
-        key=key,
+        content=content,
+        key=stable_hash([STORED_AS, _settings_hash(pipeline), content]),
         notices=(*source.notices, notice) if notice else source.notices,
         doubts=(doubt,) if doubt else (),
     )

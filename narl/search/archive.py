@@ -16,7 +16,7 @@ from narl.core.addresses import shown
 from narl.core.errors import ConfigError, NarlError
 from narl.core.point import Point
 from narl.core.records import TrialRecord
-from narl.search.folder import LEDGER, RUNNING, SPACE, SearchFolder, copy
+from narl.search.folder import IMAGES, LEDGER, RUNNING, SPACE, SearchFolder, copy
 from narl.storage.places import FolderStorage, below, open_storage
 
 # Seconds between two uploads of a ledger that grows, and how many times as long as the last upload took at least.
@@ -73,6 +73,8 @@ class Archive:
             )
         if len(stored) > len(local) or not self._folder.space_path.exists():
             # The space last: it marks the folder as a search's.
+            if (images := self._store.get(IMAGES)) is not None:
+                FolderStorage(self._folder.path).put(IMAGES, images)
             copy(self._store, FolderStorage(self._folder.path), [LEDGER, SPACE] if stored else [SPACE])
         self.inherited = _decoded(self._store.get(RUNNING))
 
@@ -92,6 +94,8 @@ class Archive:
         space, ledger = self._folder.space_path.read_bytes(), whole_lines(self._folder.ledger_path)
         self._refuse_other_drivers(ledger)
         if space != self._space:
+            if self._folder.images_path.exists():
+                self._store.put(IMAGES, self._folder.images_path.read_bytes())
             self._store.put(SPACE, space)
             self._space = space
         if ledger != self._sent:

@@ -28,6 +28,8 @@ from narl.storage.s3 import is_url
 
 # All that is needed to ask about a search: the rest can be made again.
 LEDGER, SPACE = "ledger.jsonl", "search_space.yaml"
+# What a driver that continues elsewhere compares its images with.
+IMAGES = "images.json"
 # In a storage only: running trials, for the driver that continues when their host is gone.
 RUNNING = "running.json"
 
@@ -74,6 +76,11 @@ class SearchFolder:
     @property
     def space_path(self) -> Path:
         return self.path / SPACE
+
+    @property
+    def images_path(self) -> Path:
+        """Which images the search is about; see `narl.search.same_images`."""
+        return self.path / IMAGES
 
     def trained_path(self, content_hash: str) -> Path:
         """Where the trained halves of one configuration are kept."""

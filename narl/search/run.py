@@ -23,6 +23,7 @@ from narl.search.folder import SearchFolder, default_runs_folder
 from narl.search.ledger import Ledger, num_counted, read_ledger, superseded
 from narl.search.log import search_log
 from narl.search.runner import ray_runtime, run_session, trial_resources
+from narl.search.same_images import check_images, remember_images
 from narl.search.session import SearchObserver, SearchSession
 from narl.search.space import affordable
 from narl.search.study import SearchStudy
@@ -98,6 +99,7 @@ def run_search(
         archive.refuse_existing()
     # Before anything is written: labels and files are checked here, not in a worker.
     dataset = open_dataset(space.pipeline, splits=("train", "validation"))
+    check_images(folder, space, dataset)
     if ray_address is None or "NARL_CACHE" in os.environ:
         os.environ["NARL_CACHE"] = str(cache_root())  # workers have another working folder
     earlier = read_ledger(folder.ledger_path)
@@ -119,6 +121,7 @@ def run_search(
         )
         if retry_failed:
             study.retry_failed()
+        remember_images(folder, space, dataset)
         folder.save_space(space)
         mirror = BackgroundMirror(
             MLflowMirror(space.name, space.objectives, search_params=search_params(space)), lambda: ledger.records
