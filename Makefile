@@ -14,7 +14,7 @@ HOST_PACKAGES := openssh-server rsync postgresql
 SUDO := $(shell [ "$$(id -u)" = 0 ] || { sudo -n true 2>/dev/null && echo sudo -n; })
 MAY_INSTALL := $(shell { [ "$$(id -u)" = 0 ] || sudo -n true 2>/dev/null; } && command -v apt-get)
 
-.PHONY: search test coverage lint setup constraints clean
+.PHONY: search test coverage fuzz lint setup constraints clean
 
 search: setup
 	$(BIN)/narl search search_spaces/digits.yaml --resume
@@ -26,6 +26,10 @@ test: setup $(VENV)/.hosts
 # TESTS=tests/core measures some of them.
 coverage: setup $(VENV)/.hosts
 	$(BIN)/python -m pytest -n 2 --dist loadfile --cov --cov-report=term --cov-report=html $(TESTS)
+
+# Damaged and hostile files at every door, twenty thousand of them: a quarter of an hour.
+fuzz: setup
+	PYTHONPATH=tests $(BIN)/python tests/fuzzing.py --inputs 20000
 
 lint: setup
 	$(BIN)/ruff check .

@@ -10,6 +10,7 @@ import argparse
 import re
 import sys
 from dataclasses import replace
+from os.path import isdir, isfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -112,7 +113,7 @@ def _subject(args: argparse.Namespace) -> Subject:
     if audit == ():
         raise ConfigError("--audit names no column")
     path = user_path(args.what)
-    if path.is_dir() or path.is_file() or path.suffix in (".yaml", ".yml"):
+    if isdir(path) or isfile(path) or path.suffix in (".yaml", ".yml"):
         return subject_of(path, adversaries=adversaries, audit=audit)
     from narl.search.folder import find_search
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from os.path import isdir
 from pathlib import Path
 from typing import Any, Protocol, Self, TypeVar, get_args
 
@@ -31,7 +32,7 @@ def read_yaml(path: Path | str) -> dict[str, Any]:
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, ValueError) as error:  # ValueError: not UTF-8, or no path at all
-        near = did_you_mean(path.name, [p.name for p in path.parent.glob("*")]) if path.parent.is_dir() else ""
+        near = did_you_mean(path.name, [p.name for p in path.parent.glob("*")]) if isdir(path.parent) else ""
         reason = "no such file" if isinstance(error, FileNotFoundError) else str(error)
         raise ConfigError(f"cannot read {path}: {reason}{near}") from error
     try:

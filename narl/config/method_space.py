@@ -16,6 +16,7 @@ from pydantic import (
 from narl.config.values import Range, Values
 from narl.core.errors import unknown_name
 from narl.core.method_options import METHODS, Bound, NoiseKind, check_method, check_setting
+from narl.core.point import LARGEST
 from narl.core.strict import Strict
 
 
@@ -70,7 +71,7 @@ class MethodSpace(Strict):
     lambda_: Values | None = Field(None, alias="lambda")
     bound: Annotated[tuple[Bound, ...], BeforeValidator(_listed)] | None = Field(None, min_length=1)
     noise: Annotated[tuple[NoiseKind, ...], BeforeValidator(_listed)] | None = Field(None, min_length=1)
-    clip_rms: float | None = Field(None, gt=0)
+    clip_rms: float | None = Field(None, gt=0, le=LARGEST)
 
     @property
     def words(self) -> dict[str, tuple[str, ...]]:

@@ -22,7 +22,7 @@ class OwnClientConfig(Strict):
     attack: Attack = Attack()
     uplink_dtype: Literal["float32", "float16", "int8"] = "float32"
     audit: tuple[str, ...] = ()
-    seed: int = Field(0, ge=0)
+    seed: int = Field(0, ge=0, lt=2**63)
 
     @model_validator(mode="after")
     def _audited_columns_are_others(self) -> Self:

@@ -181,7 +181,7 @@ class Splits(Strict):
 
     validation: float = Field(0.15, gt=0, lt=1)
     test: float = Field(0.2, gt=0, lt=1)
-    seed: int = Field(0, ge=0)
+    seed: int = Field(0, ge=0, lt=2**63)
     train_limit: int | None = Field(None, ge=1)
     validation_limit: int | None = Field(None, ge=1)
     test_limit: int | None = Field(None, ge=1)

@@ -104,9 +104,9 @@ class SearchSpace(Strict):
     budgets: dict[str, float] = {}
     uplink_dtype: Literal["float32", "float16", "int8"] = "float32"
     sampler: SamplerName = "tpe"
-    trials: int = Field(24, ge=1)
+    trials: int = Field(24, ge=1, le=10_000_000)
     time_budget_minutes: float | None = Field(None, gt=0)
-    seed: int = Field(0, ge=0)
+    seed: int = Field(0, ge=0, lt=2**63)
     training: Training = Training()
     attack: Attack = Attack()
     resources: Resources = Resources()

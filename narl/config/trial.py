@@ -28,9 +28,9 @@ class Training(Strict):
         precision: `auto` picks what is fastest for the architecture on the device.
     """
 
-    epochs: int = Field(10, ge=1)
-    batch_size: int = Field(128, ge=2)
-    learning_rate: float = Field(1e-3, gt=0)
+    epochs: int = Field(10, ge=1, le=100_000)
+    batch_size: int = Field(128, ge=2, le=65_536)
+    learning_rate: float = Field(1e-3, gt=0, le=10)
     precision: Precision = "auto"
 
 
@@ -55,17 +55,17 @@ class Attack(Strict):
         queries: numbers of answers to one image whose mean is attacked as well, say 16: metrics `leakage_at_queries`.
     """
 
-    epoch_steps: int = Field(16, ge=1)
-    clean_epochs: int = Field(4, ge=0)
-    max_epochs: int = Field(30, ge=1)
-    min_epochs: int = Field(6, ge=1)
-    patience: int = Field(4, ge=1)
-    batch_size: int = Field(128, ge=2)
-    learning_rate: float = Field(1e-3, gt=0)
+    epoch_steps: int = Field(16, ge=1, le=100_000)
+    clean_epochs: int = Field(4, ge=0, le=100_000)
+    max_epochs: int = Field(30, ge=1, le=100_000)
+    min_epochs: int = Field(6, ge=1, le=100_000)
+    patience: int = Field(4, ge=1, le=100_000)
+    batch_size: int = Field(128, ge=2, le=65_536)
+    learning_rate: float = Field(1e-3, gt=0, le=10)
     adversaries: tuple[AdversaryName, ...] = ("bayes", "rest", "mlp")
-    seeds: int = Field(1, ge=1)
-    views: int = Field(4, ge=1)
-    queries: tuple[Annotated[int, Field(ge=1)], ...] = ()
+    seeds: int = Field(1, ge=1, le=100)
+    views: int = Field(4, ge=1, le=64)
+    queries: tuple[Annotated[int, Field(ge=1, le=10**9)], ...] = Field((), max_length=64)
 
     @property
     def is_exact(self) -> bool:

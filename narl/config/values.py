@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-import math
 from contextlib import suppress
 from typing import Annotated, Any, Self
 
 from pydantic import BeforeValidator, Discriminator, Field, Tag, field_validator, model_validator
 
+from narl.core.errors import shortened
+from narl.core.point import LARGEST
 from narl.core.strict import Strict
 
 
 class Range(Strict):
     """Values from `low` to `high`, both included; on a logarithmic scale if `log`."""
 
-    low: float = Field(ge=0)
-    high: float = Field(ge=0)
+    low: float = Field(ge=0, le=LARGEST)
+    high: float = Field(ge=0, le=LARGEST)
     log: bool = False
 
     @model_validator(mode="after")
@@ -30,7 +31,7 @@ class Range(Strict):
 class Choices(Strict):
     """One of the listed values."""
 
-    choices: tuple[float, ...] = Field(min_length=1)
+    choices: tuple[Annotated[float, Field(le=LARGEST)], ...] = Field(min_length=1, max_length=10_000)
 
     @field_validator("choices")
     @classmethod
@@ -48,8 +49,8 @@ def _written_out(value: Any) -> Any:
         with suppress(ValueError):
             value = float(value)  # YAML takes 1e-3, without a dot, for a string
     if isinstance(value, (int, float)) and not isinstance(value, bool):
-        if not math.isfinite(value) or value < 0:
-            raise ValueError(f"must be a finite number >= 0, got {value}")
+        if not 0 <= value <= LARGEST:
+            raise ValueError(f"must be a number from 0 to {LARGEST:g}, got {shortened(str(value))}")
         return {"choices": [value]}
     if isinstance(value, (list, tuple)):
         return {"choices": value}

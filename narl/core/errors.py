@@ -8,11 +8,17 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable, Sequence
 
+# Characters of a message: whatever it quotes, a person can read it.
+LONGEST_MESSAGE = 4_000
+
 
 class NarlError(Exception):
     """A mistake in what narl was given. The command line prints the message and exits with `exit_code`."""
 
     exit_code = 2
+
+    def __init__(self, message: str = "") -> None:
+        super().__init__(shortened(message, LONGEST_MESSAGE))
 
 
 class ConfigError(NarlError):

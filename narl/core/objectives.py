@@ -63,7 +63,7 @@ OBJECTIVES = {
 # Those that hold for every reader.
 CERTIFIED = ("delta_certified", "leakage_bound", "identification")
 # Those that averaging answers changes, as in `delta_at_queries(16)`.
-_AT_QUERIES = re.compile(r"(delta|leakage|delta_certified|leakage_bound|identification)_at_queries\(([1-9]\d*)\)")
+_AT_QUERIES = re.compile(r"(delta|leakage|delta_certified|leakage_bound|identification)_at_queries\(([1-9]\d{0,8})\)")
 
 
 def objective(name: str) -> Objective:

@@ -11,6 +11,9 @@ from narl.core.hashing import stable_hash
 from narl.core.method_options import METHODS, Bound, NoiseKind, check_method, complete_settings
 from narl.core.strict import Strict
 
+# Of σ, λ and what bounds features: float32 holds products of it with what networks compute.
+LARGEST = 1e30
+
 
 class Point(Strict):
     """One point of the design space: what its method does not use is left out (or 0), what it uses is given.
@@ -34,15 +37,15 @@ class Point(Strict):
 
     arch: str
     split: int = Field(0, ge=0)
-    sigma: float = Field(0.0, ge=0)
-    lambda_: float = Field(0.0, ge=0, alias="lambda")
-    seed: int = Field(0, ge=0)
+    sigma: float = Field(0.0, ge=0, le=LARGEST)
+    lambda_: float = Field(0.0, ge=0, le=LARGEST, alias="lambda")
+    seed: int = Field(0, ge=0, lt=2**63)
     method: str = "narl"
     settings: dict[str, float] = {}
     bound: Bound = "none"
-    clip_rms: float | None = Field(None, gt=0)
+    clip_rms: float | None = Field(None, gt=0, le=LARGEST)
     noise: NoiseKind = "fresh"
-    sigma_inference: Annotated[float, Field(ge=0)] | Literal["best"] | None = None
+    sigma_inference: Annotated[float, Field(ge=0, le=LARGEST)] | Literal["best"] | None = None
 
     @field_validator("method")
     @classmethod

@@ -61,7 +61,7 @@ class BetonStore(ABC):
             try:
                 manifest = json.loads(temporary.read_bytes())
                 digests = dict(manifest["files"]) if manifest["format"] == FORMAT else {}
-            except (ValueError, KeyError, TypeError) as error:
+            except (ValueError, KeyError, TypeError, RecursionError) as error:
                 raise DataError(f"{self.url}/{MANIFEST} is not what narl writes") from error
             (folder / f"{split}.json").unlink(missing_ok=True)
             for name in (f"{split}.beton", f"{split}.json"):

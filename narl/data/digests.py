@@ -84,5 +84,5 @@ def _remembered(memory: Path) -> dict[str, tuple[State, str]]:
     try:
         content = json.loads(memory.read_bytes())
         return {str(name): (list(state), str(digest)) for name, (state, digest) in content.items()}
-    except (OSError, ValueError, TypeError, AttributeError):
+    except (OSError, ValueError, TypeError, AttributeError, RecursionError):
         return {}

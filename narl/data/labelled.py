@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from narl.config.pipeline import Pipeline, moved, place_of
-from narl.core.errors import DataError
+from narl.core.errors import DataError, shortened
 from narl.core.hashing import stable_hash
 from narl.data.class_counts import ClassCounts, class_counts, class_lines
 from narl.data.groups import check_groups, contents_of, groups_of, told_of_copies
@@ -93,7 +93,7 @@ def label(pipeline: Pipeline, cache_dir: Path | str | None = None) -> Labelled:
             if not counts.all():
                 value = values[int(np.argmin(counts))]
                 raise DataError(
-                    f"label {spec.name!r}: value {value!r} has no image among the {len(indices[split])} of the "
+                    f"label {spec.name!r}: value {shortened(value)!r} has no image among the {len(indices[split])} of the "
                     f"{split} split; more images, a larger fraction or a larger {split}_limit would give it some"
                 )
     notice, doubt = told_of_copies(pipeline.splits, source, contents, indices)

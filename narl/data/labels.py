@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from narl.config.pipeline import LabelSpec
-from narl.core.errors import DataError, did_you_mean, unknown_name
+from narl.core.errors import DataError, did_you_mean, shortened, unknown_name
 
 FEWEST = 3  # one image each for train, validation and test
 
@@ -35,11 +35,15 @@ def encode_labels(spec: LabelSpec, columns: Mapping[str, Sequence[str]]) -> tupl
         number = {value: i for i, value in enumerate(values)}
         labels = np.array([number[value_of[name]] for name in names], dtype=np.int64)
     if len(values) < 2:
-        raise DataError(f"label {spec.name!r} has the one value {', '.join(values)}; there is nothing to tell apart")
+        raise DataError(
+            f"label {spec.name!r} has the one value {', '.join(map(shortened, values))}; there is nothing to tell apart"
+        )
     counts = Counter(labels.tolist())
     for i, value in enumerate(values):
         if counts[i] < FEWEST:
-            raise DataError(f"label {spec.name!r}: value {value!r} has {counts[i]} images, needs at least {FEWEST}")
+            raise DataError(
+                f"label {spec.name!r}: value {shortened(value)!r} has {counts[i]} images, needs at least {FEWEST}"
+            )
     return values, labels
 
 
@@ -80,4 +84,4 @@ def _check_map(spec: LabelSpec, value_of: Mapping[str, str], present: Sequence[s
     for name in present:
         if name not in value_of:
             near = did_you_mean(name, value_of)
-            raise DataError(f"label {spec.name!r}: class {name!r} is in no list of the map{near}")
+            raise DataError(f"label {spec.name!r}: class {shortened(name)!r} is in no list of the map{near}")

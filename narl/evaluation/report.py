@@ -175,5 +175,5 @@ class Summary(_Report):
         """
         try:
             return cls.from_json(json.loads(path.read_text(encoding="utf-8")))
-        except (OSError, ValueError, DataError) as error:
+        except (OSError, ValueError, RecursionError, DataError) as error:
             raise DataError(f"{path} is not the report of an evaluation: {error}") from error

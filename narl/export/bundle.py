@@ -14,6 +14,7 @@ import json
 import os
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from os.path import isdir, isfile, islink
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -79,7 +80,7 @@ def refuse_occupied(folder: Path) -> None:
     Raises:
         ConfigError: `folder` is a file, or a folder that is not empty, or cannot be made.
     """
-    if folder.is_file() or (folder.is_dir() and any(folder.iterdir())):
+    if isfile(folder) or (isdir(folder) and any(folder.iterdir())):
         raise ConfigError(f"{folder} exists already: name another folder, or remove it")
     above = next(parent for parent in folder.absolute().parents if parent.exists())
     if not above.is_dir() or not os.access(above, os.W_OK):
@@ -97,9 +98,9 @@ def verify_bundle(folder: Path | str) -> dict[str, Any]:
     for name, expected in manifest["files"].items():
         path = folder / name
         # A name is a name, not a way out of the folder.
-        if name in ("", ".", "..", MANIFEST) or any(c in name for c in "/\\\0") or path.is_symlink():
+        if name in ("", ".", "..", MANIFEST) or any(c in name for c in "/\\\0") or islink(path):
             raise NarlError(f"{folder}: the manifest names {name!r}, which is not a plain file of the bundle")
-        if not path.is_file():
+        if not isfile(path):
             raise NarlError(f"{folder}: {name} is missing")
         if _fingerprint(path) != expected:
             raise NarlError(f"{folder}: {name} is not the file that was exported (its size or SHA-256 differs)")
@@ -198,11 +199,11 @@ def upload_bundle(folder: Path | str, store: Store) -> dict[str, Any]:
 
 
 def _read_manifest(path: Path) -> dict[str, Any]:
-    if not path.is_file():
+    if not isfile(path):
         raise NarlError(f"{path.parent} holds no {MANIFEST}: it is not an export, or not a finished one")
     try:
         manifest = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise NarlError(f"{path} is not JSON ({error})") from error
     if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
         raise NarlError(f"{path} is not the manifest of a {FORMAT}")

@@ -129,7 +129,7 @@ def _decoded(content: bytes | None) -> dict[int, Point]:
     try:
         rows = json.loads(content or b"[]")
         return {int(row["trial_id"]): Point.from_json(row["config"]) for row in rows}
-    except (ValueError, LookupError, TypeError, AttributeError) as error:
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
         logging.getLogger("narl").warning("%s is ignored, it is damaged: %s", RUNNING, error)
         return {}
 

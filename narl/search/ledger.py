@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from narl.core.consistency import check_record
-from narl.core.errors import NarlError
+from narl.core.errors import NarlError, shortened
 from narl.core.records import TrialRecord
 
 
@@ -78,8 +78,8 @@ def read_ledger(path: Path | str) -> list[TrialRecord]:
             record = TrialRecord.from_json(json.loads(line))
             check_record(record)
             _check_against(records, record)
-        except (ValueError, KeyError, TypeError, AttributeError, ArithmeticError) as error:
-            reason = " ".join(str(error).split())
+        except (ValueError, KeyError, TypeError, AttributeError, ArithmeticError, RecursionError) as error:
+            reason = shortened(" ".join(str(error).split()))
             raise NarlError(f"{path}, line {number}: not a trial record ({reason})") from error
         records[record.trial_id] = record
     return list(records.values())

@@ -6,6 +6,7 @@ import hashlib
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
+from os.path import isdir, isfile
 from pathlib import Path
 from typing import Protocol
 
@@ -123,7 +124,7 @@ def existing_folder(path: Path | str, what: str, how_to_get_it: str = "") -> Pat
         DataError: it is not a folder.
     """
     path = user_path(path).absolute()
-    if not path.is_dir():
+    if not isdir(path):
         advice = f"; {how_to_get_it}" if how_to_get_it else ""
         raise DataError(f"{what} {str(path)!r} is not a folder{advice}")
     return path
@@ -171,7 +172,7 @@ class Listed:
             self._unseen.remove(name)
         elif not name or "/" in name or "\\" in name or "\0" in name or name in (".", ".."):
             raise DataError(f"{where}: {name!r} must be the name of a file directly in {self._folder}")
-        elif (self._folder / name).is_file():
+        elif isfile(self._folder / name):
             raise DataError(f"{where}: {name!r} is listed twice; {self._how_to_get_it}")
         else:
             raise DataError(f"{where}: no such image {str(self._folder / name)!r}; {self._how_to_get_it}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Collection
+from os.path import isdir
 from pathlib import Path
 
 from narl.config.names import composed
@@ -63,7 +64,7 @@ def _is_image(name: str) -> bool:
 
 def _inside(own: OwnFiles, name: str) -> Path:
     root, folder = own.root, own.root / name
-    if not folder.is_dir():
+    if not isdir(folder):
         found = sorted(entry.name for entry in root.iterdir() if entry.is_dir())
         raise DataError(
             f"{root} has no folder {name!r}: found {', '.join(found) or 'no folder'}{did_you_mean(name, found)}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import codecs
 import csv
 import io
+from os.path import isdir
 from pathlib import Path
 
 from narl.config.names import composed
@@ -62,7 +63,7 @@ def _text(path: Path) -> str:
         ) from error
     except OSError as error:
         reason = "no such file" if isinstance(error, FileNotFoundError) else str(error)
-        near = did_you_mean(path.name, [p.name for p in path.parent.glob("*.csv")]) if path.parent.is_dir() else ""
+        near = did_you_mean(path.name, [p.name for p in path.parent.glob("*.csv")]) if isdir(path.parent) else ""
         raise DataError(f"cannot read the table {path}: {reason}{near}") from error
 
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import posixpath
 from collections.abc import Callable, Collection
+from os.path import isfile
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
 from narl.config.names import composed
 from narl.config.pipeline import TableSource
-from narl.core.errors import DataError, did_you_mean, unknown_name
+from narl.core.errors import DataError, did_you_mean, shortened, unknown_name
 from narl.core.paths import user_path
 from narl.data.sources.base import Files, OwnFiles
 from narl.data.sources.rows import SEPARATORS, Row, read_rows
@@ -72,9 +73,9 @@ def _take(own: OwnFiles, given: str, where: str) -> str:
     """Take the image at a row's path, or at that path with slashes if it is written as on Windows."""
     windows = PureWindowsPath(given)
     if PurePosixPath(given).is_absolute() or windows.is_absolute() or ".." in windows.parts or "\0" in given:
-        raise DataError(f"{where}: path {given!r} must be relative to the table's folder and stay below it")
+        raise DataError(f"{where}: path {shortened(given)!r} must be relative to the table's folder and stay below it")
     for name in (given, given.replace("\\", "/")):
-        if (own.root / name).is_file():
+        if isfile(own.root / name):
             own.take(own.root / name, where)
             return name
-    raise DataError(f"{where}: no such image {str(own.root / given)!r}")
+    raise DataError(f"{where}: no such image {shortened(given)!r} in {own.root}")
