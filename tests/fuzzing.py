@@ -59,7 +59,7 @@ CONFIG = {
     "training": {"epochs": 1},
     "attack": {"max_epochs": 7},
 }
-TABLE = "path,smiles,age\n" + "".join(f"{i}.png,{i % 2},{20 + i % 3}\n" for i in range(12))
+TABLE = "path,smiles,age\n" + "".join(f"{i}.png,{i % 2},{20 + i % 3}\n" for i in range(60))
 
 HOSTILE: tuple[Any, ...] = (
     None, True, False, 0, -1, 1, 2**63, 10**400, 10**30, -(10**30), 0.5, 1e300, -1e300, 5e-324, float("inf"), float("nan"),
@@ -231,8 +231,8 @@ def _replace(path: Path, content: bytes, manifest: Path) -> None:
 
 
 def _write_pictures(folder: Path) -> None:
-    for i in range(12):
-        Image.new("RGB", (32, 32), (20 * i, 0, 0)).save(folder / f"{i}.png")
+    for i in range(60):
+        Image.new("RGB", (32, 32), (4 * i, 0, 0)).save(folder / f"{i}.png")
 
 
 class _TooLong(BaseException): ...

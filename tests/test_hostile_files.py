@@ -19,6 +19,7 @@ def test_no_mutated_file_ends_in_anything_but_a_reading_or_a_refusal(tmp_path, m
     assert findings.faults == []
     for kind in {kind for kind, _ in findings.outcomes}:
         assert findings.outcomes[kind, "refused"] > 20, kind  # mutations reach what is checked
+        assert findings.outcomes[kind, "read"] > 0, kind  # and what is left as it was is accepted
 
 
 @pytest.mark.parametrize(
