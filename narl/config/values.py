@@ -50,7 +50,7 @@ def _written_out(value: Any) -> Any:
             value = float(value)  # YAML takes 1e-3, without a dot, for a string
     if isinstance(value, (int, float)) and not isinstance(value, bool):
         if not 0 <= value <= LARGEST:
-            raise ValueError(f"must be a number from 0 to {LARGEST:g}, got {shortened(str(value))}")
+            raise ValueError(f"must be a finite number >= 0, at most {LARGEST:g}, got {shortened(str(value))}")
         return {"choices": [value]}
     if isinstance(value, (list, tuple)):
         return {"choices": value}

@@ -172,7 +172,7 @@ def test_unfinished_or_broken_manifest(bundle):
     with pytest.raises(NarlError, match="not JSON"):
         verify_bundle(bundle)
     (bundle / "manifest.json").unlink()
-    with pytest.raises(NarlError, match="did not finish"):
+    with pytest.raises(NarlError, match="not a finished one"):
         verify_bundle(bundle)
 
 
