@@ -120,8 +120,8 @@ def test_anything_else_is_refused(content):
 @pytest.mark.parametrize(
     ("metadata", "why"),
     [
-        (None, "no checkpoint"),
-        ({"format": "pt"}, "no checkpoint"),
+        (None, "not a checkpoint"),
+        ({"format": "pt"}, "not a checkpoint"),
         ({"format": "narl-checkpoint", "format_version": "1"}, "version 1"),
         ({"format": "narl-checkpoint", "format_version": "2"}, "damaged"),
     ],

@@ -196,7 +196,7 @@ def test_a_comparison_prints_both_tables_and_goes_on(folder, capsys):
         (["evaluate", "config.yaml", "--audit", "digit", "--out", "new"], "private label"),
         (["evaluate", "config.yaml", "--adversaries", "mpl", "--out", "new"], "mpl"),
         (["evaluate", "config.yaml", "--lpips", "absent.pth", "--out", "new"], "absent.pth"),
-        (["evaluate", "nonsense"], "no trial"),
+        (["evaluate", "nonsense"], "a trial (NAME/TRIAL"),
         (["evaluate", "0" * 32], "0" * 32),
         (["evaluate", "none/3"], "none"),
         (["compare", "--pipeline", "pipeline.yaml", "--methods", "nrl"], "did you mean 'narl'"),
