@@ -120,7 +120,7 @@ def test_anything_else_is_refused(content):
 @pytest.mark.parametrize(
     ("metadata", "why"),
     [
-        (None, "not a checkpoint"),
+        (None, "no checkpoint"),
         ({"format": "pt"}, "not a checkpoint"),
         ({"format": "narl-checkpoint", "format_version": "1"}, "version 1"),
         ({"format": "narl-checkpoint", "format_version": "2"}, "damaged"),
