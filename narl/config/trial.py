@@ -30,7 +30,7 @@ class Training(Strict):
 
     epochs: int = Field(10, ge=1, le=100_000)
     batch_size: int = Field(128, ge=2, le=65_536)
-    learning_rate: float = Field(1e-3, gt=0, le=10)
+    learning_rate: float = Field(1e-3, gt=0, le=1e15)
     precision: Precision = "auto"
 
 
@@ -61,7 +61,7 @@ class Attack(Strict):
     min_epochs: int = Field(6, ge=1, le=100_000)
     patience: int = Field(4, ge=1, le=100_000)
     batch_size: int = Field(128, ge=2, le=65_536)
-    learning_rate: float = Field(1e-3, gt=0, le=10)
+    learning_rate: float = Field(1e-3, gt=0, le=1e15)
     adversaries: tuple[AdversaryName, ...] = ("bayes", "rest", "mlp")
     seeds: int = Field(1, ge=1, le=100)
     views: int = Field(4, ge=1, le=64)
