@@ -27,7 +27,7 @@ def test_no_mutated_file_ends_in_anything_but_a_reading_or_a_refusal(tmp_path, m
     [
         ("lambda", 1e300),
         ("sigma", 1e300),
-        ("sigma", [1, 1e31]),
+        ("sigma", [1, 1e39]),
         ("sigma", {"low": 1, "high": 1e40}),
         ("trials", 10**12),
         ("seed", 2**63),

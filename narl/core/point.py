@@ -11,8 +11,8 @@ from narl.core.hashing import stable_hash
 from narl.core.method_options import METHODS, Bound, NoiseKind, check_method, complete_settings
 from narl.core.strict import Strict
 
-# Of σ, λ and what bounds features: float32 holds products of it with what networks compute.
-LARGEST = 1e30
+# Of σ, λ and what bounds features: float32 holds no more.
+LARGEST = 3.4e38
 
 
 class Point(Strict):
