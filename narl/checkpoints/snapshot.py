@@ -29,6 +29,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
+from narl.core.errors import DAMAGED
 from narl.core.records import SigmaLevel
 from narl.core.strict import Strict
 
@@ -144,7 +145,7 @@ class Snapshot:
             end = 8 + int.from_bytes(content[:8], "little")
             metadata = json.loads(content[8:end])["__metadata__"]
             kind, version = metadata["format"], metadata.get("format_version")
-        except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
+        except DAMAGED as error:
             raise Unusable("it is damaged, or no checkpoint of narl") from error
         if kind != FORMAT:
             raise Unusable("it is not a checkpoint of narl")

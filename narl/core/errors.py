@@ -8,6 +8,9 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable, Sequence
 
+# What reading a damaged file of JSON raises: not JSON or nested too deeply, and what is in it of another kind than expected.
+DAMAGED = (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError)
+
 # Characters of a message: whatever it quotes, a person can read it.
 LONGEST_MESSAGE = 4_000
 

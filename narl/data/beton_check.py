@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from narl.config.pipeline import Pipeline
-from narl.core.errors import DataError
+from narl.core.errors import DAMAGED, DataError
 from narl.data.labelled import Labelled
 
 FIELDS = {"image": 2, "utility": 1, "private": 1, "index": 1}  # name -> FFCV's number of the field type
@@ -28,7 +28,7 @@ def check_beton(path: Path, sha256: str, pipeline: Pipeline, labelled: Labelled,
         fault = _sidecar_fault(path, sidecar, labelled, split) or _content_fault(path, pipeline, labelled, split)
         if not fault and sha256 != sidecar["sha256"]:
             fault = "its SHA-256 is not that of what was written, so some of its pixels are others"
-    except (OSError, ValueError, KeyError, TypeError, IndexError) as error:
+    except (OSError, *DAMAGED) as error:
         fault = f"it cannot be read ({error})"
     if fault:
         raise DataError(

@@ -12,7 +12,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from pathlib import Path
 
-from narl.core.errors import DataError
+from narl.core.errors import DAMAGED, DataError
 from narl.core.files import whole_file
 from narl.core.paths import user_path
 from narl.data.local_copy import sha256_of
@@ -61,7 +61,7 @@ class BetonStore(ABC):
             try:
                 manifest = json.loads(temporary.read_bytes())
                 digests = dict(manifest["files"]) if manifest["format"] == FORMAT else {}
-            except (ValueError, KeyError, TypeError, RecursionError) as error:
+            except DAMAGED as error:
                 raise DataError(f"{self.url}/{MANIFEST} is not what narl writes") from error
             (folder / f"{split}.json").unlink(missing_ok=True)
             for name in (f"{split}.beton", f"{split}.json"):

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from narl.core.cache import cache_root
-from narl.core.errors import DataError, some_of
+from narl.core.errors import DAMAGED, DataError, some_of
 from narl.core.files import write_whole
 from narl.core.hashing import stable_hash
 from narl.data.local_copy import sha256_of
@@ -84,5 +84,5 @@ def _remembered(memory: Path) -> dict[str, tuple[State, str]]:
     try:
         content = json.loads(memory.read_bytes())
         return {str(name): (list(state), str(digest)) for name, (state, digest) in content.items()}
-    except (OSError, ValueError, TypeError, AttributeError, RecursionError):
+    except (OSError, *DAMAGED):
         return {}

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import astuple, dataclass
 from pathlib import Path
 
-from narl.core.errors import DataError
+from narl.core.errors import DAMAGED, DataError
 from narl.core.files import replace_whole, sync_all, write_whole
 
 MANIFEST, FORMAT = "narl-copy.json", "narl-copy-1"
@@ -79,7 +79,7 @@ def read_copy(folder: Path) -> LocalCopy | None:
         if content["format"] != FORMAT or content["sha256"] != _digest(described):
             return None
         files = {name: CopiedFile(*values) for name, values in content["files"].items()}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+    except (OSError, *DAMAGED):
         return None
     return LocalCopy(folder, content["origin"], files)
 

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from narl.core.cache import cache_root, locked
-from narl.core.errors import DataError
+from narl.core.errors import DAMAGED, DataError
 from narl.core.hashing import stable_hash
 from narl.data.local_copy import (
     MANIFEST,
@@ -245,6 +245,6 @@ def _read_journal(folder: Path) -> dict[str, CopiedFile]:
             file = CopiedFile(*values)
             if sha256_of(folder / "files" / name) == file.sha256:
                 found[name] = file
-        except (OSError, ValueError, TypeError):
+        except (OSError, *DAMAGED):
             continue  # the line or the file that it was interrupted at
     return found

@@ -9,7 +9,7 @@ from typing import Any, Self
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from narl.core.errors import DataError
+from narl.core.errors import DAMAGED, DataError
 from narl.core.records import ClientCost
 from narl.data.class_counts import ClassCounts
 from narl.evaluation.released import current_seed, current_summary
@@ -175,5 +175,5 @@ class Summary(_Report):
         """
         try:
             return cls.from_json(json.loads(path.read_text(encoding="utf-8")))
-        except (OSError, ValueError, RecursionError, DataError) as error:
+        except (OSError, *DAMAGED, DataError) as error:
             raise DataError(f"{path} is not the report of an evaluation: {error}") from error

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from narl.core.errors import DataError
+from narl.core.errors import DAMAGED, DataError
 from narl.core.files import write_whole
 from narl.evaluation.report import SeedReport
 
@@ -58,7 +58,7 @@ class Seed:
             for name, array in arrays.items():
                 kind, _, own_name = name.partition("/")
                 kinds[kind][own_name] = array
-        except (OSError, ValueError, KeyError, zipfile.BadZipFile, DataError) as error:
+        except (OSError, *DAMAGED, zipfile.BadZipFile, DataError) as error:
             raise DataError(
                 f"{path} and its .npz cannot be read as a seed's report ({error}): delete both to measure them anew"
             ) from error

@@ -23,7 +23,7 @@ import yaml
 import narl
 from narl.config.bundle import BundleConfig
 from narl.config.load import build, read_yaml
-from narl.core.errors import ConfigError, NarlError
+from narl.core.errors import DAMAGED, ConfigError, NarlError
 from narl.core.files import whole_folder
 from narl.core.paths import user_path
 from narl.export.stores import FORMAT, MANIFEST, Store
@@ -203,7 +203,7 @@ def _read_manifest(path: Path) -> dict[str, Any]:
         raise NarlError(f"{path.parent} holds no {MANIFEST}: it is not an export, or not a finished one")
     try:
         manifest = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError) as error:
+    except DAMAGED as error:
         raise NarlError(f"{path} is not JSON ({error})") from error
     if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
         raise NarlError(f"{path} is not the manifest of a {FORMAT}")

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Protocol
 
 from narl.core.addresses import shown
-from narl.core.errors import ConfigError, NarlError
+from narl.core.errors import DAMAGED, ConfigError, NarlError
 from narl.core.files import whole_file
 from narl.core.paths import user_path
 from narl.storage.s3 import S3Address, check_endpoint, is_url, parse_s3, s3_client, s3_errors
@@ -160,7 +160,7 @@ def _refuse_foreign(url: str, found: Sequence[str], names: Collection[str], read
 def _is_ours(manifest: bytes) -> bool:
     try:
         content = json.loads(manifest)
-    except ValueError:
+    except DAMAGED:
         return False
     return isinstance(content, dict) and content.get("format") == FORMAT
 

@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from narl.core.addresses import shown
-from narl.core.errors import ConfigError, NarlError
+from narl.core.errors import DAMAGED, ConfigError, NarlError
 from narl.core.point import Point
 from narl.core.records import TrialRecord
 from narl.search.folder import IMAGES, LEDGER, RUNNING, SPACE, SearchFolder, copy
@@ -129,7 +129,7 @@ def _decoded(content: bytes | None) -> dict[int, Point]:
     try:
         rows = json.loads(content or b"[]")
         return {int(row["trial_id"]): Point.from_json(row["config"]) for row in rows}
-    except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
+    except DAMAGED as error:
         logging.getLogger("narl").warning("%s is ignored, it is damaged: %s", RUNNING, error)
         return {}
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from narl.core.consistency import check_record
-from narl.core.errors import NarlError, shortened
+from narl.core.errors import DAMAGED, NarlError, shortened
 from narl.core.records import TrialRecord
 
 
@@ -78,7 +78,7 @@ def read_ledger(path: Path | str) -> list[TrialRecord]:
             record = TrialRecord.from_json(json.loads(line))
             check_record(record)
             _check_against(records, record)
-        except (ValueError, KeyError, TypeError, AttributeError, ArithmeticError, RecursionError) as error:
+        except DAMAGED as error:
             reason = shortened(" ".join(str(error).split()))
             raise NarlError(f"{path}, line {number}: not a trial record ({reason})") from error
         records[record.trial_id] = record

@@ -7,7 +7,7 @@ import json
 from narl.config.pipeline import place_of
 from narl.config.search_space import SearchSpace
 from narl.core.addresses import shown
-from narl.core.errors import ConfigError
+from narl.core.errors import DAMAGED, ConfigError
 from narl.core.files import write_whole
 from narl.data.dataset import Dataset
 from narl.search.folder import SearchFolder
@@ -52,5 +52,5 @@ def _known(folder: SearchFolder) -> dict[str, str] | None:
     try:
         known = json.loads(folder.images_path.read_bytes())
         return {name: str(known[name]) for name in ("place", "content")}
-    except (OSError, ValueError, LookupError, TypeError, RecursionError):
+    except (OSError, *DAMAGED):
         return None

@@ -174,7 +174,7 @@ def test_file_of_other_data_is_refused(cache):
         opened(cache)
 
 
-@pytest.mark.parametrize("content", ["", "{", "[]", "{}", '{"key": 1}', "\0"])
+@pytest.mark.parametrize("content", ["", "{", "[]", "{}", '{"key": 1}', "\0", "[" * 100_000])
 def test_damaged_sidecar_is_refused(cache, content):
     train_file(cache).with_suffix(".json").write_text(content)
     with pytest.raises(DataError, match="--force"):

@@ -76,7 +76,7 @@ def test_what_was_just_written_is_not_remembered(tmp_path, reads, monkeypatch):
     assert reads == ["a", "a"]
 
 
-@pytest.mark.parametrize("memory", ["", "[]", "{", '{"a": 1}', '{"a": [[1], "x"]}'])
+@pytest.mark.parametrize("memory", ["", "[]", "{", '{"a": 1}', '{"a": [[1], "x"]}', "[" * 100_000])
 def test_a_damaged_memory_costs_a_second_reading(tmp_path, reads, memory):
     (tmp_path / "a").write_text("a")
     digests(tmp_path, ["a"], tmp_path / "cache")

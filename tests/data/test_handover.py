@@ -127,7 +127,11 @@ def damage_manifest(root):
     (root.parent / "narl-copy.json").write_text("[]")
 
 
-@pytest.mark.parametrize("damage", [damage_image, lose_image, add_image, damage_manifest])
+def nest_manifest(root):
+    (root.parent / "narl-copy.json").write_text("[" * 100_000)
+
+
+@pytest.mark.parametrize("damage", [damage_image, lose_image, add_image, damage_manifest, nest_manifest])
 def test_a_damaged_copy_is_refused_and_unpacked_again(animals, tmp_path, damage):
     package = pack(folder_pipeline(animals))
     there = unpack(package.meta, package.chunks, tmp_path)

@@ -148,6 +148,14 @@ def test_a_seed_damaged_on_disk_is_named(reports, tmp_path, suffix):
         Seed.load(path)
 
 
+def test_a_seed_that_nests_too_deeply_is_named(reports, tmp_path):
+    path = tmp_path / "seed.json"
+    reports[3].save(path)
+    path.write_text("[" * 100_000)
+    with pytest.raises(DataError, match="delete both"):
+        Seed.load(path)
+
+
 def seed_of(utility: np.ndarray, *, doubts: tuple[str, ...] = (), **adversaries: np.ndarray) -> Seed:
     """A seed of 1,000 images, five classes, label floor 20 %, whose accuracies are those of the given hits."""
     report = SeedReport(

@@ -124,6 +124,12 @@ def test_somebody_elses_files_are_refused_and_left_alone(place, bundle, name):
     assert place.names() == [name]
 
 
+def test_a_manifest_that_nests_too_deeply_is_somebody_elses(place, bundle):
+    place.write("manifest.json", b"[" * 100_000)
+    with pytest.raises(ConfigError, match="no earlier export"):
+        upload_bundle(bundle, place.store)
+
+
 def test_damaged_bundle_touches_nothing(place, bundle):
     (bundle / "metrics.json").write_text("{}")
     with pytest.raises(NarlError, match="metrics.json"):
