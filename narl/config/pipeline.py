@@ -307,5 +307,10 @@ def moved(source: Source, place: str) -> Source:
     return source.model_copy(update={_place_key(source): place})
 
 
+def without_place(source: Source) -> Source:
+    """Leave out where the source lies, which may differ between nodes and between two days."""
+    return source if place_of(source) is None else moved(source, "")
+
+
 def _place_key(source: Source) -> str:
     return "csv" if source.kind == "table" else "root"

@@ -10,7 +10,7 @@ from pydantic import Field, SerializerFunctionWrapHandler, field_serializer, fie
 
 from narl.config.load import build, read_yaml
 from narl.config.method_space import Architectures, MethodSpace, check_options, options_by_name
-from narl.config.pipeline import Pipeline, moved, place_of
+from narl.config.pipeline import Pipeline, without_place
 from narl.config.trial import BEST_NEEDS_BAYES, Attack, FoundBy, TrainConfig, Training, with_pipeline
 from narl.config.values import Choices, Values
 from narl.core.errors import ConfigError, unknown_name
@@ -244,8 +244,7 @@ class SearchSpace(Strict):
         Images may lie elsewhere; whether they are the same is for `narl.search.same_images` to say.
         """
         content = self.model_dump(exclude=set(FREE_KEYS), by_alias=True)
-        if place_of(self.pipeline.source) is not None:
-            content["pipeline"]["source"] = moved(self.pipeline.source, "").model_dump()
+        content["pipeline"]["source"] = without_place(self.pipeline.source).model_dump()
         content["pipeline"]["loader"] = None
         content["pipeline"]["source"].pop("download", None)
         content["pipeline"]["beton"].pop("store", None)

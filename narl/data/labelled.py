@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from narl.config.pipeline import Pipeline, moved, place_of
+from narl.config.pipeline import Pipeline, without_place
 from narl.core.errors import DataError, shortened
 from narl.core.hashing import stable_hash
 from narl.data.class_counts import ClassCounts, class_counts, class_lines
@@ -97,6 +97,7 @@ def label(pipeline: Pipeline, cache_dir: Path | str | None = None) -> Labelled:
                     f"{split} split; more images, a larger fraction or a larger {split}_limit would give it some"
                 )
     notice, doubt = told_of_copies(pipeline.splits, source, contents, indices)
+    settings = pipeline.model_copy(update={"source": without_place(pipeline.source)}).content_hash
     content = source.fingerprint()
     return Labelled(
         source=source,
@@ -106,14 +107,7 @@ def label(pipeline: Pipeline, cache_dir: Path | str | None = None) -> Labelled:
         private=private,
         indices=indices,
         content=content,
-        key=stable_hash([STORED_AS, _settings_hash(pipeline), content]),
+        key=stable_hash([STORED_AS, settings, content]),
         notices=(*source.notices, notice) if notice else source.notices,
         doubts=(doubt,) if doubt else (),
     )
-
-
-def _settings_hash(pipeline: Pipeline) -> str:
-    """Hash the settings without the place of the source, which may differ between nodes."""
-    if place_of(pipeline.source) is None:
-        return pipeline.content_hash
-    return pipeline.model_copy(update={"source": moved(pipeline.source, "")}).content_hash
