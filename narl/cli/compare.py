@@ -155,9 +155,8 @@ def _setting(args: argparse.Namespace):
 
 
 def print_comparison(rows, summaries: dict[str, Summary]) -> str:
-    """Table 1: measured means with 95 % intervals of Δ, leakage as a bracket, and the published numbers beside them;
-    what
-    was printed."""
+    """Print Table 1: measured means with 95 % intervals of Δ, leakage as a bracket, and the published numbers beside
+    them; returns what was printed."""
     first = next(iter(summaries.values()))
     averaged = list(first.findings.get("delta_at_queries", {}))[1:]
     published = ("paper Δ", "util.", "leak.") if any(row.published for row in rows) else ()

@@ -69,20 +69,17 @@ def front_figure(
                 },
             )
         )
-    if view.limit is not None:
-        figure.add_hline(
-            y=view.limit,
-            line={"dash": "dash", "color": "#777777", "width": 1},
-            annotation={"text": f"limit: 100 − label floor = {view.limit:.1f}", "font": {"color": "#555555"}},
-            annotation_position="bottom right",
-        )
-    if view.nothing is not None:
-        figure.add_hline(
-            y=view.nothing,
-            line={"dash": "dot", "color": "#777777", "width": 1},
-            annotation={"text": f"send nothing: {view.nothing:.1f}", "font": {"color": "#555555"}},
-            annotation_position="bottom right",
-        )
+    for delta, dash, words in (
+        (view.limit, "dash", "limit: 100 − label floor ="),
+        (view.nothing, "dot", "send nothing:"),
+    ):
+        if delta is not None:
+            figure.add_hline(
+                y=delta,
+                line={"dash": dash, "color": "#777777", "width": 1},
+                annotation={"text": f"{words} {delta:.1f}", "font": {"color": "#555555"}},
+                annotation_position="bottom right",
+            )
     figure.update_layout(
         title={"text": f"{title}<br><sup>{'<br>'.join(view.caption)}; marker size: client memory</sup>"},
         template="plotly_white",

@@ -73,9 +73,8 @@ class Archive:
             )
         if len(stored) > len(local) or not self._folder.space_path.exists():
             # The space last: it marks the folder as a search's.
-            if (images := self._store.get(IMAGES)) is not None:
-                FolderStorage(self._folder.path).put(IMAGES, images)
-            copy(self._store, FolderStorage(self._folder.path), [LEDGER, SPACE] if stored else [SPACE])
+            names = [IMAGES, LEDGER, SPACE] if stored else [IMAGES, SPACE]
+            copy(self._store, FolderStorage(self._folder.path), names)
         self.inherited = _decoded(self._store.get(RUNNING))
 
     def sync(self, records: Sequence[TrialRecord]) -> int:

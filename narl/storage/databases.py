@@ -139,7 +139,8 @@ def check_study(url: str) -> None:
 
     engine = None
     try:
-        engine = sqlalchemy.create_engine(with_driver(url), **engine_options(with_driver(url)))
+        address = with_driver(url)
+        engine = sqlalchemy.create_engine(address, **engine_options(address))
         with engine.connect() as connection:
             tables = set(sqlalchemy.inspect(connection).get_table_names())
             if engine.name == "sqlite":
