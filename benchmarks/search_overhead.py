@@ -112,7 +112,8 @@ def narl_side(folder: Path, uri: str, trials: int, memory: DriverMemory) -> floa
     from narl.search.session import SearchSession
     from narl.search.space import affordable
     from narl.search.study import SearchStudy
-    from narl.tracking.mirror import BackgroundMirror, MLflowMirror, search_params
+    from narl.tracking.background import BackgroundMirror
+    from narl.tracking.mirror import MLflowMirror, search_params
 
     space = simulated.space(trials)
     affordable_space = affordable(space)

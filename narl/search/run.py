@@ -29,7 +29,9 @@ from narl.search.space import affordable
 from narl.search.study import SearchStudy
 from narl.storage.databases import check_study
 from narl.storage.places import below
-from narl.tracking.mirror import BackgroundMirror, MLflowMirror, default_uri, search_params
+from narl.tracking.background import BackgroundMirror
+from narl.tracking.connection import default_uri
+from narl.tracking.mirror import MLflowMirror, search_params
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,8 @@ from pathlib import Path
 from narl.config.trial import TrainConfig
 from narl.core.addresses import shown, without_credentials
 from narl.core.errors import ConfigError, NarlError
-from narl.tracking.mirror import connected, default_uri, flat
+from narl.tracking.connection import connected, default_uri
+from narl.tracking.mirror import flat
 
 EXPERIMENT = "narl/evaluations"
 

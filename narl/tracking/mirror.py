@@ -9,40 +9,34 @@ search of the same name, so a search that was started afresh gets a parent of it
 from __future__ import annotations
 
 import json
-import logging
 import math
 import os
-import re
 import tempfile
-import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from narl.config.search_space import SearchSpace
-from narl.core.addresses import shown, without_credentials
+from narl.core.addresses import shown
 from narl.core.errors import NarlError
-from narl.core.files import first_file
 from narl.core.hashing import stable_hash
 from narl.core.records import TrialRecord
 from narl.figures.concurrency import concurrency_png
 from narl.figures.front_page import front_figure, write_html
 from narl.figures.front_picture import front_png
 from narl.figures.front_table import front_table
-from narl.storage.databases import sqlite_path, sqlite_url, with_driver
+from narl.storage.databases import sqlite_path
+from narl.tracking.connection import connected, default_uri, one_line
 from narl.tracking.parent_run import Progress, finish_order
 
 if TYPE_CHECKING:
-    from mlflow import MlflowClient
     from mlflow.entities import Run
 
 PAGE = 1000  # runs a query
 BATCH = {"metrics": 900, "params": 100}  # one log_batch may carry 1,000 things, of which 100 parameters
 TEXT = 2000  # characters of an error message
-# MLflow's own defaults keep a call to a dead server waiting for minutes.
-PATIENCE = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1", "MLFLOW_HTTP_REQUEST_TIMEOUT": "10"}
 
 
 class MLflowMirror:
@@ -99,7 +93,7 @@ class MLflowMirror:
             return action(records)
         except Exception as error:
             self._parent = None  # what arrived is uncertain: ask again next time
-            raise NarlError(f"MLflow at {shown(self.uri)}: {_one_line(error, self.uri)}") from error
+            raise NarlError(f"MLflow at {shown(self.uri)}: {one_line(error, self.uri)}") from error
 
     def _sync(self, records: Sequence[TrialRecord]) -> int:
         count = self._send_missing(records)
@@ -281,114 +275,12 @@ def search_params(space: SearchSpace) -> dict[str, str]:
     }
 
 
-class Mirror(Protocol):
-    """What keeps a copy of a ledger elsewhere; both may raise."""
-
-    def sync(self, records: Sequence[TrialRecord]) -> int: ...
-
-    def finish(self, records: Sequence[TrialRecord]) -> int: ...
-
-
-class BackgroundMirror:
-    """Syncs in a thread of its own whenever it is told that there is news, and never disturbs the search.
-
-    Args:
-        mirror: where to.
-        read_records: everything in the ledger at the moment of the call.
-        name: of the mirror, for messages.
-    """
-
-    def __init__(self, mirror: Mirror, read_records: Callable[[], Sequence[TrialRecord]], *, name: str = "MLflow"):
-        self._mirror, self._name = mirror, name
-        self._read_records = read_records
-        self._news = threading.Event()
-        self._closing = threading.Event()
-        self._thread = threading.Thread(target=self._run, name=f"narl-{name}", daemon=True)
-        self.last_error: str | None = None
-        """Why the latest sync failed, in one line; None if it did not."""
-
-    def notify(self) -> None:
-        """Tell the thread that there is something to send. Returns at once; notices during a sync lead to one more."""
-        if not self._closing.is_set():
-            self._wake()
-
-    def close(self, timeout: float = 60.0) -> None:
-        """Send what is left, end the parent run, and return when that is done or `timeout` seconds are over."""
-        if self._closing.is_set():
-            return
-        self._closing.set()
-        self._wake()
-        self._thread.join(timeout)
-        if self._thread.is_alive():
-            self.last_error = f"{self._name} did not take the last trials within {timeout:g} s"
-
-    def _wake(self) -> None:
-        self._news.set()
-        if not self._thread.is_alive():
-            self._thread.start()
-
-    def _run(self) -> None:
-        while True:
-            self._news.wait()
-            self._news.clear()
-            last = self._closing.is_set()
-            try:
-                send = self._mirror.finish if last else self._mirror.sync
-                send(self._read_records())
-                self.last_error = None
-            except Exception as error:
-                self.last_error = _one_line(error)
-            if last:
-                return
-
-
-def default_uri() -> str:
-    """Return `$MLFLOW_TRACKING_URI`, else `mlflow.db` (SQLite) in the current folder."""
-    return os.environ.get("MLFLOW_TRACKING_URI") or sqlite_url(Path("mlflow.db"))
-
-
-def connected(uri: str | None = None) -> tuple[MlflowClient, str]:
-    """Connect to the MLflow at `uri` (see `default_uri`); returns a client and that address, or gives up soon."""
-    for key, value in {**PATIENCE, "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true"}.items():
-        os.environ.setdefault(key, value)
-    from mlflow import MlflowClient
-
-    # A new database announces itself, which would break into the live view.
-    for noisy in ("alembic", "mlflow.store.db.utils"):
-        logging.getLogger(noisy).setLevel(logging.WARNING)
-    uri = with_driver(uri or default_uri())
-    _create_database(uri)
-    return MlflowClient(tracking_uri=uri, registry_uri=uri), uri
-
-
-def _create_database(uri: str) -> None:
-    """Make a new SQLite database under another name first, so that a killed driver leaves none that is half made."""
-    path = sqlite_path(uri)
-    if path is None or path.exists() or not path.parent.is_dir():
-        return
-    from mlflow import MlflowClient
-
-    with first_file(path) as unfinished:  # another search may begin in this folder at the same time
-        MlflowClient(tracking_uri=sqlite_url(unfinished)).search_experiments(max_results=1)
-
-
 def _artifacts(uri: str, title: str) -> str | None:
     """Tell where an experiment's files go; None for MLflow's choice, which fails if a folder's name needs quotes."""
     path = sqlite_path(uri)
     if path is None or quote(str(path)) == str(path):
         return None
     return (path.absolute().parent / "mlruns" / title).as_uri()
-
-
-def _one_line(error: Exception, *addresses: str) -> str:
-    """What went wrong, short and without secrets. Of a chain of wrapped connection errors only the first is news."""
-    words = " ".join(str(error).split()) or type(error).__name__
-    reason = re.search(r"(Connection refused|Name or service not known|timed out|No route to host)", words)
-    if reason and not isinstance(error, NarlError):
-        return f"no connection ({reason.group()})"
-    if "Can't locate revision" in words:
-        return "its database holds another program's tables, or a newer MLflow's; MLflow needs one of its own"
-    return without_credentials(words, *addresses)[:300]
 
 
 def _record_hash(record: TrialRecord) -> str:

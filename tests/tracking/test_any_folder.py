@@ -8,7 +8,8 @@ from mlflow import MlflowClient
 
 from narl.search.folder import SearchFolder
 from narl.storage.databases import sqlite_path, sqlite_url
-from narl.tracking.mirror import MLflowMirror, default_uri
+from narl.tracking.connection import default_uri
+from narl.tracking.mirror import MLflowMirror
 
 
 @pytest.mark.parametrize("name", ["per%cent%41", "what?", "a#b", "a b", "naïve", "plain"])

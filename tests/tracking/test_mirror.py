@@ -19,7 +19,8 @@ from mlflow import MlflowClient
 from narl.core.addresses import without_credentials
 from narl.core.errors import NarlError
 from narl.core.pareto import front_of
-from narl.tracking.mirror import BackgroundMirror, MLflowMirror
+from narl.tracking.background import BackgroundMirror
+from narl.tracking.mirror import MLflowMirror
 
 OBJECTIVES = ("delta", "client_gflops", "client_memory_mib")
 PARAMS = {"trials": 24, "sampler": "tpe", "training": {"epochs": 10, "batch_size": 128}}
