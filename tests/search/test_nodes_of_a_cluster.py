@@ -133,8 +133,8 @@ def test_images_that_only_the_driver_has_are_handed_over_once_a_node(cluster, tm
     blind = tmp_path / "blind"
     blind.mkdir()
     (blind / "sitecustomize.py").write_text(
-        "import pathlib\nreal = pathlib.Path.is_dir\n"
-        f"pathlib.Path.is_dir = lambda self, **kw: str(self) != {str(pictures)!r} and real(self, **kw)\n"
+        "import os.path\nreal = os.path.isdir\n"
+        f"os.path.isdir = lambda path: os.fspath(path) != {str(pictures)!r} and real(path)\n"
     )
     for _ in range(2):
         cluster.add(1, PYTHONPATH=f"{blind}:{os.environ.get('PYTHONPATH', '')}")
