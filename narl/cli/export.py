@@ -1,12 +1,14 @@
 """`narl export --to DIR|s3://bucket/prefix`: deployable client and server halves of the best affordable configuration.
 
 The halves come from `--from` (a folder that `narl train` wrote) or from the search's own folder; if the chosen
-configuration was never trained for keeps, it is trained, attacked and tested first.
+configuration was never trained for keeps, it is trained, attacked and tested first. Beside the weights lie both halves
+as ONNX graphs and what runs them with numpy and onnxruntime alone, see the README there.
 """
 
 from __future__ import annotations
 
 import argparse
+import tempfile
 from pathlib import Path
 
 from narl.cli.arguments import add_budgets, add_search_choice, demands, local_path
@@ -25,7 +27,7 @@ def register(subparsers) -> None:
 
 def run(args: argparse.Namespace) -> int:
     from narl.core.addresses import shown
-    from narl.export.bundle import FILES, upload_bundle, verify_bundle
+    from narl.export.bundle import FILES, PORTABLE, upload_bundle, verify_bundle
     from narl.export.stores import MANIFEST, open_store
     from narl.search.best import Demands
     from narl.search.folder import find_search
@@ -43,9 +45,15 @@ def run(args: argparse.Namespace) -> int:
     else:
         verify_bundle(args.source)
     store = open_store(args.to, endpoint_url=args.endpoint_url)
-    store.check([*FILES, MANIFEST])  # before minutes of training, not after
+    store.check([*FILES, *PORTABLE, MANIFEST])  # before minutes of training, not after
     bundle = args.source if args.source is not None else _trained(record, folder)
-    upload_bundle(bundle, store)
+
+    from narl.export.portable import make_portable
+
+    with tempfile.TemporaryDirectory() as folder_of_its_own:
+        whole = Path(folder_of_its_own) / "bundle"
+        make_portable(bundle, whole)
+        upload_bundle(whole, store)
     print(f"exported {bundle} to {shown(args.to)}")
     return 0
 

@@ -1,12 +1,16 @@
-"""The `config.yaml` of a bundle: what was trained, and what a loader must know of the networks."""
+"""What a bundle's loaders must know: `config.yaml`, what was trained; `portable.json`, what its ONNX graphs take."""
 
 from __future__ import annotations
 
-from typing import Self
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
 from narl.config.trial import TrainConfig
+from narl.core.strict import Strict
+
+DrawsKind = Literal["none", "normal", "keyed", "member"]
+_Count = Annotated[int, Field(ge=1)]
 
 
 class BundleConfig(TrainConfig):
@@ -36,3 +40,32 @@ class BundleConfig(TrainConfig):
     def training_alone(self) -> TrainConfig:
         """Return what `narl train` takes."""
         return TrainConfig(**{name: getattr(self, name) for name in TrainConfig.model_fields})
+
+
+class Draws(Strict):
+    """What the client's graph takes besides images.
+
+    Attributes:
+        kind: `normal`: independent N(0, 1); `keyed`: the same, decided by a key and the image; `member`: a 1 among
+            zeros, at a place drawn uniformly; `none`: there is no such input.
+        shape: of one image's draws.
+    """
+
+    kind: DrawsKind
+    shape: tuple[_Count, ...]
+
+
+class PortableConfig(Strict):
+    """What `narl_client.py` and `narl_server.py` must know.
+
+    Attributes:
+        image_size, utility_classes: see `BundleConfig`.
+        fit: how a picture becomes a square.
+        feature_shape: (C, h, w) of what is sent.
+    """
+
+    image_size: int = Field(ge=1, le=16384)
+    fit: Literal["center_crop", "squash"]
+    feature_shape: tuple[_Count, _Count, _Count]
+    draws: Draws
+    utility_classes: tuple[str, ...] = Field(min_length=2)

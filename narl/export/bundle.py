@@ -4,7 +4,9 @@ client.safetensors   state of the obfuscator (M1 and its noise)
 server.safetensors   state of M2, the utility network on the server, and of the layer before it that standardises z
 config.yaml          a `narl.config.bundle.BundleConfig`
 metrics.json         what was measured
-manifest.json        format, version, time, size and SHA-256 of each file above; written last
+manifest.json        format, version, time, size and SHA-256 of each file; written last
+
+`narl.export.portable` adds both halves as ONNX graphs and what runs them without narl.
 """
 
 from __future__ import annotations
@@ -12,7 +14,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from os.path import isdir, isfile, islink
 from pathlib import Path
@@ -37,6 +39,10 @@ FORMAT_VERSION = 2
 READABLE = (1, 2)  # in format 1 nothing standardised z before M2
 CLIENT, SERVER, CONFIG, METRICS = "client.safetensors", "server.safetensors", "config.yaml", "metrics.json"
 FILES = (CLIENT, SERVER, CONFIG, METRICS)
+# What `narl.export.portable` adds.
+CLIENT_GRAPH, SERVER_GRAPH, FACTS, README = "client.onnx", "server.onnx", "portable.json", "README.md"
+RUNTIME = ("narl_client.py", "narl_server.py")
+PORTABLE = (CLIENT_GRAPH, SERVER_GRAPH, FACTS, *RUNTIME, README)
 
 
 def write_bundle(
@@ -68,9 +74,14 @@ def write_bundle(
             "format_version": FORMAT_VERSION,
             "narl_version": narl.__version__,
             "created": datetime.now(UTC).isoformat(timespec="seconds"),
-            "files": {name: _fingerprint(partial / name) for name in FILES},
         }
-        (partial / MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
+        return write_manifest(partial, manifest, FILES)
+
+
+def write_manifest(folder: Path, about: Mapping[str, Any], files: Iterable[str]) -> dict[str, Any]:
+    """Write the manifest of `files` in `folder`, with what else it says of them, and return it."""
+    manifest = {**about, "files": {name: _fingerprint(folder / name) for name in files}}
+    (folder / MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
     return manifest
 
 

@@ -25,7 +25,7 @@ class Noise(nn.Module, ABC):
     """What a client does to its features before they leave; on in training and in eval mode.
 
     A new noise is one file: a subclass with everything abstract here, and a line in
-        `tests/models/noise/every_noise.py`,
+        `tests/every_noise.py`,
     which runs the contract's tests over it.
 
     Raises:

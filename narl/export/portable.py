@@ -1,0 +1,154 @@
+"""A bundle that needs neither narl nor torch: both halves as ONNX graphs, and the two short files that run them.
+
+client.onnx          image [B, 3, S, S] in [0, 1] and draws [B, …] -> sent [B, C, h, w]; draws nothing itself
+server.onnx          sent -> logits
+portable.json        a `narl.config.bundle.PortableConfig`
+narl_client.py       preprocessing, checks, and draws from the operating system's generator; numpy and onnxruntime
+narl_server.py       probabilities of the useful label
+README.md            how to use them
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from narl.config.bundle import Draws, PortableConfig
+from narl.core.errors import NarlError
+from narl.core.files import whole_folder
+from narl.export.bundle import (
+    CLIENT_GRAPH,
+    FACTS,
+    FILES,
+    PORTABLE,
+    README,
+    RUNTIME,
+    SERVER_GRAPH,
+    Bundle,
+    load_bundle,
+    refuse_occupied,
+    verify_bundle,
+    write_manifest,
+)
+from narl.export.graphs import graph_of
+from narl.export.noise_graph import Drawn, drawn
+
+# Of a graph's results and torch's, relative to the largest: float32 sums in another order.
+CLOSE = 1e-4
+
+
+class ClientGraph(nn.Module):
+    """M1, its noise and what ends it as one function: image, and draws if there are any -> sent."""
+
+    def __init__(self, body: nn.Module, add: nn.Module) -> None:
+        super().__init__()
+        self.body = body
+        self.add = add
+
+    def forward(self, image: Tensor, draws: Tensor | None = None) -> Tensor:
+        z = self.body(image)
+        return self.add(z) if draws is None else self.add(z, draws)
+
+
+def make_portable(source: Path, folder: Path) -> dict[str, Any]:
+    """Copy the bundle in `source` to `folder`, absent or empty, with the files above, and return its manifest.
+
+    The graphs have the weights that were measured, and are run and compared with torch's networks first.
+
+    Raises:
+        NarlError: a damaged bundle, or a client or a noise that cannot be exported, with the reason.
+        ConfigError: see `refuse_occupied`.
+    """
+    refuse_occupied(folder)
+    manifest = verify_bundle(source)
+    bundle = load_bundle(source)
+    with whole_folder(folder) as partial:
+        for name in FILES:
+            shutil.copyfile(source / name, partial / name)
+        noise = _write_graphs(bundle, partial)
+        for name in RUNTIME:
+            (partial / name).write_bytes(files("narl.export.runtime").joinpath(name).read_bytes())
+        (partial / README).write_text(_readme(noise), encoding="utf-8")
+        return write_manifest(partial, manifest, (*FILES, *PORTABLE))
+
+
+def _write_graphs(bundle: Bundle, folder: Path) -> Drawn:
+    config, client = bundle.config, bundle.client
+    size = config.image_size
+    generator = torch.Generator().manual_seed(0)
+    # Not one, which exporters take for a constant.
+    image = torch.rand(5, 3, size, size, generator=generator)
+    with torch.no_grad():
+        features = client.features(image)
+    noise = drawn(client.noise, tuple(features.shape[1:]))
+    inputs = {"image": image}
+    if noise.kind != "none":
+        inputs["draws"] = torch.randn(5, *noise.shape, generator=generator, dtype=torch.float64)
+    graph = ClientGraph(client.body, noise.add)
+    with torch.no_grad():
+        sent = graph(*inputs.values())
+    for name, network, given, output in (
+        (CLIENT_GRAPH, graph, inputs, "sent"),
+        (SERVER_GRAPH, bundle.server, {"sent": sent}, "logits"),
+    ):
+        content = graph_of(network, given, output)
+        _compare(name, content, network, {key: value[:3] for key, value in given.items()})
+        (folder / name).write_bytes(content)
+    facts = PortableConfig(
+        image_size=size,
+        fit=config.pipeline.image.fit,
+        feature_shape=tuple(features.shape[1:]),
+        draws=Draws(kind=noise.kind, shape=noise.shape),
+        utility_classes=config.utility_classes,
+    )
+    (folder / FACTS).write_text(json.dumps(facts.model_dump(mode="json"), indent=2) + "\n", encoding="utf-8")
+    return noise
+
+
+def _compare(name: str, graph: bytes, network: nn.Module, inputs: dict[str, Tensor]) -> None:
+    """Refuse a graph that computes something else than `network`; on another number of images than it was made of."""
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(graph, providers=["CPUExecutionProvider"])
+    (found,) = session.run(None, {key: value.numpy() for key, value in inputs.items()})
+    with torch.no_grad():
+        expected = network(*inputs.values()).numpy()
+    error = float(np.abs(found - expected).max()) / max(float(np.abs(expected).max()), 1e-30)
+    if not error <= CLOSE:
+        raise NarlError(f"{name} does not compute what was measured: it differs by {error:.1e} of the largest value")
+
+
+def _readme(noise: Drawn) -> str:
+    each = {
+        "normal": "Each answer gets fresh noise from the operating system's generator.",
+        "member": "Each answer gets one of the learned noise tensors, drawn by the operating system's generator.",
+        "keyed": "One image always gets the same noise, decided by a key: give `Client(noise_key=…)` the same 32 or "
+        "more secret bytes each time, or a restart lets an attacker average.",
+        "none": "This client adds no random noise.",
+    }[noise.kind]
+    return f"""# A client and its server
+
+    pip install numpy onnxruntime pillow
+
+On the device, beside `manifest.json`, `portable.json` and `client.onnx`:
+
+    from narl_client import Client
+    client = Client()
+    sent = client.answer(client.read("picture.jpg"))
+
+On the server, with `server.onnx`:
+
+    from narl_server import Server
+    server = Server()
+    print(dict(zip(server.classes, server.probabilities(sent)[0])))
+
+{each} The graph draws nothing itself: another runtime must fill its input `draws` (`portable.json` says with what) from
+a secure generator, anew for each image and answer.
+"""
