@@ -15,7 +15,19 @@ from narl.core.errors import NarlError, did_you_mean
 from narl.core.signals import interrupted_by_sigterm
 
 # In the order a user meets them.
-SUBCOMMANDS = ("data", "profile", "search", "pareto", "best_config", "train", "evaluate", "compare", "export", "sync")
+SUBCOMMANDS = (
+    "data",
+    "profile",
+    "search",
+    "pareto",
+    "best_config",
+    "train",
+    "evaluate",
+    "compare",
+    "export",
+    "verify",
+    "sync",
+)
 
 
 class _Parser(argparse.ArgumentParser):

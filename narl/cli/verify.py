@@ -1,0 +1,38 @@
+"""`narl verify BUNDLE`: test an exported client on what it does, not on what its files say.
+
+Answers of its ONNX graphs are compared between calls, sessions and processes; what is added to the features must be the
+claimed noise, value by value, and independent; utility and the closed-form leakage, read from its own answers about the
+test images, must be what was measured. Exit code 1 if anything is not so.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+
+from narl.cli.arguments import local_path
+
+
+def register(subparsers) -> None:
+    parser = subparsers.add_parser("verify", help="test an exported client's noise and numbers", description=__doc__)
+    parser.add_argument("bundle", type=local_path, metavar="BUNDLE", help="a folder that narl export wrote")
+    parser.add_argument("--without-images", action="store_true", help="test the noise alone, where the data are not")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    from narl.export.noise_check import check_noise, portable_bundle
+
+    bundle = portable_bundle(args.bundle)
+    checks = check_noise(args.bundle, bundle)
+    if not args.without_images:
+        from narl.evaluation.artefact import check_measured
+
+        checks = itertools.chain(checks, check_measured(args.bundle, bundle))
+    failed = 0
+    for check in checks:
+        print(f"{'ok    ' if check.passed else 'FAILED'}  {check.name}: {check.said}", flush=True)
+        failed += not check.passed
+    if failed:
+        print(f"{failed} of the checks failed: do not use this client")
+    return 1 if failed else 0
