@@ -19,9 +19,11 @@ from torch import Tensor
 from narl.attacks.leakage import Leakage
 from narl.attacks.target import Reading, Target
 from narl.config.trial import AttackConfig
+from narl.core.hashing import stable_hash
 from narl.data.dataset import Dataset
 
 Numbers = Mapping[str, Any]  # ready for JSON
+LONGEST_NAME = 200  # characters of a metric
 
 
 @dataclass(frozen=True)
@@ -197,5 +199,7 @@ def flattened(name: str, entry: Any) -> dict[str, float]:
 
 
 def plain(name: str) -> str:
-    """Write `name` in characters that every store of metrics accepts."""
-    return re.sub(r"[^A-Za-z0-9_.-]", "_", name.replace("∞", "infinite"))
+    """Write `name` in characters that every store of metrics accepts; names that differ stay different."""
+    name = name.replace("∞", "infinite")
+    written = re.sub(r"[^A-Za-z0-9_.-]", "_", name)[:LONGEST_NAME]
+    return written if name.replace(" ", "_") == written else f"{written}_{stable_hash(name)[:6]}"

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from narl.cli.arguments import add_budgets, add_search_choice, demands, local_path
 from narl.cli.terminal import takes_unicode
+from narl.core.printable import printable
 
 if TYPE_CHECKING:
     from narl.core.records import TrialRecord
@@ -54,7 +55,8 @@ def answer(args: argparse.Namespace, folder) -> int:
         print(json.dumps(content, indent=2, ensure_ascii=not takes_unicode()))
         return 0
     text = yaml.safe_dump(content, sort_keys=False, allow_unicode=takes_unicode())
-    print("\n".join([*_explained(record, folder.name, asked.refused_guesses(records, record)), text]), end="")
+    comments = map(printable, _explained(record, folder.name, asked.refused_guesses(records, record)))
+    print("\n".join([*comments, text]), end="")
     return 0
 
 

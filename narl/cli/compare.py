@@ -24,7 +24,9 @@ from narl.cli.evaluation_tables import (
     rebuilt_rows,
     recording_console,
 )
+from narl.cli.terminal import say
 from narl.core.errors import ConfigError
+from narl.core.printable import printable
 
 if TYPE_CHECKING:
     from narl.evaluation.report import Summary
@@ -119,7 +121,7 @@ def run(args: argparse.Namespace) -> int:
         from narl.figures.reconstructions import reconstructions_png
 
         reconstructions_png(pictures, f"{setting.pipeline.name}: rebuilt images", args.out / "reconstructions.png")
-    print(f"wrote {args.out}/")
+    say(f"wrote {args.out}/")
     return 0
 
 
@@ -188,16 +190,15 @@ def print_comparison(rows, summaries: dict[str, Summary]) -> str:
         f"test split, {first.num_samples} images, seeds {', '.join(map(str, first.seeds))}; label floor "
         f"{first.label_floor:.2f} %; Δ and accuracies in percent"
         + ("; Δ at n: against who averages n answers" if averaged else ""),
-        highlight=False,
     )
     if any(summary.mean.get("leakage_bound") == 100 for summary in summaries.values()):
-        console.print(NO_CERTIFICATE, highlight=False)
+        console.print(NO_CERTIFICATE)
     rebuilt = list(_rebuilt_rows(rows, summaries))
     if rebuilt:
         print_rebuilt(console, rebuilt)
     for row in rows:
         for doubt in summaries[row.name].doubts:
-            console.print(f"* {row.name}: {doubt}", highlight=False, markup=False)
+            console.print(printable(f"* {row.name}: {doubt}"))
     return console.export_text()
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 
 from narl.cli.arguments import local_path
+from narl.cli.terminal import say
 
 
 def register(subparsers: argparse._SubParsersAction) -> None:
@@ -34,13 +35,14 @@ def run_build(args: argparse.Namespace) -> int:
         open_beton_store(args.to, pipeline.name)  # an address that names no store is told before anything is written
     labelled = label(pipeline, args.cache_dir)
     betons = ensure_betons(pipeline, labelled, args.cache_dir, force=args.force)
-    print(*labelled.told, sep="\n")
+    for line in labelled.told:
+        say(line)
     for beton in betons:
         size = beton.path.stat().st_size / 2**20
-        print(f"{beton.split:<10}  {beton.state:<10}  {beton.images:>8} images  {size:8.1f} MiB  {beton.path}")
+        say(f"{beton.split:<10}  {beton.state:<10}  {beton.images:>8} images  {size:8.1f} MiB  {beton.path}")
     if args.to is not None:
         folder = betons[0].path.parent
         store = open_beton_store(args.to, folder.name)
         store.upload(folder, [beton.split for beton in betons])
-        print(f"stored in {store.url}")
+        say(f"stored in {store.url}")
     return 0

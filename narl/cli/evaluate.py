@@ -23,8 +23,10 @@ from narl.cli.evaluation_tables import (
     rebuilt_rows,
     recording_console,
 )
+from narl.cli.terminal import say
 from narl.core.errors import ConfigError, NarlError
 from narl.core.paths import user_path
+from narl.core.printable import printable
 
 if TYPE_CHECKING:
     from narl.evaluation.report import Summary
@@ -88,7 +90,7 @@ def run(args: argparse.Namespace) -> int:
     config = subject.config
     assert isinstance(config, TrainConfig)  # clients of one's own are evaluated from Python
     files = write_evaluation(out, config, summary, table=table, pictures=seeds[config.seed].pictures)
-    print(f"wrote {out}/")
+    say(f"wrote {out}/")
     if not args.no_mlflow:
         try:
             where = log_evaluation(
@@ -99,9 +101,9 @@ def run(args: argparse.Namespace) -> int:
                 report_hash=stable_hash(summary.to_json()),
                 files=files,
             )
-            print(f"MLflow: {where}")
+            say(f"MLflow: {where}")
         except NarlError as error:
-            print(f"narl: not recorded in MLflow, the files are all there: {error}", file=sys.stderr)
+            say(f"narl: not recorded in MLflow, the files are all there: {error}", file=sys.stderr)
     return 0
 
 
@@ -167,7 +169,7 @@ def print_evaluation(name: str, summary: Summary) -> str:
             queries.add_row("  95 %", *map(as_range, ranges.values()))
         console.print(queries)
         budgets = ", ".join(found.pop("query_budget"))
-        console.print(f"query budget (leakage within 5 points of one answer), by seed: {budgets}", highlight=False)
+        console.print(f"query budget (leakage within 5 points of one answer), by seed: {budgets}")
     by_queries = found.pop("reconstruction_at_queries", {})
     if len(by_queries) > 1:
         queries, each = plain_table("rebuilt from the mean of", *by_queries), by_queries.values()
@@ -186,14 +188,12 @@ def print_evaluation(name: str, summary: Summary) -> str:
         console.print(
             f"control: an attack on random labels reads {control['accuracy']:.2f} % "
             f"(chance {control['chance']:.2f} %, with luck {control['limit']:.2f} %)",
-            highlight=False,
         )
     if private := found.pop("differential_privacy", None):
         stated = ", ".join(f"{n}: {epsilon:.3g}" for n, epsilon in private["epsilon_at_queries"].items())
         console.print(
             "(ε, δ)-privacy of one image against any other, Gaussian mechanism at "
             f"δ = {private['delta']:g}: ε by number of answers {stated}",
-            highlight=False,
         )
     if rebuilt := [*rebuilt_rows("decoder", found), *control_rows(found)]:
         print_rebuilt(console, rebuilt)
@@ -201,7 +201,7 @@ def print_evaluation(name: str, summary: Summary) -> str:
         if attack not in ("reconstruction", "inversion"):
             console.print(_found(attack, entry))
     if summary.snr_db is not None:
-        console.print(f"signal-to-noise ratio of what is sent: {summary.snr_db:.1f} dB", highlight=False)
+        console.print(f"signal-to-noise ratio of what is sent: {summary.snr_db:.1f} dB")
     lines = [
         f"{name}: {summary.reported_on} split, {summary.num_samples} images, seeds "
         f"{', '.join(map(str, summary.seeds))}, {summary.client}; label floor {summary.label_floor:.2f} %",
@@ -209,7 +209,7 @@ def print_evaluation(name: str, summary: Summary) -> str:
         *(f"doubt: {doubt}" for doubt in summary.doubts),
     ]
     for line in lines:
-        console.print(line, highlight=False, markup=False)
+        console.print(printable(line))
     return console.export_text()
 
 

@@ -6,6 +6,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from narl.cli.terminal import new_console
+
 COLUMNS = {"mse": "MSE", "l1": "L1", "ssim": "SSIM", "ms_ssim": "MS-SSIM", "psnr": "PSNR", "lpips": "LPIPS"}
 _DECIMALS = {"mse": 1, "l1": 2, "ssim": 4, "ms_ssim": 4, "psnr": 2, "lpips": 4, "read_rebuilt": 2}
 
@@ -65,8 +67,6 @@ def print_rebuilt(console, rows: Iterable[RebuiltRow]) -> None:
     console.print(
         "MSE and L1 on the 0 to 255 scale, PSNR in dB; read: the private label, by a network that knows clean images; "
         "least MSE: of these images, whatever decoder; " + "; ".join(notes),
-        highlight=False,
-        markup=False,
     )
 
 
@@ -83,9 +83,7 @@ def plain_table(head: str, *columns: str, no_wrap: bool = False):
 
 def recording_console():
     """A console that remembers what it prints, wide enough for the tables of an evaluation."""
-    from rich.console import Console
-
-    return Console(width=max(120, Console().width), record=True)
+    return new_console(width=max(120, new_console().width), record=True)
 
 
 def as_bracket(leakage: float, bound: float | None) -> str:

@@ -12,6 +12,7 @@ import tempfile
 from pathlib import Path
 
 from narl.cli.arguments import add_budgets, add_search_choice, demands, local_path
+from narl.cli.terminal import say
 from narl.core.errors import ConfigError
 
 
@@ -54,7 +55,7 @@ def run(args: argparse.Namespace) -> int:
         whole = Path(folder_of_its_own) / "bundle"
         make_portable(bundle, whole)
         upload_bundle(whole, store)
-    print(f"exported {bundle} to {shown(args.to)}")
+    say(f"exported {bundle} to {shown(args.to)}")
     return 0
 
 

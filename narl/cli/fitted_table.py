@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from narl.cli.terminal import new_console
+
 
 def fitted(console, build: Callable[[Sequence[str]], object], columns: Sequence[str], spare: Sequence[str]):
     """The table of as many `columns` as fit; where there is no terminal there is no width to fit.
@@ -24,10 +26,8 @@ def fitted(console, build: Callable[[Sequence[str]], object], columns: Sequence[
 
 def print_fitted(console, table) -> None:
     """At its own width where there is no terminal."""
-    from rich.console import Console
-
     if not console.is_terminal:
-        console = Console(file=console.file, width=max(console.width, _own_width(console, table)))
+        console = new_console(file=console.file, width=max(console.width, _own_width(console, table)))
     console.print(table)
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from narl.cli.arguments import add_guesses, add_search_choice, local_path
+from narl.cli.terminal import new_console, say
 from narl.core.errors import ConfigError, NothingFeasible
 from narl.core.objectives import bound_sign
 
@@ -112,7 +113,7 @@ def _writing(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise ConfigError(f"cannot write {path}: {error.strerror or error}") from error
-    print(f"wrote {path}", file=sys.stderr)
+    say(f"wrote {path}", file=sys.stderr)
 
 
 # `label_floor` is one number for the whole search and goes into the caption.
@@ -136,7 +137,6 @@ _SPARE = ("peak_activation_mib", "uplink_kib", "lambda", "sigma_inference", "sig
 
 def _print_table(rows: list[dict[str, Any]], title: str, *, nothing: dict[str, Any] | None = None) -> None:
     from rich import box
-    from rich.console import Console
     from rich.table import Table
 
     from narl.cli.fitted_table import fitted, print_fitted
@@ -174,7 +174,7 @@ def _print_table(rows: list[dict[str, Any]], title: str, *, nothing: dict[str, A
             table.add_row(*(_cell_of_nothing(key, nothing) for key in columns), style="dim")
         return table
 
-    console = Console()
+    console = new_console()
     print_fitted(console, fitted(console, build, keys, _SPARE))
 
 

@@ -8,6 +8,8 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
+from narl.cli.terminal import new_console, say
+
 CAPTION = (
     "Per image. GFLOPs = 2 x (multiply-accumulates and biases, 2 an input of BatchNorm, 1 an input of an activation "
     "or a pooling); memory = parameters and buffers; noise costs 0."
@@ -48,13 +50,12 @@ def run(args: argparse.Namespace) -> int:
     else:
         _print_table(rows, args.size, args.dtype, args.method)
     for reason in skipped:
-        print(f"skipped: {reason}", file=sys.stderr)
+        say(f"skipped: {reason}", file=sys.stderr)
     return 0
 
 
 def _print_table(rows: Sequence[dict[str, Any]], size: int, dtype: str, method: str) -> None:
     from rich.box import SIMPLE_HEAD
-    from rich.console import Console
     from rich.table import Table
 
     table = Table(
@@ -78,4 +79,4 @@ def _print_table(rows: Sequence[dict[str, Any]], size: int, dtype: str, method: 
             "x".join(map(str, row["feature_shape"])),
             end_section=last_of_network,
         )
-    Console().print(table)
+    new_console().print(table)

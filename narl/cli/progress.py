@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from narl.cli.terminal import new_console
+
 
 @contextmanager
 def seed_progress(what: str = "") -> Iterator[Callable]:
@@ -16,11 +18,9 @@ def seed_progress(what: str = "") -> Iterator[Callable]:
     Raises:
         NarlError: in place of a TrialFailure or a TrialLost.
     """
-    from rich.console import Console
-
     from narl.core.errors import NarlError, TrialFailure, TrialLost
 
-    console = Console(stderr=True)
+    console = new_console(stderr=True)
     before = f"{what}, " if what else ""
     with console.status(f"{before}opening the images") as status:
 
@@ -29,7 +29,7 @@ def seed_progress(what: str = "") -> Iterator[Callable]:
             if console.is_terminal:
                 status.update(text)
             else:
-                console.print(text, highlight=False, soft_wrap=True)
+                console.print(text, soft_wrap=True)
 
         try:
             yield show

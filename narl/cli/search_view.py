@@ -14,9 +14,11 @@ from rich.table import Table
 from rich.text import Text
 
 from narl.cli.fitted_table import fitted, print_fitted
+from narl.cli.terminal import new_console, say
 from narl.config.search_space import SearchSpace
 from narl.core.pareto import front_of
 from narl.core.point import Point
+from narl.core.printable import printable
 from narl.core.records import TrialRecord
 from narl.search.ledger import num_counted, superseded
 
@@ -26,7 +28,7 @@ CELLS_SHOWN = 20
 @contextmanager
 def search_view(space: SearchSpace, *, console: Console | None = None) -> Iterator[SearchView]:
     """The view that fits where output goes."""
-    console = console or Console()
+    console = console or new_console()
     view = SearchView(space, console)
     if not console.is_terminal:
         yield view
@@ -66,13 +68,13 @@ class SearchView:
         self._records = [*self._records, record]
         if not self._console.is_terminal:
             line = _line(record, num_counted(self._records), self._space.trials)
-            self._console.print(line, highlight=False, markup=False, soft_wrap=True)
+            self._console.print(line, soft_wrap=True)
 
     def noticed(self, text: str, *, ended: int | None = None) -> None:
         self._running = {i: running for i, running in self._running.items() if i != ended}
         self._notices = [*self._notices, text]
         if not self._console.is_terminal:
-            self._console.print(text, highlight=False, markup=False, soft_wrap=True)
+            self._console.print(text, soft_wrap=True)
 
     # --- rendering ---
 
@@ -150,30 +152,28 @@ class SearchView:
             f"★ {len(front)} on the front of {', '.join(self._space.objectives)}. "
             f"Accuracies in %, of validation images{_floor(done)}. "
             "≥ and ≤: more may leak than was read (the tag doubts says why).",
-            highlight=False,
             soft_wrap=True,
         )
         if out.is_terminal:
             for text in self._notices:
-                out.print(text, highlight=False, markup=False, soft_wrap=True)
+                out.print(text, soft_wrap=True)
         repeated = superseded(result.records)
         for record in result.records:
             if record.error and record.trial_id not in repeated:
-                out.print(f"trial {record.trial_id} failed: {record.error}", highlight=False, markup=False)
+                out.print(f"trial {record.trial_id} failed: {record.error}")
         for trial_id, reason in result.set_aside.items():
-            out.print(f"trial {trial_id} has no result: {reason}; --resume tries again", highlight=False, markup=False)
+            out.print(printable(f"trial {trial_id} has no result: {reason}; --resume tries again"))
         if num_counted(result.records) < self._space.trials:
             reason = ", and the space has no more points" if result.exhausted else "; --resume goes on"
-            out.print(f"{self._space.trials} trials were asked for{reason}.", highlight=False)
+            out.print(f"{self._space.trials} trials were asked for{reason}.")
         elif not result.new_records:
-            out.print(f"All {self._space.trials} trials were done before; --trials asks for more.", highlight=False)
+            out.print(f"All {self._space.trials} trials were done before; --trials asks for more.")
         if result.mirror_error:
-            print(f"narl: MLflow lacks some runs ({result.mirror_error}); narl sync sends them", file=sys.stderr)
+            say(f"narl: MLflow lacks some runs ({result.mirror_error}); narl sync sends them", file=sys.stderr)
         if result.storage_error:
-            print(f"narl: the storage lacks some trials ({result.storage_error}); --resume sends them", file=sys.stderr)
+            say(f"narl: the storage lacks some trials ({result.storage_error}); --resume sends them", file=sys.stderr)
         out.print(
             f"Ledger {result.folder.ledger_path}; next: narl pareto, narl best-config, mlflow ui",
-            highlight=False,
             soft_wrap=True,
         )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 
 from narl.cli.arguments import add_search_choice
+from narl.cli.terminal import say
 
 
 def register(subparsers) -> None:
@@ -26,5 +27,5 @@ def run(args: argparse.Namespace) -> int:
     with folder.lock():
         records = read_ledger(folder.ledger_path)
         count = mirror.finish(records)
-    print(f"search {folder.name!r}: sent {count} of {len(records)} trials to MLflow at {shown(mirror.uri)}")
+    say(f"search {folder.name!r}: sent {count} of {len(records)} trials to MLflow at {shown(mirror.uri)}")
     return 0

@@ -1,12 +1,22 @@
-"""What the terminal or the file that output goes to can take."""
+"""What the terminal or the file that output goes to can take, and the ways on which words get there.
+
+Names of classes, columns, files and hosts are shown as they are: `new_console` takes no markup, and no way lets a
+terminal's code through.
+"""
 
 from __future__ import annotations
 
 import io
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from functools import cache
+from typing import TYPE_CHECKING, Any, TextIO
 
 from narl.core.addresses import without_credentials
+from narl.core.printable import printable
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 
 def replace_what_cannot_be_shown() -> None:
@@ -23,9 +33,31 @@ def takes_unicode() -> bool:
 
 def told(message: str, argv: Sequence[str]) -> str:
     """A message as it is printed: one line, and nothing in it of passwords in the arguments or the environment."""
-    return one_line(without_credentials(message, *argv))
+    return printable(without_credentials(message, *argv))
 
 
-def one_line(text: str) -> str:
-    """The text with line ends and a terminal's codes written out: names of files may hold both."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+def say(line: str, *, file: TextIO | None = None) -> None:
+    """Print one line, at once."""
+    print(printable(line), file=file, flush=True)
+
+
+def new_console(**options: Any) -> Console:
+    """Make rich's console, with these of its options, that shows text as it is."""
+    return _kind()(markup=False, emoji=False, highlight=False, **options)
+
+
+@cache
+def _kind() -> type[Console]:
+    from rich.console import Console, ConsoleOptions, RenderableType
+    from rich.segment import Segment
+    from rich.text import Text
+
+    class AsItIs(Console):
+        def render_str(self, text: str, **options: Any) -> Text:
+            return super().render_str(printable(text, but="\n"), **options)  # before it is measured
+
+        def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
+            for segment in super().render(renderable, options):
+                yield segment if segment.control else Segment(printable(segment.text, but="\n"), segment.style)
+
+    return AsItIs

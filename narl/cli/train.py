@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from narl.cli.arguments import local_path, positive_int
+from narl.cli.terminal import new_console, say
+from narl.core.printable import printable
 
 if TYPE_CHECKING:
     from narl.config.trial import TrainConfig
@@ -31,7 +33,7 @@ def run(args: argparse.Namespace) -> int:
     digest = stable_hash(config.model_dump(mode="json", by_alias=True))
     out = args.out or Path("trained") / f"{point.arch}-{point.split}-{digest}"
     print_report(train_with_progress(config, num_seeds=args.seeds, out=out).summary)
-    print(f"wrote {out}/")
+    say(f"wrote {out}/")
     return 0
 
 
@@ -50,8 +52,6 @@ def train_with_progress(config: TrainConfig, *, num_seeds: int, out: Path) -> Fi
 
 def print_report(summary: Summary) -> None:
     """Test accuracies with intervals: each seed's over images, the means' over images and seeds."""
-    from rich.console import Console
-
     from narl.cli.evaluation_tables import as_range, plain_table
     from narl.data.class_counts import class_lines
     from narl.evaluation.intervals import wilson_interval
@@ -70,7 +70,7 @@ def print_report(summary: Summary) -> None:
             as_range(wilson_interval(report.leakage, report.num_samples)),
             *bound,
         )
-    console = Console()
+    console = new_console()
     console.print(table)
     if len(summary.seeds) > 1:
         said = (
@@ -79,15 +79,13 @@ def print_report(summary: Summary) -> None:
         )
         console.print(
             f"mean over {len(summary.seeds)} seeds: {', '.join(said)} (95 %, over images and seeds)",
-            highlight=False,
-            markup=False,
         )
     floor = f"label floor {summary.label_floor:.2f} %"
-    console.print(f"test split, {summary.num_samples} images, strongest of the adversaries, {floor}", highlight=False)
+    console.print(f"test split, {summary.num_samples} images, strongest of the adversaries, {floor}")
     if bounded:
-        console.print("bound: nobody who has z alone exceeds it on these images", highlight=False)
+        console.print("bound: nobody who has z alone exceeds it on these images")
     for line in class_lines(summary.classes or {}):
-        console.print(line, highlight=False, markup=False, soft_wrap=True)
+        console.print(printable(line), soft_wrap=True)
     for seed, report in summary.by_seed.items():
         for doubt in report.doubts:
-            console.print(f"doubt, seed {seed}: {doubt}", highlight=False, markup=False)
+            console.print(printable(f"doubt, seed {seed}: {doubt}"))

@@ -11,6 +11,7 @@ import argparse
 import itertools
 
 from narl.cli.arguments import local_path
+from narl.cli.terminal import say
 
 
 def register(subparsers) -> None:
@@ -31,8 +32,8 @@ def run(args: argparse.Namespace) -> int:
         checks = itertools.chain(checks, check_measured(args.bundle, bundle))
     failed = 0
     for check in checks:
-        print(f"{'ok    ' if check.passed else 'FAILED'}  {check.name}: {check.said}", flush=True)
+        say(f"{'ok    ' if check.passed else 'FAILED'}  {check.name}: {check.said}")
         failed += not check.passed
     if failed:
-        print(f"{failed} of the checks failed: do not use this client")
+        say(f"{failed} of the checks failed: do not use this client")
     return 1 if failed else 0

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from narl.figures.canvas import new_figure, write_png
 from narl.figures.palette import PALETTE
 
 MARKERS = ("o", "s", "^", "D")
@@ -21,11 +22,8 @@ def averaging_png(reports: Mapping[str, Mapping[str, Any]], title: str, path: Pa
     Args:
         reports: of `narl.evaluation.summary.summarise`, each with the averaging attack.
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(8, 5), dpi=160, layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = new_figure(8, 5)
     axes = figure.subplots()
     for number, (name, report) in enumerate(reports.items()):
         colour, marker = PALETTE[number % len(PALETTE)], MARKERS[number // len(PALETTE) % len(MARKERS)]
@@ -52,7 +50,7 @@ def averaging_png(reports: Mapping[str, Mapping[str, Any]], title: str, path: Pa
     axes.set_ylim(0, 100)
     axes.set_title(title)
     figure.legend(frameon=False, fontsize=9, loc="outside right center")
-    figure.savefig(path, format="png")
+    write_png(figure, path)
 
 
 def _bounds(report: Mapping[str, Any]) -> dict[str, float]:

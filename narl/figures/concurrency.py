@@ -9,6 +9,7 @@ import numpy as np
 
 from narl.core.errors import ConfigError
 from narl.core.records import TrialRecord
+from narl.figures.canvas import new_figure, write_png
 from narl.figures.palette import PALETTE
 
 # With more nodes than this, a colour no longer tells which: the last one stands for the rest.
@@ -43,16 +44,13 @@ def concurrency_png(records: Sequence[TrialRecord], title: str, path: Path | str
     Raises:
         ConfigError: no trial has ended yet.
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
     from matplotlib.ticker import MaxNLocator
 
     if not records:
         raise ConfigError("there is no finished trial to draw")
     times, counts = concurrency(records)
     unit, seconds = next((u for u in UNITS if times[-1] >= 3 * u[1]), UNITS[-1])
-    figure = Figure(figsize=(8, 4), dpi=160, layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = new_figure(8, 4)
     axes = figure.subplots()
     shown = _few(counts)
     axes.stackplot(times / seconds, *shown.values(), labels=list(shown), colors=PALETTE, step="post", linewidth=0)
@@ -65,7 +63,7 @@ def concurrency_png(records: Sequence[TrialRecord], title: str, path: Path | str
     axes.set_xlim(0, max(times[-1] / seconds, 1e-9))
     if len(counts) > 1:
         figure.legend(frameon=False, fontsize=9, loc="outside right center", reverse=True)
-    figure.savefig(path, format="png")
+    write_png(figure, path)
 
 
 def _node(record: TrialRecord) -> str:

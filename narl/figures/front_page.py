@@ -1,12 +1,14 @@
-"""The Pareto front as an interactive page."""
+"""The Pareto front as an interactive page. Plotly takes tags in every text, so names are escaped."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from narl.core.files import whole_file
+from narl.core.printable import printable
 from narl.core.records import TrialRecord
 from narl.figures.front_view import DELTA_LABEL, axis_label, below, front_view, named
 from narl.figures.palette import RIM
@@ -47,7 +49,7 @@ def front_figure(
                 x=[r.measured.cost.client_gflops for r in group],
                 y=[r.measured.delta for r in group],
                 mode="markers",
-                name=named(series, guess),
+                name=_shown(named(series, guess)),
                 text=[_hover(r, front) for r, front in zip(group, on_front, strict=True)],
                 hovertemplate="%{text}<extra></extra>",
                 error_y={
@@ -81,7 +83,9 @@ def front_figure(
                 annotation_position="bottom right",
             )
     figure.update_layout(
-        title={"text": f"{title}<br><sup>{'<br>'.join(view.caption)}; marker size: client memory</sup>"},
+        title={
+            "text": f"{_shown(title)}<br><sup>{'<br>'.join(map(_shown, view.caption))}; marker size: client memory</sup>"
+        },
         template="plotly_white",
         font={"size": 14},
         hoverlabel={"align": "left"},
@@ -117,8 +121,8 @@ def _hover(record: TrialRecord, on_front: bool) -> str:
         numbers["σ at inference"] = record.sigma_at_inference
     return "<br>".join(
         (
-            f"<b>trial {record.trial_id}: {client}</b>{' (front)' if on_front else ''}",
-            ", ".join(f"{name} {value:.4g}" for name, value in numbers.items()),
+            f"<b>trial {record.trial_id}: {_shown(client)}</b>{' (front)' if on_front else ''}",
+            _shown(", ".join(f"{name} {value:.4g}" for name, value in numbers.items())),
             f"Δ {record.bound_sign('delta')}{m.delta:.2f} pp = utility {record.shown_utility} % − leakage "
             f"{record.leakage_bracket} %",
             f"label floor {m.label_floor:.2f} %",
@@ -126,3 +130,7 @@ def _hover(record: TrialRecord, on_front: bool) -> str:
             f"uplink {m.cost.uplink_kib:.4g} KiB, peak activations {m.cost.peak_activation_mib:.4g} MiB",
         )
     )
+
+
+def _shown(text: str) -> str:
+    return escape(printable(text), quote=False)

@@ -8,8 +8,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from narl.core.files import whole_file
+from narl.core.printable import printable
 from narl.core.records import TrialRecord
+from narl.figures.canvas import new_figure, take_literally, write_png
 from narl.figures.front_view import DELTA_LABEL, FrontView, axis_label, below, front_view
 from narl.figures.palette import RIM
 
@@ -21,13 +22,9 @@ def front_png(
     records: Sequence[TrialRecord], objectives: Sequence[str], title: str, path: Path | str, *, guesses: bool = False
 ) -> None:
     """Draw two panels, Δ against client GFLOPs and against client memory, 2,000 pixels wide."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
 
     view = front_view(records, objectives, guesses)
-    # No pyplot: its global state is unsafe outside the main thread.
-    figure = Figure(figsize=(12.5, 5.8), dpi=160, layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = new_figure(12.5, 5.8)
     panels = figure.subplots(1, 2, sharey=True)
     for axes, cost in zip(panels, ("client_gflops", "client_memory_mib"), strict=True):
         _draw_panel(axes, view, cost)
@@ -41,14 +38,12 @@ def front_png(
     columns = math.ceil(len(legend) / math.ceil(len(legend) / 6)) if legend else 1
     figure.legend(legend.values(), legend, loc="outside lower center", ncols=columns, fontsize=11, frameon=False)
     # The labels' places depend on the layout, which settles here, once.
+    take_literally(figure)
     figure.draw_without_rendering()
     figure.set_layout_engine("none")
     for axes, cost in zip(panels, ("client_gflops", "client_memory_mib"), strict=True):
         _label_front(axes, view, cost)
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with whole_file(path) as temporary:
-        figure.savefig(temporary, format="png")
+    write_png(figure, path)
 
 
 def _draw_panel(axes: Axes, view: FrontView, cost: str) -> None:
@@ -138,9 +133,15 @@ def _label_front(axes: Axes, view: FrontView, cost: str) -> None:
     for name, record in best.items():
         point = (record.measured.value(cost), record.measured.delta)
         text = axes.annotate(
-            f"{record.bound_sign('delta')} {name}".strip(), point, xytext=(0, 0), textcoords="offset points"
+            printable(f"{record.bound_sign('delta')} {name}".strip()), point, xytext=(0, 0), textcoords="offset points"
         )
-        text.set(fontsize=9.5, color="#222222", zorder=5, path_effects=[withStroke(linewidth=2.5, foreground="white")])
+        text.set(
+            fontsize=9.5,
+            color="#222222",
+            zorder=5,
+            parse_math=False,
+            path_effects=[withStroke(linewidth=2.5, foreground="white")],
+        )
         for obstacles, (offset, ha, va) in [(o, place) for o in (taken + lines, taken) for place in _PLACES]:
             text.set(position=offset, ha=ha, va=va)
             box = text.get_window_extent(renderer)

@@ -10,6 +10,7 @@ import numpy as np
 from narl.core.errors import ConfigError
 from narl.core.objectives import objective
 from narl.core.records import TrialRecord
+from narl.figures.canvas import new_figure, write_png
 
 # More columns or rows than this are not a grid but a scatter over a continuous range.
 MOST_VALUES = 12
@@ -23,8 +24,6 @@ def heatmap_png(records: Sequence[TrialRecord], title: str, path: Path | str) ->
     Raises:
         ConfigError: nothing to draw, or σ or λ have too many values for a map.
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
 
     complete = [record for record in records if record.metrics is not None]
     if not complete:
@@ -42,8 +41,7 @@ def heatmap_png(records: Sequence[TrialRecord], title: str, path: Path | str) ->
     width = max(0.62 * len(sigmas), 0.1 * max(map(len, clients))) + 0.25
     height = max(0.42 * len(lambdas), 1.35) + 0.35  # room for the name of the metric, upright
     size = (1.8 + len(clients) * width, 1.1 + len(metrics) * height)
-    figure = Figure(figsize=size, dpi=160, layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = new_figure(*size)
     panels = figure.subplots(len(metrics), len(clients), squeeze=False, sharex=True, sharey=True)
     for row, metric in zip(panels, metrics, strict=True):
         maps = [_means(complete, client, metric, sigmas, lambdas) for client in clients]
@@ -67,7 +65,7 @@ def heatmap_png(records: Sequence[TrialRecord], title: str, path: Path | str) ->
     if guessing := sum(record.measured.utility_is_a_guess for record in complete):
         bound += f"; in {guessing} utility is a guess"
     figure.suptitle(f"{title}: {len(complete)} trials, dark is better{bound}", fontsize=12)
-    figure.savefig(path, format="png")
+    write_png(figure, path)
 
 
 def _means(records: Sequence[TrialRecord], client: str, metric: str, sigmas: list, lambdas: list) -> np.ndarray:

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
+from narl.figures.canvas import new_figure, write_png
+
 
 def reconstructions_png(rows: Mapping[str, np.ndarray], title: str, path: Path | str) -> None:
     """Draw a grid of images, rows named at the left.
@@ -14,13 +16,10 @@ def reconstructions_png(rows: Mapping[str, np.ndarray], title: str, path: Path |
     Args:
         rows: uint8 [K, S, S, 3] each, K the same, the originals first.
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
 
     columns = len(next(iter(rows.values())))
     names_width = 0.2 + 0.085 * max(map(len, rows))
-    figure = Figure(figsize=(names_width + columns, 0.5 + len(rows)), dpi=160, layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = new_figure(names_width + columns, 0.5 + len(rows))
     grid = figure.subplots(len(rows), columns, squeeze=False, gridspec_kw={"wspace": 0.02, "hspace": 0.02})
     for axes_of_row, (name, images) in zip(grid, rows.items(), strict=True):
         for axes, image in zip(axes_of_row, images, strict=True):
@@ -30,4 +29,4 @@ def reconstructions_png(rows: Mapping[str, np.ndarray], title: str, path: Path |
             axes.spines[:].set_visible(False)
         axes_of_row[0].set_ylabel(name, rotation=0, ha="right", va="center", fontsize=9)
     figure.suptitle(title, fontsize=10)
-    figure.savefig(path, format="png")
+    write_png(figure, path)

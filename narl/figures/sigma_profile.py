@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from narl.figures.canvas import new_figure, write_png
 from narl.figures.palette import PALETTE, RIM
 
 
@@ -19,12 +20,9 @@ def sigma_profile_png(
         label_floor: percent.
         reported_on: the split.
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
     from matplotlib.ticker import LogLocator, NullFormatter
 
-    figure = Figure(figsize=(8, 7), dpi=160, layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = new_figure(8, 7)
     above, below = figure.subplots(2, 1, sharex=True)
     sigmas, levels = [float(sigma) for sigma in entry["levels"]], list(entry["levels"].values())
     utility, leakage, bound = ([level[name] for level in levels] for name in ("utility", "leakage", "bound"))
@@ -57,4 +55,4 @@ def sigma_profile_png(
         axes.grid(True, color="#E6E6E6", linewidth=0.8)
         axes.set_axisbelow(True)
     above.set_title(title)
-    figure.savefig(path, format="png")
+    write_png(figure, path)

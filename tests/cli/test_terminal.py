@@ -13,10 +13,10 @@ from example_pipelines import DIGITS
 from example_records import make_record
 
 from narl.cli.main import main
-from narl.cli.terminal import one_line
 from narl.config.load import build
 from narl.config.search_space import SearchSpace
 from narl.config.trial import TrainConfig
+from narl.core.printable import printable
 from narl.search.folder import SearchFolder
 from narl.search.ledger import Ledger
 
@@ -59,7 +59,7 @@ def test_names_with_line_ends_and_a_terminals_codes_are_written_out(tmp_path, mo
     assert main(["search", "a\n\x1b[2Jb.yaml"]) == 2
     message = capsys.readouterr().err
     assert message.count("\n") == 1 and "\x1b" not in message and r"a\n\x1b[2Jb.yaml" in message
-    assert one_line("Δ σ é 中") == "Δ σ é 中"
+    assert printable("Δ σ é 中") == "Δ σ é 中"
 
 
 def test_a_tilde_that_no_shell_has_seen(tmp_path, monkeypatch, capsys):

@@ -123,4 +123,4 @@ def test_what_cannot_be_attacked_is_refused_before_anything_is_trained(dataset):
 def test_means_are_of_floats_at_any_depth_and_all_else_is_the_first():
     rows = [{"a": {"b": 1.0, "c": 2}, "d": "x", "e": 0.1}, {"a": {"b": 3.0, "c": 4}, "d": "y", "e": 0.1}]
     assert mean_of_numbers(rows) == {"a": {"b": 2.0, "c": 2}, "d": "x", "e": 0.1}
-    assert plain("ε at ∞, Young") == "__at_infinite__Young"
+    assert plain("at ∞ 5_o") == "at_infinite_5_o" and plain("ε, Young").startswith("___Young_")
