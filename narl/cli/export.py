@@ -11,7 +11,7 @@ import argparse
 import tempfile
 from pathlib import Path
 
-from narl.cli.arguments import add_budgets, add_search_choice, demands, local_path
+from narl.cli.arguments import add_budgets, add_search_choice, demands, local_path, names_among
 from narl.cli.terminal import say
 from narl.core.errors import ConfigError
 
@@ -22,19 +22,23 @@ def register(subparsers) -> None:
     add_search_choice(parser)
     parser.add_argument("--to", required=True, metavar="DIR|s3://BUCKET/PREFIX", help="where to put the halves")
     parser.add_argument("--from", dest="source", type=local_path, metavar="DIR", help="a folder that narl train wrote")
+    parser.add_argument(
+        "--variants", metavar="float16,int8", help="smaller clients as well, measured on the test images, here and now"
+    )
     parser.add_argument("--endpoint-url", metavar="URL", help="S3 endpoint, for stores other than AWS")
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
     from narl.core.addresses import shown
-    from narl.export.bundle import FILES, PORTABLE, upload_bundle, verify_bundle
+    from narl.export.bundle import FILES, PORTABLE, VARIANTS, upload_bundle, verify_bundle
     from narl.export.stores import MANIFEST, open_store
     from narl.search.best import Demands
     from narl.search.folder import find_search
     from narl.search.ledger import read_ledger
 
     asked = demands(args)
+    variants = names_among(args.variants, "variant", VARIANTS) if args.variants is not None else ()
     if args.source is not None and (asked != Demands() or args.name is not None or args.runs is not None):
         raise ConfigError(
             "--from names the halves to export; bounds, --name and --runs choose others: give one of them"
@@ -46,7 +50,7 @@ def run(args: argparse.Namespace) -> int:
     else:
         verify_bundle(args.source)
     store = open_store(args.to, endpoint_url=args.endpoint_url)
-    store.check([*FILES, *PORTABLE, MANIFEST])  # before minutes of training, not after
+    store.check([*FILES, *PORTABLE, *VARIANTS.values(), MANIFEST])  # before minutes of training, not after
     bundle = args.source if args.source is not None else _trained(record, folder)
 
     from narl.export.portable import make_portable
@@ -54,6 +58,15 @@ def run(args: argparse.Namespace) -> int:
     with tempfile.TemporaryDirectory() as folder_of_its_own:
         whole = Path(folder_of_its_own) / "bundle"
         make_portable(bundle, whole)
+        if variants:
+            from narl.evaluation.variants import add_variants
+
+            for name, row in add_variants(whole, variants).items():
+                say(
+                    f"{name}: utility {row['utility']:.2f} %, closed-form leakage {row['closed_form_leakage']:.2f} %, "
+                    f"bound {row['leakage_bound']:.2f} %, {row['size'] / 1024:.1f} KiB, "
+                    f"{row['latency_ms']['median']:.2f} ms (95 %: {row['latency_ms']['p95']:.2f})"
+                )
         upload_bundle(whole, store)
     say(f"exported {bundle} to {shown(args.to)}")
     return 0

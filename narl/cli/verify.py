@@ -8,7 +8,6 @@ test images, must be what was measured. Exit code 1 if anything is not so.
 from __future__ import annotations
 
 import argparse
-import itertools
 
 from narl.cli.arguments import local_path
 from narl.cli.terminal import say
@@ -22,18 +21,24 @@ def register(subparsers) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
+    from narl.export.bundle import VARIANTS, verify_bundle
     from narl.export.noise_check import check_noise, portable_bundle
 
     bundle = portable_bundle(args.bundle)
-    checks = check_noise(args.bundle, bundle)
+    checks = [("", check_noise(args.bundle, bundle))]
     if not args.without_images:
         from narl.evaluation.artefact import check_measured
 
-        checks = itertools.chain(checks, check_measured(args.bundle, bundle))
+        checks.append(("", check_measured(args.bundle, bundle)))
+    listed = verify_bundle(args.bundle)["files"]
+    for name, file in VARIANTS.items():
+        if file in listed:
+            checks.append((f"{name}, ", check_noise(args.bundle, bundle, name)))
     failed = 0
-    for check in checks:
-        say(f"{'ok    ' if check.passed else 'FAILED'}  {check.name}: {check.said}")
-        failed += not check.passed
+    for prefix, each in checks:
+        for check in each:
+            say(f"{'ok    ' if check.passed else 'FAILED'}  {prefix}{check.name}: {check.said}")
+            failed += not check.passed
     if failed:
         say(f"{failed} of the checks failed: do not use this client")
     return 1 if failed else 0

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -38,6 +39,61 @@ CHOSEN_ANEW = 1.0
 AT_ONCE = 256
 
 
+@dataclass(frozen=True)
+class Measured:
+    """What is read of a client's own answers, as shares of each image's answers that are read right, [N].
+
+    Attributes:
+        utility: by the server.
+        bayes: the private label, by the closed-form attacker.
+        answers: about each image that `bayes` is of.
+        bound: nobody who has one answer exceeds it on these images, percent.
+    """
+
+    utility: np.ndarray
+    bayes: np.ndarray
+    answers: int
+    bound: float
+
+
+def opened(bundle: Bundle) -> Dataset:
+    """Open every split of the bundle's images.
+
+    Raises:
+        ConfigError, DataError: they are not there, or not the same.
+    """
+    return open_dataset(bundle.config.pipeline, splits=("train", "validation", "test"))
+
+
+def measure(folder: Path, bundle: Bundle, dataset: Dataset, *, on: str = "test", variant: str = "float32") -> Measured:
+    """Let the server and the closed-form attacker read a client of `folder`.
+
+    Args:
+        on: the split that answers are about.
+    """
+    config, claimed = bundle.config.training_alone(), bundle.client.noise
+    client = Client(folder, variant=variant)
+    artefact = Obfuscator(nn.Sequential(_GraphFeatures(client)), _Answers(client, claimed, dataset, on))
+    trained = trained_client(config, artefact, dataset)
+    target = Target(
+        trained.client,
+        dataset,
+        halves=trained.halves,
+        settings=config.attack.model_copy(update={"adversaries": ("bayes",)}),
+        precision=trained.precision,
+        seed=config.seed,
+        report_on=on,
+    )
+    found = drained(exact_leakage(target, (1,)), lambda step: None)
+    scores = found.readings["private"][1].scores
+    return Measured(
+        utility=_read(client, Server(folder), dataset, on),
+        bayes=scores.percents.numpy() / 100,
+        answers=math.ceil(REPORTING / len(scores.labels)) if claimed.is_random else 1,
+        bound=found.bounds.labels["private"][1].percent,
+    )
+
+
 def check_measured(folder: Path, bundle: Bundle) -> Iterator[Check]:
     """Compare the bundle's recorded numbers with those of its graphs; yields each check as it is done.
 
@@ -45,30 +101,11 @@ def check_measured(folder: Path, bundle: Bundle) -> Iterator[Check]:
         NarlError: the bundle's metrics, or the images of its pipeline, cannot be read.
     """
     on, recorded = _recorded(folder, bundle)
-    config = bundle.config.training_alone()
-    dataset = open_dataset(config.pipeline, splits=("train", "validation", "test"))
-    client, server = Client(folder), Server(folder)
-    yield _compared("utility", recorded.utility, EVALUATION_DRAWS, _read(client, server, dataset, on), EVALUATION_DRAWS)
-    if "bayes" not in recorded.adversaries:
-        return
-    claimed = bundle.client.noise
-    artefact = Obfuscator(nn.Sequential(_GraphFeatures(client)), _Answers(client, claimed, dataset, on))
-    trained = trained_client(config, artefact, dataset)
-    attack = config.attack.model_copy(update={"adversaries": ("bayes",)})
-    target = Target(
-        trained.client,
-        dataset,
-        halves=trained.halves,
-        settings=attack,
-        precision=trained.precision,
-        seed=config.seed,
-        report_on=on,
-    )
-    found = drained(exact_leakage(target, (1,)), lambda step: None)
-    scores = found.readings["private"][1].scores
-    answers = math.ceil(REPORTING / len(scores.labels)) if claimed.is_random else 1
-    hits = scores.percents.numpy() / 100
-    yield _compared("closed-form leakage", recorded.adversaries["bayes"], answers, hits, answers, slack=CHOSEN_ANEW)
+    found = measure(folder, bundle, opened(bundle), on=on)
+    yield _compared("utility", recorded.utility, EVALUATION_DRAWS, found.utility, EVALUATION_DRAWS)
+    if "bayes" in recorded.adversaries:
+        before = recorded.adversaries["bayes"]
+        yield _compared("closed-form leakage", before, found.answers, found.bayes, found.answers, slack=CHOSEN_ANEW)
 
 
 class _GraphFeatures(nn.Module):
@@ -94,7 +131,7 @@ class _Answers(Noise):
         super().__init__()
         self._client, self._claimed = client, claimed
         self._images: dict[bytes, np.ndarray] = {}
-        for images in _images(dataset, split):
+        for images in images_of(dataset, split):
             for feature, image in zip(client.features(images), images, strict=True):
                 self._images[feature.tobytes()] = image
 
@@ -150,12 +187,12 @@ def _read(client: Client, server: Server, dataset: Dataset, split: str) -> np.nd
     labels = dataset.labels(split)[0].numpy()
     right = np.zeros(len(labels))
     for _ in range(EVALUATION_DRAWS):
-        read = [server.probabilities(client.answer(images)).argmax(1) for images in _images(dataset, split)]
+        read = [server.probabilities(client.answer(images)).argmax(1) for images in images_of(dataset, split)]
         right += np.concatenate(read) == labels
     return right / EVALUATION_DRAWS
 
 
-def _images(dataset: Dataset, split: str) -> Iterator[np.ndarray]:
+def images_of(dataset: Dataset, split: str) -> Iterator[np.ndarray]:
     """Yield the pictures of a split, uint8 [B, S, S, 3]."""
     for batch in dataset.loader(split, batch_size=AT_ONCE).epoch(0):
         yield np.ascontiguousarray(batch.images.permute(0, 2, 3, 1).numpy())

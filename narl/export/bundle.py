@@ -43,6 +43,8 @@ FILES = (CLIENT, SERVER, CONFIG, METRICS)
 CLIENT_GRAPH, SERVER_GRAPH, FACTS, README = "client.onnx", "server.onnx", "portable.json", "README.md"
 RUNTIME = ("narl_client.py", "narl_server.py")
 PORTABLE = (CLIENT_GRAPH, SERVER_GRAPH, FACTS, *RUNTIME, README)
+# What `narl.export.variants` adds, by name.
+VARIANTS = {name: f"client.{name}.onnx" for name in ("float16", "int8")}
 
 
 def write_bundle(

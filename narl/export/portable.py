@@ -76,7 +76,8 @@ def make_portable(source: Path, folder: Path) -> dict[str, Any]:
         for name in RUNTIME:
             (partial / name).write_bytes(files("narl.export.runtime").joinpath(name).read_bytes())
         (partial / README).write_text(_readme(noise), encoding="utf-8")
-        return write_manifest(partial, manifest, (*FILES, *PORTABLE))
+        about = {name: value for name, value in manifest.items() if name != "variants"}
+        return write_manifest(partial, about, (*FILES, *PORTABLE))
 
 
 def _write_graphs(bundle: Bundle, folder: Path) -> Drawn:
@@ -149,6 +150,8 @@ On the server, with `server.onnx`:
     server = Server()
     print(dict(zip(server.classes, server.probabilities(sent)[0])))
 
-{each} The graph draws nothing itself: another runtime must fill its input `draws` (`portable.json` says with what) from
+{each} Smaller clients, where `manifest.json` lists them: `Client(variant="int8")`.
+
+The graph draws nothing itself: another runtime must fill its input `draws` (`portable.json` says with what) from
 a secure generator, anew for each image and answer.
 """

@@ -8,17 +8,24 @@ import shutil
 import numpy as np
 import pytest
 from example_pipelines import DIGITS
+from torch import nn
 
 from narl.cli.main import main
 from narl.config.load import build
 from narl.config.trial import TrainConfig
+from narl.core.errors import ConfigError
 from narl.core.method_options import METHODS
 from narl.evaluation.artefact import check_measured
 from narl.evaluation.final import train
+from narl.evaluation.variants import add_variants
 from narl.export import runtime
-from narl.export.bundle import load_bundle
+from narl.export.bundle import VARIANTS, load_bundle, verify_bundle
 from narl.export.noise_check import check_noise, portable_bundle
 from narl.export.portable import make_portable
+from narl.export.runtime.narl_client import BundleError, Client
+from narl.export.variants import write_variant
+from narl.models.noise.clipped import ClippedGaussianNoise
+from narl.models.split import Obfuscator
 
 
 def exported(folder, **trial):
@@ -85,6 +92,51 @@ def test_what_cannot_be_verified_says_why(bundle, tmp_path, capsys):
         file.write("import os\n")
     assert main(["verify", str(copy)]) == 2
     assert "narl_client.py is not the file that was exported" in capsys.readouterr().err
+
+
+@pytest.fixture(scope="module")
+def varied(bundle):
+    folder = bundle.parent / "varied"
+    shutil.copytree(bundle, folder)
+    return folder, add_variants(folder, ("float16", "int8"))
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_a_smaller_client_keeps_its_noise_and_its_numbers(bundle, varied, variant):
+    folder, rows = varied
+    assert failed(check_noise(folder, load_bundle(folder), variant)) == set()
+    row, whole = rows[variant], rows["float32"]
+    assert verify_bundle(folder)["variants"][variant] == row
+    assert row["size"] == (folder / row["file"]).stat().st_size
+    assert 0 < row["latency_ms"]["median"] <= row["latency_ms"]["p95"]
+    for name in ("utility", "closed_form_leakage"):
+        error = 100 * np.sqrt(2 * 0.25 / row["num_samples"])
+        assert abs(row[name] - whole[name]) < 5 * error
+    assert row["closed_form_leakage"] <= row["leakage_bound"] + 5 * error
+    assert b"/tmp" not in (folder / row["file"]).read_bytes()
+
+
+def test_float16_features_are_near_and_its_answers_are_not_rounded_to_float16(varied):
+    folder, _ = varied
+    images = np.random.default_rng(0).random((8, 16, 16, 3))
+    half, whole = Client(folder, variant="float16"), Client(folder)
+    np.testing.assert_allclose(half.features(images), whole.features(images), rtol=0.02, atol=0.02)
+    assert not np.array_equal(half.features(images), whole.features(images))
+    sent = half.answer(images)
+    assert (sent != sent.astype(np.float16)).mean() > 0.9
+    with pytest.raises(BundleError, match=r"client\.int4\.onnx cannot be read"):
+        Client(folder, variant="int4")
+
+
+def test_another_export_has_no_variants_that_it_does_not_hold(varied, tmp_path):
+    folder, _ = varied
+    assert "variants" not in make_portable(folder, tmp_path / "again")
+
+
+def test_a_client_without_a_network_has_no_variants(bundle, tmp_path):
+    noise_alone = load_bundle(bundle)._replace(client=Obfuscator(nn.Sequential(), ClippedGaussianNoise(0.5)))
+    with pytest.raises(ConfigError, match="runs no network on the client: there is no int8 of it"):
+        write_variant(tmp_path, noise_alone, "int8", [])
 
 
 @pytest.mark.slow

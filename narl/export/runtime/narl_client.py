@@ -83,6 +83,7 @@ class Client:
         folder: of the bundle.
         noise_key: at least 32 secret bytes that decide keyed noise; None: random bytes for the life of the process,
             after which an image gets other noise. Different clients get different noise from one key.
+        variant: `float32` is what was measured; `float16` and `int8` are smaller, if the bundle has them.
         threads: of ONNX Runtime; 0: it chooses.
 
     Attributes:
@@ -93,15 +94,23 @@ class Client:
         BundleError: damaged files, a key that is too short, or a key for noise that is not keyed.
     """
 
-    def __init__(self, folder: Path | str = HERE, *, noise_key: bytes | None = None, threads: int = 0) -> None:
+    def __init__(
+        self,
+        folder: Path | str = HERE,
+        *,
+        noise_key: bytes | None = None,
+        variant: str = "float32",
+        threads: int = 0,
+    ) -> None:
         bundle = Bundle(folder)
+        graph = "client.onnx" if variant == "float32" else f"client.{variant}.onnx"
         self.size: int = bundle.facts["image_size"]
         self.sent_shape = tuple(bundle.facts["feature_shape"])
         self._fit: str = bundle.facts["fit"]
         self._kind: str = bundle.facts["draws"]["kind"]
         self._shape = tuple(bundle.facts["draws"]["shape"])
-        self._key = self._own_key(noise_key, bundle.sha256("client.onnx"))
-        self._session = bundle.session("client.onnx", threads)
+        self._session = bundle.session(graph, threads)
+        self._key = self._own_key(noise_key, bundle.sha256(graph))
 
     def answer(self, images: np.ndarray) -> np.ndarray:
         """Return what is sent about `images`, noise included: float32 [B, C, h, w].

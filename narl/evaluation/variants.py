@@ -1,0 +1,85 @@
+"""Smaller clients of a bundle, each with what it costs and what is read of it, in the bundle's manifest.
+
+`variants` there holds, by name, `float32` among them: utility, closed-form leakage and its bound on the test images,
+percent, from the variant's own answers; bytes; milliseconds of one answer on one core of the machine that exports.
+Networks do not attack variants again, so Δ is not claimed: utility − leakage_bound is certified, utility −
+closed_form_leakage is what the exact attacker leaves.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from narl.data.dataset import Dataset
+from narl.evaluation.artefact import images_of, measure, opened
+from narl.export.bundle import CLIENT_GRAPH, VARIANTS, load_bundle, verify_bundle, write_manifest
+from narl.export.runtime.narl_client import Client, unit_range
+from narl.export.variants import write_variant
+
+CALIBRATION_IMAGES = 256
+TIMED = 200  # answers
+
+
+def add_variants(folder: Path, names: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """Write variants of the portable bundle in `folder`, measure them, and note it in the manifest.
+
+    Args:
+        names: some of `VARIANTS`.
+
+    Returns:
+        What the manifest says of each.
+
+    Raises:
+        ConfigError: a client that runs no network.
+        ConfigError, DataError: the bundle's images are not there, or not the same.
+    """
+    manifest, bundle = verify_bundle(folder), load_bundle(folder)
+    dataset = opened(bundle)
+    for name in names:
+        write_variant(folder, bundle, name, _calibration(dataset))
+    files = {"float32": CLIENT_GRAPH, **{name: VARIANTS[name] for name in names}}
+    about = {key: value for key, value in manifest.items() if key != "files"}
+    listed = [*manifest["files"], *(VARIANTS[name] for name in names)]
+    write_manifest(folder, about, listed)  # the runtime reads what it lists
+    rows = {}
+    for name, file in files.items():
+        found = measure(folder, bundle, dataset, variant=name)
+        rows[name] = {
+            "file": file,
+            "size": (folder / file).stat().st_size,
+            "utility": 100 * float(found.utility.mean()),
+            "closed_form_leakage": 100 * float(found.bayes.mean()),
+            "leakage_bound": found.bound,
+            "num_samples": len(found.utility),
+            "latency_ms": _latency(folder, name),
+        }
+    write_manifest(folder, {**about, "variants": rows}, listed)
+    return rows
+
+
+def _calibration(dataset: Dataset) -> Iterator[np.ndarray]:
+    """Yield validation images: training has not seen them, and no result is reported on them."""
+    left = CALIBRATION_IMAGES
+    for images in images_of(dataset, "validation"):
+        yield unit_range(images[:left], dataset.image_size)
+        left -= len(images)
+        if left <= 0:
+            return
+
+
+def _latency(folder: Path, variant: str) -> dict[str, float]:
+    """Time whole answers, checks and draws included, one image each on one core."""
+    client = Client(folder, variant=variant, threads=1)
+    image = np.zeros((client.size, client.size, 3), np.uint8)
+    seconds = []
+    for _ in range(TIMED + 10):
+        started = time.perf_counter()
+        client.answer(image)
+        seconds.append(time.perf_counter() - started)
+    median, p95 = np.percentile(seconds[10:], [50, 95])
+    return {"median": 1e3 * float(median), "p95": 1e3 * float(p95)}
