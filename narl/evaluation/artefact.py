@@ -21,7 +21,7 @@ from narl.attacks.exact.attacker import REPORTING
 from narl.attacks.exact.of_target import exact_leakage
 from narl.attacks.fit import EVALUATION_DRAWS
 from narl.attacks.target import Target
-from narl.core.errors import DAMAGED, NarlError
+from narl.core.errors import DAMAGED, NarlError, UnusableFeatures
 from narl.core.steps import drained
 from narl.data.dataset import Dataset, open_dataset
 from narl.evaluation.evaluator import trained_client
@@ -70,20 +70,26 @@ def measure(folder: Path, bundle: Bundle, dataset: Dataset, *, on: str = "test",
 
     Args:
         on: the split that answers are about.
+
+    Raises:
+        NarlError: its features are no numbers, or say nothing of the image.
     """
     config, claimed = bundle.config.training_alone(), bundle.client.noise
     client = Client(folder, variant=variant)
     artefact = Obfuscator(nn.Sequential(_GraphFeatures(client)), _Answers(client, claimed, dataset, on))
     trained = trained_client(config, artefact, dataset)
-    target = Target(
-        trained.client,
-        dataset,
-        halves=trained.halves,
-        settings=config.attack.model_copy(update={"adversaries": ("bayes",)}),
-        precision=trained.precision,
-        seed=config.seed,
-        report_on=on,
-    )
+    try:
+        target = Target(
+            trained.client,
+            dataset,
+            halves=trained.halves,
+            settings=config.attack.model_copy(update={"adversaries": ("bayes",)}),
+            precision=trained.precision,
+            seed=config.seed,
+            report_on=on,
+        )
+    except UnusableFeatures as error:
+        raise NarlError(f"the {variant} client of {folder} cannot be used: {error}") from error
     found = drained(exact_leakage(target, (1,)), lambda step: None)
     scores = found.readings["private"][1].scores
     return Measured(

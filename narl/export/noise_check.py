@@ -22,11 +22,12 @@ import torch
 from scipy import special, stats
 from torch import Tensor
 
+from narl.config.bundle import PortableConfig
 from narl.core.errors import NarlError
 from narl.export import runtime
-from narl.export.bundle import PORTABLE, RUNTIME, Bundle, load_bundle, verify_bundle
+from narl.export.bundle import CONFIG, FACTS, PORTABLE, RUNTIME, Bundle, load_bundle, verify_bundle
 from narl.export.noise_graph import drawn
-from narl.export.portable import CLOSE
+from narl.export.portable import CLOSE, facts_of
 from narl.export.runtime.narl_client import KEY_BYTES, Client
 from narl.models.noise.bank import NoiseBank
 from narl.models.noise.base import Noise, WhitenedNoise
@@ -67,7 +68,8 @@ def portable_bundle(folder: Path) -> Bundle:
     """Load a bundle that has graphs, every file checked.
 
     Raises:
-        NarlError: it has none, is damaged, or its runtime is not that of this narl, which would not be run unseen.
+        NarlError: it has none, is damaged, its files contradict each other, or its runtime is not that of this narl,
+            which would not be run unseen.
     """
     listed = verify_bundle(folder)["files"]
     if missing := [name for name in PORTABLE if name not in listed]:
@@ -75,7 +77,14 @@ def portable_bundle(folder: Path) -> Bundle:
     for name in RUNTIME:
         if (folder / name).read_bytes() != (_runtime() / name).read_bytes():
             raise NarlError(f"{folder}: {name} is not that of this narl; export again to verify it")
-    return load_bundle(folder)
+    bundle = load_bundle(folder)
+    try:
+        agrees = PortableConfig.model_validate_json((folder / FACTS).read_bytes()) == facts_of(bundle)
+    except ValueError as error:
+        raise NarlError(f"{folder / FACTS} does not say what the runtime must know") from error
+    if not agrees:
+        raise NarlError(f"{folder / FACTS} says something else than {CONFIG}")
+    return bundle
 
 
 def check_noise(folder: Path, bundle: Bundle, variant: str = "float32") -> Iterator[Check]:

@@ -39,6 +39,7 @@ from narl.export.bundle import (
 )
 from narl.export.graphs import graph_of
 from narl.export.noise_graph import Drawn, drawn
+from narl.methods.catalogue import halves_of
 
 # Of a graph's results and torch's, relative to the largest: float32 sums in another order.
 CLOSE = 1e-4
@@ -81,8 +82,7 @@ def make_portable(source: Path, folder: Path) -> dict[str, Any]:
 
 
 def _write_graphs(bundle: Bundle, folder: Path) -> Drawn:
-    config, client = bundle.config, bundle.client
-    size = config.image_size
+    client, size = bundle.client, bundle.config.image_size
     generator = torch.Generator().manual_seed(0)
     # Not one, which exporters take for a constant.
     image = torch.rand(5, 3, size, size, generator=generator)
@@ -102,15 +102,23 @@ def _write_graphs(bundle: Bundle, folder: Path) -> Drawn:
         content = graph_of(network, given, output)
         _compare(name, content, network, {key: value[:3] for key, value in given.items()})
         (folder / name).write_bytes(content)
-    facts = PortableConfig(
-        image_size=size,
+    facts = facts_of(bundle)
+    (folder / FACTS).write_text(json.dumps(facts.model_dump(mode="json"), indent=2) + "\n", encoding="utf-8")
+    return noise
+
+
+def facts_of(bundle: Bundle) -> PortableConfig:
+    """Tell what the runtime must know of a bundle."""
+    config = bundle.config
+    shape = halves_of(config.trial, config.image_size).feature_shape
+    noise = drawn(bundle.client.noise, shape)
+    return PortableConfig(
+        image_size=config.image_size,
         fit=config.pipeline.image.fit,
-        feature_shape=tuple(features.shape[1:]),
+        feature_shape=shape,
         draws=Draws(kind=noise.kind, shape=noise.shape),
         utility_classes=config.utility_classes,
     )
-    (folder / FACTS).write_text(json.dumps(facts.model_dump(mode="json"), indent=2) + "\n", encoding="utf-8")
-    return noise
 
 
 def _compare(name: str, graph: bytes, network: nn.Module, inputs: dict[str, Tensor]) -> None:

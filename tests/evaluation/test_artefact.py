@@ -13,13 +13,13 @@ from torch import nn
 from narl.cli.main import main
 from narl.config.load import build
 from narl.config.trial import TrainConfig
-from narl.core.errors import ConfigError
+from narl.core.errors import ConfigError, NarlError
 from narl.core.method_options import METHODS
-from narl.evaluation.artefact import check_measured
+from narl.evaluation.artefact import check_measured, measure, opened
 from narl.evaluation.final import train
 from narl.evaluation.variants import add_variants
 from narl.export import runtime
-from narl.export.bundle import VARIANTS, load_bundle, verify_bundle
+from narl.export.bundle import VARIANTS, load_bundle, verify_bundle, write_manifest
 from narl.export.noise_check import check_noise, portable_bundle
 from narl.export.portable import make_portable
 from narl.export.runtime.narl_client import BundleError, Client
@@ -92,6 +92,29 @@ def test_what_cannot_be_verified_says_why(bundle, tmp_path, capsys):
         file.write("import os\n")
     assert main(["verify", str(copy)]) == 2
     assert "narl_client.py is not the file that was exported" in capsys.readouterr().err
+
+
+def test_a_runtime_that_is_told_something_else_is_found(bundle, tmp_path, capsys):
+    copy = tmp_path / "copy"
+    shutil.copytree(bundle, copy)
+    for change, words in (
+        ({"utility_classes": ["odd", "even"]}, "portable.json says something else than config.yaml"),
+        ({"image_size": "many"}, "portable.json does not say what the runtime must know"),
+    ):
+        facts = json.loads((bundle / "portable.json").read_text()) | change
+        (copy / "portable.json").write_text(json.dumps(facts))
+        manifest = verify_bundle(bundle)
+        write_manifest(copy, manifest, manifest["files"])
+        assert main(["verify", str(copy)]) == 2
+        assert words in capsys.readouterr().err
+
+
+def test_a_client_whose_numbers_overflow_is_refused(bundle, monkeypatch):
+    """As float16 may, beyond 65,504."""
+    monkeypatch.setattr(Client, "features", lambda self, images: np.full((len(images), *self.sent_shape), np.inf))
+    loaded = load_bundle(bundle)
+    with pytest.raises(NarlError, match="the float32 client of .* cannot be used"):
+        measure(bundle, loaded, opened(loaded))
 
 
 @pytest.fixture(scope="module")

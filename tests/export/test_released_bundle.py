@@ -12,6 +12,9 @@ import pytest
 import torch
 
 from narl.export.bundle import load_bundle, verify_bundle
+from narl.export.portable import make_portable
+from narl.export.runtime.narl_client import Client
+from narl.export.runtime.narl_server import Server
 
 GOLDEN = Path(__file__).parent / "released_0_2" / "golden" / "bundle.tar.xz"
 # Of 0.2.0, for the images below, without noise.
@@ -50,3 +53,13 @@ def test_client_and_server_answer_as_in_0_2(released):
     torch.testing.assert_close(logits, torch.tensor(LOGITS), rtol=1e-3, atol=1e-5)
     probabilities = bundle.query(images, generator=torch.Generator().manual_seed(0))
     assert probabilities.shape == (4, 2) and torch.allclose(probabilities.sum(1), torch.ones(4))
+
+
+def test_it_can_be_exported_for_any_device(released, tmp_path):
+    manifest = make_portable(released, tmp_path / "portable")
+    assert manifest["narl_version"] == "0.2.0" and manifest["format_version"] == 1
+    images = (torch.arange(4 * 3 * 32 * 32) ** 2 // 7 % 256).view(4, 3, 32, 32) / 255
+    features = Client(tmp_path / "portable").features(images.permute(0, 2, 3, 1).numpy())
+    assert features.mean() == pytest.approx(FEATURES_MEAN, rel=1e-4)
+    odd = Server(tmp_path / "portable").probabilities(features)[:, 1]
+    torch.testing.assert_close(torch.from_numpy(odd).logit().float(), torch.tensor(LOGITS), rtol=1e-3, atol=1e-5)
