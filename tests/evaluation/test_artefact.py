@@ -176,3 +176,6 @@ def test_the_client_of_every_method_keeps_its_promise(method, noise, tmp_path):
     folder = exported(tmp_path, **trial)
     known = portable_bundle(folder)
     assert failed([*check_noise(folder, known), *check_measured(folder, known)]) == set()
+    if any(True for _ in known.client.body.parameters()):
+        for variant in add_variants(folder, tuple(VARIANTS)):
+            assert failed(check_noise(folder, known, variant)) == set(), variant
