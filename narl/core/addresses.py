@@ -23,7 +23,7 @@ def shown(address: str) -> str:
     People forget to quote what their passwords hold. So credentials end at the last `@`, if a colon or an `@` comes
     before the first slash; where that may be one of the query, nothing but the scheme is shown.
     """
-    scheme, mark, rest = address.partition("://")
+    scheme, mark, rest = _scheme(address)
     if not mark:
         return re.sub(r"^[^\s/@]*:.*@", "", address, flags=re.DOTALL)
     place, _, query = rest.partition("?")
@@ -50,16 +50,20 @@ def without_credentials(text: str, *addresses: str) -> str:
     return _ASSIGNED.sub(r"\1…", text)
 
 
+def _scheme(address: str) -> tuple[str, str, str]:
+    """Take the address apart, `scheme`, `://` and the rest, which is all where no scheme comes first."""
+    found = re.match(r"([A-Za-z][\w+.-]*)(://)", address)
+    return (found[1], found[2], address[found.end() :]) if found else ("", "", address)
+
+
 def _is_address(name: str, value: str) -> bool:
-    return bool(re.match(r"[A-Za-z][\w+.-]*://", value)) or (
-        "@" in value and name.lower().endswith(("proxy", "address"))
-    )
+    return bool(_scheme(value)[1]) or ("@" in value and name.lower().endswith(("proxy", "address")))
 
 
 def _secrets(addresses: list[str]) -> Iterator[str]:
     """What must not be told. Passwords in parts too, as messages quote the part that they cannot read."""
     for address in addresses:
-        rest = address.partition("://")[2] or address
+        rest = _scheme(address)[2]
         found = [value for name, value in re.findall(r"[?&;]([^=&;]*)=([^&;]*)", rest) if _SAYS_SECRET.search(name)]
         credentials, at, _ = rest.rpartition("@")
         name, colon, password = credentials.partition(":")

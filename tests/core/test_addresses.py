@@ -6,7 +6,7 @@ import json
 from urllib.parse import quote
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from narl.core.addresses import shown, without_credentials
@@ -34,6 +34,7 @@ def test_an_address_is_shown_without_its_password(password, shape):
 
 
 @given(PASSWORDS.map(lambda p: f"{p} with'a\"space"), st.sampled_from(SHAPES))
+@example("00000:// with'a\"space", "ann:{}@host:6379")
 def test_a_message_about_a_known_address_tells_nothing_of_its_password(password, shape):
     address = shape.format(quote(password, safe="") if "?" in shape else password)
     for message in (address, repr(address), json.dumps(address), f"no {password!r} here", quote(password), password):
