@@ -14,7 +14,7 @@ import pytest
 from optuna.trial import TrialState, create_trial
 from processes import alive, descendants
 from ray_nodes import free_ports
-from tiny_search import narl, start, write_space
+from tiny_search import narl, ray_folders, start, write_space
 
 from narl.core.errors import NarlError
 from narl.search.database import StudyDatabase
@@ -60,6 +60,15 @@ class Server:
 
         with psycopg.connect(self.url("postgres"), autocommit=True) as connection:
             connection.execute(statement)
+
+    def rows(self, database: str) -> bytes:
+        """Everything in the database's tables."""
+        import psycopg
+
+        with psycopg.connect(self.url(database)) as connection:
+            tables = connection.execute("SELECT tablename FROM pg_tables WHERE schemaname = 'public'").fetchall()
+            assert tables
+            return repr([connection.execute(f'SELECT * FROM "{name}"').fetchall() for (name,) in tables]).encode()
 
     def _run(self, program: str, *argv: str) -> None:
         done = subprocess.run(
@@ -167,3 +176,47 @@ def _until(condition, driver, seconds: float = 240) -> None:
         assert driver.poll() is None, driver.communicate()
         assert time.monotonic() < deadline
         time.sleep(0.1)
+
+
+@pytest.mark.slow
+def test_a_search_that_works_tells_its_password_nowhere(server, tmp_path):
+    """But where its user put it: in the driver's command line, and in the environment that its processes inherit."""
+    where = {"MLFLOW_TRACKING_URI": server.url("mlflow")}
+    driver = start(tmp_path, "search", str(write_space(tmp_path, trials=3)), "--study", server.url("study"), **where)
+    ledger = tmp_path / "narl-runs" / "tiny" / "ledger.jsonl"
+    _until(lambda: ledger.exists() and len(read_ledger(ledger)) >= 1, driver)
+    (runtime,) = ray_folders(driver.pid)
+    told = _contents(runtime)  # Ray's logs, which go with the runtime
+    told |= {f"command line of {pid}": _command(pid) for pid in descendants(driver.pid)}
+    out, err = driver.communicate(timeout=400)
+    assert (driver.returncode, err) == (0, ""), out
+
+    best = narl(tmp_path, "best-config", "--with-guesses")
+    front = narl(tmp_path, "pareto", "--with-guesses", "--figure", "front.html")
+    evaluated = narl(tmp_path, "evaluate", "tiny/0", "--attacks", "leakage", "--seeds", "1", **where)
+    synced = narl(tmp_path, "sync", **where)
+    for done in (best, evaluated, synced, front):
+        assert done.returncode == 0, done.stderr
+        out += done.stdout + done.stderr
+    assert "MLflow" in evaluated.stdout and "not recorded" not in evaluated.stderr
+    assert PASSWORD not in out
+    told |= _contents(tmp_path) | {f"database {name}": server.rows(name) for name in ("study", "mlflow")}
+    assert len(told) > 30
+    assert [place for place, content in told.items() if PASSWORD.encode() in content] == []
+
+
+def _contents(folder: Path) -> dict[str, bytes]:
+    """Every file below the folder, with its name."""
+    found = {}
+    for path in folder.rglob("*"):
+        if path.is_file():
+            with suppress(OSError):  # gone by now
+                found[str(path)] = str(path).encode() + path.read_bytes()
+    return found
+
+
+def _command(pid: int) -> bytes:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:  # gone by now
+        return b""
