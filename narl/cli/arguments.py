@@ -82,6 +82,15 @@ def non_negative_int(text: str) -> int:
     return 0 if text == "0" else positive_int(text)
 
 
+# Of narl.attacks.catalogue, which takes seconds to import.
+ATTACKS = ("leakage", "certificate", "sigma_profile", "averaging", "reconstruction", "inversion", "control")
+
+
+def add_attacks(parser: argparse.ArgumentParser, default: str | None = None) -> None:
+    """Which attacks; None stands for all."""
+    parser.add_argument("--attacks", default=default, help=f"some of {','.join(ATTACKS)} (default: {default or 'all'})")
+
+
 def add_lpips(parser: argparse.ArgumentParser) -> None:
     """Where the backbone of one image metric comes from."""
     parser.add_argument(

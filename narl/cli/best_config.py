@@ -61,7 +61,7 @@ def answer(args: argparse.Namespace, folder) -> int:
 
 
 def _explained(record: TrialRecord, search: str, refused: int) -> Iterator[str]:
-    """What the configuration is, as comments; `refused` trials of higher Δ were not chosen, as their utility is a guess."""
+    """Describe the configuration in comments; `refused` trials of higher Δ were not chosen, their utility being a guess."""
     m = record.measured
     yield f"# Search {search!r}, trial {record.trial_id}, measured on validation images:"
     floor = f"label floor {m.label_floor:.2f} %"

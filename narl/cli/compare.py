@@ -12,7 +12,16 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from narl.cli.arguments import add_lpips, local_path, names_among, names_in, positive_int, positive_number, query_counts
+from narl.cli.arguments import (
+    add_attacks,
+    add_lpips,
+    local_path,
+    names_among,
+    names_in,
+    positive_int,
+    positive_number,
+    query_counts,
+)
 from narl.cli.evaluation_tables import (
     NO_CERTIFICATE,
     RebuiltRow,
@@ -50,11 +59,7 @@ def register(subparsers) -> None:
     parser.add_argument("--attack-epochs", type=positive_int, default=30, help="at most, of every attacker")
     parser.add_argument("--batch-size", type=positive_int, default=128)
     parser.add_argument("--adversaries", default="bayes,rest,mlp,conv", help="default: bayes,rest,mlp,conv")
-    parser.add_argument(
-        "--attacks",
-        default="leakage,averaging",
-        help="some of leakage,averaging,reconstruction,inversion,control (default: leakage,averaging)",
-    )
+    add_attacks(parser, "leakage,averaging")
     parser.add_argument(
         "--queries", type=query_counts, metavar="N,N,…", help="answers averaged (default: 1,4,16,64,256,inf)"
     )

@@ -14,7 +14,16 @@ from os.path import isdir, isfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from narl.cli.arguments import add_lpips, add_runs, local_path, names_among, names_in, positive_int, query_counts
+from narl.cli.arguments import (
+    add_attacks,
+    add_lpips,
+    add_runs,
+    local_path,
+    names_among,
+    names_in,
+    positive_int,
+    query_counts,
+)
 from narl.cli.evaluation_tables import (
     as_range,
     control_rows,
@@ -36,9 +45,7 @@ if TYPE_CHECKING:
 def register(subparsers) -> None:
     parser = subparsers.add_parser("evaluate", help="attack one configuration thoroughly", description=__doc__)
     parser.add_argument("what", metavar="RUN|CONFIG|DIR", help="what to evaluate")
-    parser.add_argument(
-        "--attacks", help="some of leakage,sigma_profile,averaging,reconstruction,inversion,control (default: all)"
-    )
+    add_attacks(parser)
     parser.add_argument("--audit", metavar="COLUMN,…", help="other label columns to attack, say Young,Eyeglasses")
     parser.add_argument("--report-on", choices=("validation", "test"), default="test", help="images to report on")
     parser.add_argument(

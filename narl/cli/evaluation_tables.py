@@ -87,7 +87,7 @@ def recording_console():
 
 
 def as_bracket(leakage: float, bound: float | None) -> str:
-    """What was read and what nobody exceeds, percent: `24.0 – 24.6`, or `24.0` where nothing tells; 100 is marked `†`."""
+    """What was read and what nobody exceeds, percent: `24.0 – 24.6`; `24.0` without a bound; a bound of 100 has a `†`."""
     read = f"{leakage:.1f}"
     if bound is None:
         return read

@@ -38,7 +38,7 @@ def search_view(space: SearchSpace, *, console: Console | None = None) -> Iterat
 
 
 class SearchView:
-    """Observes a session; renders itself anew each time it is asked to."""
+    """Follows a search as one of its observers, and shows its state whenever rich draws it."""
 
     def __init__(self, space: SearchSpace, console: Console):
         self._space, self._console = space, console
@@ -221,5 +221,6 @@ def _line(record: TrialRecord, count: int, total: int) -> str:
     return (
         f"{head}Δ {record.bound_sign('delta')}{m.delta:.2f} = {record.shown_utility} − "
         f"{record.leakage_bracket} "
-        f"({m.cost.client_gflops:.4f} GFLOPs, {m.cost.client_memory_mib:.2f} MiB, {record.finished_at - record.started_at:.0f} s)"
+        f"({m.cost.client_gflops:.4f} GFLOPs, {m.cost.client_memory_mib:.2f} MiB, "
+        f"{record.finished_at - record.started_at:.0f} s)"
     )

@@ -82,10 +82,9 @@ def front_figure(
                 annotation={"text": f"{words} {delta:.1f}", "font": {"color": "#555555"}},
                 annotation_position="bottom right",
             )
+    caption = "<br>".join(map(_shown, view.caption))
     figure.update_layout(
-        title={
-            "text": f"{_shown(title)}<br><sup>{'<br>'.join(map(_shown, view.caption))}; marker size: client memory</sup>"
-        },
+        title={"text": f"{_shown(title)}<br><sup>{caption}; marker size: client memory</sup>"},
         template="plotly_white",
         font={"size": 14},
         hoverlabel={"align": "left"},

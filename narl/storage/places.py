@@ -22,7 +22,7 @@ _ONE_REQUEST_BYTES = 2**32
 
 
 class Storage(Protocol):
-    """Named files; all methods raise NarlError if the place cannot be used, ConfigError for a name that leads elsewhere.
+    """Named files. Methods raise NarlError if the place cannot be used, ConfigError for a name that leads elsewhere.
 
     A name may have several parts, `folder/file`; no part begins with a dot.
     """
