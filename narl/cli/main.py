@@ -16,6 +16,7 @@ from narl.core.signals import interrupted_by_sigterm
 
 # In the order a user meets them.
 SUBCOMMANDS = (
+    "init",
     "data",
     "profile",
     "search",

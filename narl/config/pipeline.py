@@ -16,6 +16,9 @@ from narl.core.paths import resolved, user_path
 from narl.core.strict import Strict
 from narl.storage.s3 import S3Address, is_url, parse_s3
 
+# A value of a label's map whose classes a person has yet to give to other values.
+TO_SORT = "TO SORT"
+
 Loader = Literal["auto", "ffcv", "tensor"]
 Duplicates = Literal["refuse", "warn", "group"]
 
@@ -154,6 +157,11 @@ class LabelSpec(Strict):
     @model_validator(mode="after")
     def _disjoint(self) -> Self:
         if self.map is not None:
+            if TO_SORT in self.map:
+                raise ValueError(
+                    f"{TO_SORT!r} is still in the map: move each class in its list to the value it belongs to, then "
+                    f"delete that line; only you know what {self.name!r} is to mean"
+                )
             if len(self.map) < 2:
                 raise ValueError(f"a label map needs at least two values, got {list(self.map)}")
             seen: dict[str, str] = {}

@@ -21,6 +21,11 @@ def wilson_interval(percent: float, count: int, confidence: float = 0.95) -> tup
     return 100 * (centre - half), 100 * (centre + half)
 
 
+def known_to(count: int) -> float:
+    """Compute to how many points, plus or minus, an accuracy over `count` images is known: Wilson's, at 50 %, its widest."""
+    return wilson_interval(50, count)[1] - 50
+
+
 class Bootstrap:
     """Percentile intervals of means over images and seeds, all from the same resamples.
 

@@ -16,11 +16,12 @@ SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
 Row = dict[str, str]
 
 
-def read_rows(path: Path, column: str) -> tuple[list[str], list[tuple[int, Row]]]:
+def read_rows(path: Path, column: str | None) -> tuple[list[str], list[tuple[int, Row]]]:
     """Read the names of the columns, and each row with its line number.
 
-    UTF-8, or UTF-16 with a byte order mark; values separated by what makes `column` a column of the first line. Columns
-    without a name, empty values beyond the last one and rows without a value are left out; spaces around values too.
+    UTF-8, or UTF-16 with a byte order mark; values separated by what makes `column` a column of the first line, or, if
+    no column is known, by what divides that line into most. Columns without a name, empty values beyond the last one
+    and rows without a value are left out; spaces around values too.
 
     Raises:
         DataError: no such file, another encoding, no CSV, no row, or a row of another length; with its line.
@@ -67,9 +68,11 @@ def _text(path: Path) -> str:
         raise DataError(f"cannot read the table {path}: {reason}{near}") from error
 
 
-def _separator(text: str, column: str) -> str:
-    """Choose the first separator that makes `column` a column; a comma if none does."""
+def _separator(text: str, column: str | None) -> str:
+    """Choose the first separator that makes `column` a column, or most columns; a comma if none does."""
     first = io.StringIO(text, newline=None).readline()
+    if column is None:
+        return max(SEPARATORS, key=lambda separator: len(next(csv.reader([first], delimiter=separator), [])))
     for separator in SEPARATORS:
         if column in (composed(name.strip().strip('"')) for name in first.split(separator)):
             return separator
