@@ -137,6 +137,19 @@ def _entries(content: dict[str, Any]) -> list[str]:
 
 def _flow(value: Any) -> str:
     """Write a value as YAML on one line, however long."""
-    return yaml.safe_dump(
-        value, default_flow_style=True, allow_unicode=True, sort_keys=False, width=float("inf")
-    ).strip()
+    text = yaml.dump(
+        value, Dumper=_Dumper, default_flow_style=True, allow_unicode=True, sort_keys=False, width=float("inf")
+    )
+    return str(text).strip()
+
+
+class _Dumper(yaml.SafeDumper):
+    """Quotes and escapes what is not printable: YAML folds line ends of every kind, U+0085 and U+2028 too."""
+
+
+_Dumper.add_representer(
+    str,
+    lambda dumper, text: dumper.represent_scalar(
+        "tag:yaml.org,2002:str", text, style=None if text.isprintable() else '"'
+    ),
+)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
@@ -267,6 +267,7 @@ NAMES = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"
 
 
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@example(columns=["0", "0\x850"], classes=["a", "b\u2028b"])
 @given(columns=st.lists(NAMES, min_size=2, max_size=2), classes=st.lists(NAMES, min_size=2, max_size=5))
 def test_what_is_written_is_read_back_whatever_things_are_called(work, capsys, columns, classes):
     def value(i):
