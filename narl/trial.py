@@ -10,6 +10,7 @@ import math
 import time
 from collections.abc import Generator as Steps
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,13 +20,15 @@ from torch import nn
 from narl.attacks.averaging import Averaging, average
 from narl.attacks.exact.of_target import Exact
 from narl.attacks.finding import AttackStep
+from narl.attacks.in_training import profile_in_training
 from narl.attacks.leakage import Leakage, attack
-from narl.attacks.sigma_profile import asked_of, at_inference
+from narl.attacks.sigma_profile import Profile, asked_of, at_inference
 from narl.attacks.target import Finished, Target
 from narl.checkpoints.store import Checkpoints
 from narl.checkpoints.team import TeamCheckpoints
 from narl.checkpoints.trial_state import TrialState
 from narl.config.trial import AttackConfig, TrainConfig
+from narl.core.errors import UnusableFeatures
 from narl.core.front_so_far import FrontSoFar
 from narl.core.records import NETWORKS_TAG, ClientCost, SigmaLevel, TrialMetrics
 from narl.core.seeds import derive_seed
@@ -45,11 +48,16 @@ from narl.training.team import ALONE, Team
 
 @dataclass(frozen=True)
 class Progress:
-    """One epoch done: `phase` is `train` or `attack`, `detail` reads well after it."""
+    """One epoch done: `phase` is `train` or `attack`, `detail` reads well after it.
+
+    Attributes:
+        profile: of the client as it is after an epoch of training, where somebody watches.
+    """
 
     phase: str
     epoch: int
     detail: str
+    profile: Profile = ()
 
     def __str__(self) -> str:
         return f"{self.phase} epoch {self.epoch + 1}: {self.detail}"
@@ -169,6 +177,7 @@ def run_trial(
     team: Team = ALONE,
     exact_queries: Sequence[float] = (),
     front: FrontSoFar | None = None,
+    watch: bool = False,
 ) -> Steps[Progress, None, TrialOutcome | None]:
     """Train, attack and measure `config` on `dataset`, yielding a `Progress` after each epoch.
 
@@ -185,6 +194,7 @@ def run_trial(
             of a team give one or none does; rank 0's is used.
         team: who trains.
         exact_queries, front: see `attack_client`.
+        watch: read the client in closed form after each epoch; it changes no number. Not for a team.
 
     Raises:
         ConfigError: illegal architecture, split point or image size.
@@ -201,7 +211,7 @@ def run_trial(
         kept = TeamCheckpoints(checkpoints, team, device)
     state = TrialState(config, report_on, dataset, kept, workers=team.size)
     with state.until_ended(), blame(device):
-        trained = yield from _train(config, halves, dataset, device, state, team)
+        trained = yield from _train(config, halves, dataset, device, state, team, watch=watch and team.size == 1)
         steps = attack_client(
             config,
             trained,
@@ -306,7 +316,14 @@ def attack_progress(done: AttackStep) -> Progress:
 
 
 def _train(
-    config: TrainConfig, halves: Halves, dataset: Dataset, device: torch.device, state: TrialState, team: Team
+    config: TrainConfig,
+    halves: Halves,
+    dataset: Dataset,
+    device: torch.device,
+    state: TrialState,
+    team: Team,
+    *,
+    watch: bool,
 ) -> Steps[Progress, None, Trained]:
     point, settings = halves.point, config.training
 
@@ -355,7 +372,8 @@ def _train(
                     state.curves.setdefault("train_leak_loss", []).append(losses.leak)
                     detail += f", leakage loss {losses.leak:.3f}"
                 state.epoch_ended(method)
-                yield Progress("train", losses.epoch, detail)
+                profile = _seen(method, config, halves, dataset) if watch else ()
+                yield Progress("train", losses.epoch, detail, profile)
     state.trained(method)
     tags = {"resumed": str(state.resumed)} if state.resumed else {}
     if state.batch_parts > 1:
@@ -372,3 +390,17 @@ def _train(
         tags=tags,
         task=method.task,
     )
+
+
+def _seen(method: Method, config: TrainConfig, halves: Halves, dataset: Dataset) -> Profile:
+    """Profile the client as it is; an unusable one may become better."""
+    with suppress(UnusableFeatures):
+        return profile_in_training(
+            method.client,
+            dataset,
+            halves=halves,
+            settings=config.attack,
+            precision=method.precision,
+            seed=derive_seed(config.seed, "in training"),
+        )
+    return ()

@@ -69,6 +69,22 @@ def outcome():
     return run(config(), device=torch.device("cpu"))
 
 
+@pytest.mark.parametrize(("asked", "levels"), [(None, 1), (2.0, 1), ("best", 6)])
+def test_watching_reads_every_epoch_and_changes_no_number(asked, levels):
+    watched, seen = run(config(sigma_inference=asked), device=torch.device("cpu"), watch=True)
+    plain, _ = run(config(sigma_inference=asked), device=torch.device("cpu"))
+    times = {"train_seconds", "attack_seconds"}
+    assert {k: v for k, v in watched.metrics.scalars().items() if k not in times} == {
+        k: v for k, v in plain.metrics.scalars().items() if k not in times
+    }
+    profiles = [step.profile for step in seen if step.phase == "train"]
+    assert [len(profile) for profile in profiles] == [levels] * 2 and profiles[0] != profiles[1]
+    assert all(not step.profile for step in seen if step.phase == "attack")
+    if asked is None:  # of the trained client, and so what its own profile says, but for fewer answers
+        at_end = next(level for level in watched.sigma_profile if level.sigma == 1.0)
+        assert profiles[-1][0].utility == pytest.approx(at_end.utility, abs=12)
+
+
 def test_metrics_obey_their_definitions(outcome):
     m = outcome[0].metrics
     assert m.strongest_adversary == max(m.adversaries.values()) and set(m.adversaries) == {"bayes", "rest", "mlp"}

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from narl.attacks.exact.levels import ExactStep
-from narl.attacks.exact.of_target import exact_at_sigmas, sigma_grid
+from narl.attacks.exact.of_target import PROFILE_BOUND, PROFILE_READ, exact_at_sigmas, sigma_grid
 from narl.attacks.finding import Case, Finding, Numbers
 from narl.attacks.label_floor import label_floor
 from narl.attacks.target import Target
@@ -67,17 +67,32 @@ def profile_of(
         on: the split whose images are read.
         also: further σ.
     """
-    noise = target.client.noise
-    sigmas = {*sigma_grid(_trained_sigma(target)), *also}
-    if not isinstance(noise, WhitenedNoise) or not sigmas:
+    return (yield from profile_at(target, [*sigma_grid(trained_sigma(target)), *also], on=on))
+
+
+def profile_at(
+    target: Target,
+    sigmas: Sequence[float],
+    *,
+    on: str = "validation",
+    read: int = PROFILE_READ,
+    bound: int = PROFILE_BOUND,
+) -> Steps[ExactStep, None, Profile]:
+    """Profile the client at `sigmas`; empty if its noise has no Gaussian shape to scale.
+
+    Args:
+        on: the split whose images are read.
+        read, bound: see `narl.attacks.exact.of_target.exact_at_sigmas`.
+    """
+    if not isinstance(target.client.noise, WhitenedNoise) or not sigmas:
         return ()
-    exact = yield from exact_at_sigmas(target, sorted(sigmas), on=on)
+    exact = yield from exact_at_sigmas(target, sigmas, on=on, read=read, bound=bound)
     labels = (target.labels(label)[on].numpy(force=True) for label in ("utility", "private"))
     floor = label_floor(*labels)
     levels = []
-    for sigma in sorted(sigmas):
-        (reads, bound), utility = exact.bracket("private", sigma), min(exact.bracket("utility", sigma))
-        numbers = (utility, min(max(reads, floor), bound), bound)
+    for sigma in sorted(set(sigmas)):
+        (reads, most), utility = exact.bracket("private", sigma), min(exact.bracket("utility", sigma))
+        numbers = (utility, min(max(reads, floor), most), most)
         levels.append(SigmaLevel(sigma, *(round(number, 2) for number in numbers)))
     return tuple(levels)
 
@@ -91,7 +106,7 @@ def best_sigma(profile: Sequence[SigmaLevel], guess: float = 0.0) -> float:
     return max(profile, key=lambda level: (level.utility > guess, round(level.delta, 2), level.sigma)).sigma
 
 
-def _trained_sigma(target: Target) -> float:
+def trained_sigma(target: Target) -> float:
     """Return σ of training, or the noise's own where no configuration has one: learned noise, a client of one's own."""
     point = target.halves.point
     return target.client.noise.sigma if point is None or point.sigma == 0 else point.sigma
@@ -119,7 +134,7 @@ class SigmaProfile(Finding):
         used = target.client.noise.sigma
         also = [used] if isinstance(asked_of(target), float) else []
         profile = yield from profile_of(target, on=target.report_on, also=also)
-        return cls(profile, _trained_sigma(target), used) if profile else None
+        return cls(profile, trained_sigma(target), used) if profile else None
 
     def numbers(self) -> dict[str, Any]:
         """Give percents by σ."""

@@ -98,7 +98,13 @@ def least_errors(target: Target, queries: Sequence[float]) -> Steps[ExactStep, N
 
 
 def exact_at_sigmas(
-    target: Target, sigmas: Sequence[float], *, queries: float = 1, on: str = "validation"
+    target: Target,
+    sigmas: Sequence[float],
+    *,
+    queries: float = 1,
+    on: str = "validation",
+    read: int = PROFILE_READ,
+    bound: int = PROFILE_BOUND,
 ) -> Steps[ExactStep, None, Exact]:
     """Attack and bound the trained client at each σ that it might use at inference, from one set of distances.
 
@@ -108,13 +114,15 @@ def exact_at_sigmas(
         sigmas: >= 0, in units of z.
         queries: answers that are averaged, 1 to infinity.
         on: the split that is read.
+        read: answers that the attacker reads, at least.
+        bound: answers that the bound is averaged over, at least.
 
     Raises:
         ConfigError: an illegal σ, or noise that is zero everywhere and has no shape to scale.
         DivergedTraining: features that are not finite.
     """
     noises = {sigma: noise.averaged(queries) for sigma, noise in at_sigmas(target.client.noise, sigmas).items()}
-    return (yield from _exact(target, noises, on=on, answers=PROFILE_BOUND, coarse=True))
+    return (yield from _exact(target, noises, on=on, read=read, answers=bound, coarse=True))
 
 
 def sigma_grid(sigma: float) -> list[float]:
@@ -133,6 +141,7 @@ def _exact(
     rebuild: bool = False,
     answers: int = ANSWERS,
     on: str | None = None,
+    read: int = REPORTING,
     coarse: bool = False,
 ) -> Steps[ExactStep, None, Exact]:
     on = on or target.report_on
@@ -140,7 +149,6 @@ def _exact(
     reported = Images(matrix_of(target.features[on]), labels[on])
     validation = Images(matrix_of(target.features["validation"]), labels["validation"])
     known = _known(target, labels["train"], coarse=coarse)
-    read = PROFILE_READ if coarse else REPORTING
     readings = yield from bayes_attack(known, validation, reported, noises, seed=target.seed, answers=read)
     del known, validation
     rows = torch.arange(len(reported.features), device=reported.features.device)
