@@ -17,7 +17,7 @@ EXAMPLES = PACKAGE.parent / "examples"
 # Lowest first. A module may import from its own entry and from those above it in this list.
 FLOORS = [
     ["core"],
-    ["storage", "figures", "models"],
+    ["storage", "figures", "models", "sampler"],
     ["config"],
     ["data"],
     ["training"],

@@ -14,7 +14,7 @@ def register(subparsers) -> None:
     parser.add_argument("--trials", type=positive_int, help="trials in all, including resumed ones")
     parser.add_argument("--time-budget", type=positive_number, metavar="MINUTES", help="start no trial after this")
     parser.add_argument("--seed", type=non_negative_int, help="seed of the sampler and of every trial")
-    parser.add_argument("--sampler", help="tpe, nsga2, nsga3, gp, random, qmc or grid")
+    parser.add_argument("--sampler", help="front, tpe, nsga2, nsga3, gp, random, qmc or grid")
     parser.add_argument("--name", help="name of the search (default: the file's)")
     parser.add_argument("--resume", action="store_true", help="continue the search of that name, if there is one")
     parser.add_argument(

@@ -23,7 +23,7 @@ from narl.core.strict import Strict
 # What may differ between a search and its resumption: trials stay comparable.
 FREE_KEYS = ("name", "trials", "time_budget_minutes", "resources", "sampler")
 
-SamplerName = Literal["tpe", "nsga2", "nsga3", "gp", "random", "qmc", "grid"]
+SamplerName = Literal["front", "tpe", "nsga2", "nsga3", "gp", "random", "qmc", "grid"]
 
 
 # Ray counts CPUs and GPUs in ten thousandths.
@@ -153,6 +153,16 @@ class SearchSpace(Strict):
         elif self.sigma_inference == "best" and not scaled:
             raise ValueError(
                 f"sigma_inference: {', '.join(self.method)} adds no Gaussian noise to features; leave it out"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _one_objective_to_model(self) -> Self:
+        unknown = [name for name in self.objectives if name not in COST_NAMES]
+        if self.sampler == "front" and len(unknown) != 1:
+            raise ValueError(
+                f"sampler front models one objective that is not a cost, and here are {', '.join(unknown) or 'none'}: "
+                "use another sampler, tpe for example"
             )
         return self
 

@@ -9,10 +9,15 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+import numpy as np
 from optuna.distributions import CategoricalDistribution, IntDistribution
 
 from narl.core.point import Point
+from narl.sampler.front_sampler import drawn
 from narl.search.distributions import Distribution, all_values, count, distribution_of_splits, first_value
+
+# Of a range of whole numbers, so many are drawn.
+NUM_SIZES = 12
 
 
 @dataclass(frozen=True)
@@ -53,14 +58,32 @@ class MethodPart:
         """Yield every configuration, if there are finitely many."""
         names = tuple(self.values)
         for arch, splits in self.split_points.items():
-            for split, *drawn in itertools.product(splits, *(all_values(self.values[name]) for name in names)):
-                yield self.config(arch, split, dict(zip(names, drawn, strict=True)))
+            for split, *values in itertools.product(splits, *(all_values(self.values[name]) for name in names)):
+                yield self.config(arch, split, dict(zip(names, values, strict=True)))
 
     def propose(self, draw: Callable[[str], Any], *, conditional: bool) -> Point:
         """Build a configuration from draws for the names of `distributions`; see `AffordableSpace.propose`."""
         arch = draw("arch")
         splits = {name: draw(f"split.{name}") for name in self.split_points if name == arch or not conditional}
         return self.config(arch, splits[arch], {name: draw(name) for name in self.values})
+
+    def draw(self, random: np.random.Generator) -> dict[str, Any]:
+        """Draw what `propose` asks for, by the names of `distributions`; sizes (widths, say) from few that are apart."""
+        arch = tuple(self.split_points)[random.integers(len(self.split_points))]
+        values = {
+            name: int(random.choice(sizes)) if (sizes := self._sizes.get(name)) else drawn(distribution, random)
+            for name, distribution in self.values.items()
+        }
+        return {"arch": arch, f"split.{arch}": drawn(self.distributions[f"split.{arch}"], random), **values}
+
+    @functools.cached_property
+    def _sizes(self) -> dict[str, list[int]]:
+        """Whole numbers with a range, by name: each has a cost of its own, which takes milliseconds to count."""
+        return {
+            name: sorted({round(size) for size in np.geomspace(max(1, value.low), value.high, NUM_SIZES)} | {value.low})
+            for name, value in self.values.items()
+            if isinstance(value, IntDistribution) and value.high - value.low > NUM_SIZES
+        }
 
     def parameters(self, config: Point | None, *, conditional: bool) -> dict[str, Any]:
         """Return what `draw` must give for `propose` to return `config`; without one, anything legal."""

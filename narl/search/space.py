@@ -10,10 +10,11 @@ from __future__ import annotations
 import functools
 import itertools
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
+import numpy as np
 import optuna
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
@@ -59,7 +60,7 @@ class AffordableSpace:
             every |= {self._named(method, name): distribution for name, distribution in part.distributions.items()}
         return {name: distribution for name, distribution in every.items() if not distribution.single()}
 
-    def propose(self, trial: optuna.Trial, *, conditional: bool) -> Point:
+    def propose(self, trial: optuna.trial.BaseTrial, *, conditional: bool) -> Point:
         """Draw one configuration from `trial`.
 
         Args:
@@ -73,6 +74,18 @@ class AffordableSpace:
             if method == chosen or not conditional
         }
         return proposals[chosen]
+
+    def draw(self, random: np.random.Generator) -> dict[str, Any]:
+        """Draw the Optuna parameters of one configuration: method, architecture and split point evenly, then values."""
+        method = tuple(self.parts)[random.integers(len(self.parts))]
+        values: dict[str, Any] = {"method": method}
+        for name, value in self.parts[method].draw(random).items():
+            values[self._named(method, name)] = value
+        return {name: value for name, value in values.items() if name in self.distributions}
+
+    def point(self, parameters: Mapping[str, Any]) -> Point:
+        """Return the configuration that a trial with these Optuna parameters is about."""
+        return self.propose(optuna.trial.FixedTrial(dict(parameters)), conditional=True)
 
     def parameters(self, config: Point, *, conditional: bool) -> dict[str, object]:
         """Return the Optuna parameters that make `propose` return `config`: what to enqueue to run it again."""
@@ -90,11 +103,11 @@ class AffordableSpace:
     def _named(self, method: str, name: str) -> str:
         return f"{method}.{name}" if len(self.parts) > 1 else name
 
-    def _drawing(self, trial: optuna.Trial, part: MethodPart) -> Callable[[str], Any]:
+    def _drawing(self, trial: optuna.trial.BaseTrial, part: MethodPart) -> Callable[[str], Any]:
         """A value of `trial`'s for each parameter of one method, by the name that the method knows it by."""
         return lambda name: self._draw(trial, self._named(part.method, name), first_value(part.distributions[name]))
 
-    def _draw(self, trial: optuna.Trial, name: str, only: Any) -> Any:
+    def _draw(self, trial: optuna.trial.BaseTrial, name: str, only: Any) -> Any:
         """A value of `trial`'s for a parameter, or the `only` one there is."""
         match self.distributions.get(name):
             case None:
@@ -181,8 +194,12 @@ def _dearest(space: SearchSpace, part: MethodPart) -> list[Point]:
 
 
 def _cost(config: Point, space: SearchSpace) -> ClientCost:
-    # Noise and weights of losses cost nothing, so that trials which differ in no more share an entry of the cache.
-    client = config.model_copy(update={"sigma": 0.0, "lambda_": 0.0, "seed": 0, "sigma_inference": None})
+    # Noise and weights of losses cost nothing, so that trials which differ in no more share an entry of the cache. Of a
+    # method's settings only sizes cost, which are whole numbers.
+    known = METHODS[config.method].settings
+    settings = {name: value if known[name].whole else known[name].default for name, value in config.settings.items()}
+    same = {"sigma": 0.0, "lambda_": 0.0, "seed": 0, "sigma_inference": None, "settings": settings}
+    client = config.model_copy(update=same)
     return _cost_of_client(client, space.pipeline.image.size, space.uplink_dtype)
 
 

@@ -22,7 +22,7 @@ from narl.core.seeds import derive_seed
 from narl.search.database import StudyDatabase
 from narl.search.ledger import Ledger, superseded
 from narl.search.memory import WindowedStorage
-from narl.search.samplers import CONDITIONAL, TRIALS_SEEN, make_sampler, silence_optuna
+from narl.search.samplers import CONDITIONAL, SAMPLERS, TRIALS_SEEN, silence_optuna
 from narl.search.space import AffordableSpace
 
 # After so many proposals already seen in a row, an unseen point is drawn at random instead.
@@ -164,12 +164,7 @@ class SearchStudy:
         self._database.write(self._study.tell(trial, self._values(record), state=_state(record)))
 
     def _values(self, record: TrialRecord) -> list[float] | None:
-        metrics = record.metrics
-        if metrics is None:
-            return None
-        if metrics.utility_is_a_guess:  # what leaks nothing because it sends nothing is no aim
-            metrics = metrics.hiding_nothing()
-        return [metrics.value(name) for name in self._objectives]
+        return told_values(record, self._objectives)
 
     def _follow_ledger(self) -> None:
         """Give every trial of the database the state that the ledger gives it, and run orphans again."""
@@ -212,8 +207,8 @@ class SearchStudy:
                 study_name=self._name,
                 storage=self._memory,
                 # A resumed search goes on, rather than repeating its first random proposals.
-                sampler=make_sampler(
-                    space.sampler, seed=derive_seed(space.seed, "sampler", len(trials)) % 2**32, trials=space.trials
+                sampler=SAMPLERS[space.sampler](
+                    self._space, self._ledger, derive_seed(space.seed, "sampler", len(trials)) % 2**32
                 ),
                 directions=directions,
             )
@@ -230,6 +225,16 @@ class SearchStudy:
             distributions={name: self._space.distributions[name] for name in params},
             user_attrs={"trial_id": record.trial_id},
         )
+
+
+def told_values(record: TrialRecord, objectives: Sequence[str]) -> list[float] | None:
+    """Give what a study is told of a trial: a client that leaks nothing because it sends nothing is no aim."""
+    metrics = record.metrics
+    if metrics is None:
+        return None
+    if metrics.utility_is_a_guess:
+        metrics = metrics.hiding_nothing()
+    return [metrics.value(name) for name in objectives]
 
 
 def _state(record: TrialRecord) -> TrialState:

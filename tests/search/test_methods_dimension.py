@@ -11,6 +11,8 @@ from toy import affordable, toy_space
 
 from narl.core.errors import ConfigError
 from narl.core.method_options import METHODS
+from narl.core.point import Point
+from narl.methods.catalogue import halves_of
 from narl.search.ledger import Ledger
 from narl.search.samplers import CONDITIONAL, SAMPLERS
 from narl.search.study import SearchStudy
@@ -119,6 +121,21 @@ def test_costs_do_not_depend_on_what_costs_nothing():
     space = affordable(toy_space())
     config, _ = propose(space, 0, conditional=True)
     assert space.cost(config) == space.cost(config.model_copy(update={"sigma": 99.0, "lambda_": 5.0, "seed": 9}))
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_of_a_methods_settings_whole_numbers_alone_cost(method):
+    """So a cost is counted once for all values of the others."""
+    options = METHODS[method]
+    used = {"split": options.uses_split, "sigma": options.uses_sigma, "lambda": options.uses_lambda}
+    given = {"arch": "resnet18", "method": method, **{name: 2 for name, uses in used.items() if uses}}
+
+    def cost(**settings):
+        return halves_of(Point.from_json({**given, "settings": settings}), 32).cost("float32")
+
+    for name, setting in options.settings.items():
+        changed = {cost(**{name: value}) for value in (setting.low, setting.default, setting.high)}
+        assert (len(changed) > 1) == setting.whole, name
 
 
 @pytest.mark.parametrize("sampler", SAMPLERS)

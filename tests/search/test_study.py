@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
+
 import optuna
 import pytest
 from bench import IN_MEMORY, Bench
 from optuna.trial import TrialState
 from toy import measure, toy_space
 
+from narl.core.errors import ConfigError
 from narl.core.objectives import to_minimise
 from narl.core.pareto import front_of, hypervolume
 from narl.search.samplers import SAMPLERS
@@ -26,7 +29,7 @@ def test_every_sampler_completes_a_search_without_repeating_itself(tmp_path, sam
     assert bench.states()[TrialState.RUNNING] == 0
 
 
-@pytest.mark.parametrize("sampler", ["tpe", "nsga2", "random", "qmc"])
+@pytest.mark.parametrize("sampler", ["front", "tpe", "nsga2", "random", "qmc"])
 def test_same_seed_same_search(tmp_path, sampler):
     runs = []
     for number, seed in enumerate((0, 0, 1)):
@@ -57,6 +60,29 @@ def test_tpe_beats_random_on_the_toy(tmp_path):
             rows = [to_minimise(r.metrics, objectives) for r in bench.ledger.records]
             totals[sampler] += hypervolume(rows, (0.0, 50.0))
     assert totals["tpe"] > totals["random"]
+
+
+def test_front_needs_a_third_of_the_trials_that_tpe_needs_on_the_toy(tmp_path):
+    """Volume under the front, costs by their logarithm as the sampler has it, over seeds."""
+    volumes = {}
+    for sampler, trials in (("front", 16), ("tpe", 48)):
+        volumes[sampler] = 0.0
+        for seed in range(3):
+            bench = Bench(
+                tmp_path / f"{sampler}{seed}", toy_space(sampler=sampler, seed=seed, trials=trials), url=IN_MEMORY
+            )
+            bench.run()
+            rows = [
+                (math.log(m.cost.client_gflops), math.log(m.cost.client_memory_mib), -m.delta)
+                for m in (record.metrics for record in bench.ledger.records)
+            ]
+            volumes[sampler] += hypervolume(rows, (math.log(10), math.log(100), 0.0))
+    assert volumes["front"] > volumes["tpe"]
+
+
+def test_front_refuses_a_second_objective_that_is_no_cost():
+    with pytest.raises(ConfigError, match="front models one objective that is not a cost.* delta, leakage"):
+        toy_space(sampler="front", objectives=["delta", "leakage", "client_gflops"])
 
 
 def test_values_are_told_in_their_natural_direction(tmp_path):

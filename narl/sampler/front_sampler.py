@@ -1,0 +1,229 @@
+"""An Optuna sampler for several objectives of which all but one are known before a trial runs.
+
+Costs of a client follow from its architecture, so only Δ is modelled, and what a trial is expected to add to the front
+is exact (narl/sampler/expected_gain.py). It is divided by the seconds that the trial is expected to take: those that
+trials of the same costs took. Conditional spaces need no special treatment: candidates are drawn by the caller's own function. It works in any Optuna study:
+
+    sampler = FrontSampler(distributions, draw, known=lambda params: {1: gflops(params)}, seed=0)
+    study = optuna.create_study(directions=["maximize", "minimize"], sampler=sampler)
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
+from optuna.samplers import BaseSampler, RandomSampler
+from optuna.study import Study, StudyDirection
+from optuna.trial import FrozenTrial, TrialState
+
+from narl.core.pareto import non_dominated
+from narl.sampler.expected_gain import Array, Steps
+from narl.sampler.surrogate import Encoding, Surrogate
+
+Params = Mapping[str, Any]
+Costs = tuple[float, ...]
+
+CANDIDATES = 400
+# Candidates near the best of the first, and how near, in units of a parameter's range.
+NEAR, NEARNESS = 100, (0.02, 0.1)
+# Complete trials that the model knows: the front and the latest of the others.
+KNOWN_TRIALS = 400
+# Costs are compared by their logarithm, scaled to [0, 1] over all candidates; the dearest client gains a little, too.
+REFERENCE = 1.1
+# Values this far below the middle half, in its widths, are taken for that far: a failure must not bend the model.
+OUTLIER = 1.5
+
+
+class FrontSampler(BaseSampler):
+    """Proposes what enlarges the front most per second.
+
+    Args:
+        distributions: of every parameter that a trial can have.
+        draw: draws the parameters of one legal configuration at random; see `drawn_from` for a space without conditions.
+        known: values of the objectives that are known before, by their position, >= 0. All but one.
+        seconds: that a complete trial took, above 0; None: all take the same.
+        startup: so many trials are spread over the clients before the model is trusted.
+        seed: of all draws.
+    """
+
+    def __init__(
+        self,
+        distributions: Mapping[str, BaseDistribution],
+        draw: Callable[[np.random.Generator], Params],
+        *,
+        known: Callable[[Params], Mapping[int, float]],
+        seconds: Callable[[FrozenTrial], float] | None = None,
+        startup: int = 8,
+        seed: int = 0,
+    ) -> None:
+        self._distributions, self._draw, self._known, self._seconds_of = dict(distributions), draw, known, seconds
+        self._startup, self._random = startup, np.random.default_rng(seed)
+        self._encode, self._surrogate = Encoding(distributions), Surrogate(seed)
+        self._independent = RandomSampler(seed=seed)
+        some = np.array([self._costs(draw(self._random)) for _ in range(CANDIDATES)])
+        # The logarithm of nothing: as if it were half the least of all others.
+        self._least = np.array([min(column[column > 0], default=1.0) / 2 for column in some.T])
+        logs = np.log(np.maximum(some, self._least))
+        self._low, self._span = logs.min(0), np.maximum(logs.max(0) - logs.min(0), 1e-12)
+
+    def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
+        return self._distributions
+
+    def sample_relative(
+        self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
+    ) -> dict[str, Any]:
+        if "fixed_params" in trial.system_attrs:
+            return {}  # it is known what it will be
+        complete = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+        running = [t.params for t in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)) if t.params]
+        candidates = self._unseen([*(t.params for t in complete), *running])
+        if len(complete) + len(running) < self._startup or len(complete) < 2:
+            return dict(self._spread([*(t.params for t in complete), *running], candidates))
+        position = self._unknown(study)
+        sign = 1.0 if study.directions[position] == StudyDirection.MAXIMIZE else -1.0
+        params = [t.params for t in complete]
+        values = _without_outliers(np.array([sign * t.values[position] for t in complete]))
+        front, model = self._learn(params, values, running)
+        seconds = self._seconds(complete)
+        best = candidates[int(self._gain(candidates, front, model, seconds).argmax())]
+        near = [best, *(self._moved(best, scale) for scale in NEARNESS for _ in range(NEAR // len(NEARNESS)))]
+        return dict(near[int(self._gain(near, front, model, seconds).argmax())])
+
+    def sample_independent(
+        self, study: Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
+    ) -> Any:
+        return self._independent.sample_independent(study, trial, param_name, param_distribution)
+
+    def reseed_rng(self) -> None:
+        self._random = np.random.default_rng()
+        self._independent.reseed_rng()
+
+    def _unseen(self, seen: Sequence[Params]) -> list[Params]:
+        """Draw candidates, those that were tried left out unless there are no others."""
+        tried = {_key(params) for params in seen}
+        candidates = [self._draw(self._random) for _ in range(CANDIDATES)]
+        return [each for each in candidates if _key(each) not in tried] or candidates
+
+    def _unknown(self, study: Study) -> int:
+        unknown = set(range(len(study.directions))) - set(self._known(self._draw(self._random)))
+        if len(unknown) != 1:
+            raise ValueError(f"all objectives but one must be known before a trial runs; {len(unknown)} are not")
+        return unknown.pop()
+
+    def _learn(
+        self, params: Sequence[Params], values: Array, running: Sequence[Params]
+    ) -> tuple[tuple[list[tuple[Costs, float]], float], Surrogate]:
+        """Front (costs and value of each member) with the worst value, and a model; both count what still runs."""
+        costs = [self._scaled(each) for each in params]
+        on_front = non_dominated([(*cost, -value) for cost, value in zip(costs, values, strict=True)])
+        latest = [i for i in range(len(params) - 1, -1, -1) if i not in set(on_front)]
+        kept = sorted([*on_front, *latest][:KNOWN_TRIALS])
+        self._surrogate.fit(self._rows([params[i] for i in kept]), values[kept])
+        front = [(costs[i], float(values[i])) for i in on_front]
+        worst, model = float(values.min()), self._surrogate
+        if running:
+            rows = self._rows(running)
+            expected = model.predict(rows)[0]
+            front += [(self._scaled(each), float(value)) for each, value in zip(running, expected, strict=True)]
+            model = model.add(rows)
+        return (front, worst), model
+
+    def _seconds(self, complete: Sequence[FrozenTrial]) -> Callable[[Costs], float]:
+        """The geometric mean of the trials of the same costs, or of all trials; to the nearest power of two, so that
+        a clock that is a little faster or slower changes nothing."""
+        if self._seconds_of is None:
+            return lambda costs: 1.0
+        logs: dict[Costs, list[float]] = {}
+        for trial in complete:
+            log = float(np.log2(max(self._seconds_of(trial), 1e-3)))
+            logs.setdefault(self._scaled(trial.params), []).append(log)
+        every = [log for own in logs.values() for log in own]
+        return lambda costs: 2.0 ** round(np.mean(logs.get(costs) or every))
+
+    def _gain(
+        self,
+        candidates: Sequence[Params],
+        front: tuple[list[tuple[Costs, float]], float],
+        model: Surrogate,
+        seconds: Callable[[Costs], float],
+    ) -> Array:
+        """Of each candidate, per second."""
+        members, worst = front
+        mean, std = model.predict(self._rows(candidates))
+        costs = [self._scaled(each) for each in candidates]
+        gain = np.empty(len(candidates))
+        for cost in set(costs):
+            same = np.array([each == cost for each in costs])
+            steps = Steps(cost, members, [REFERENCE] * len(cost), worst)
+            gain[same] = steps.expected(mean[same], std[same]) / seconds(cost)
+        return gain
+
+    def _spread(self, seen: Sequence[Params], candidates: Sequence[Params]) -> Params:
+        """Choose a candidate of the costs that were tried least, far from what was tried."""
+        tried = Counter(self._scaled(each) for each in seen)
+        least = min(tried[self._scaled(each)] for each in candidates)
+        rare = [each for each in candidates if tried[self._scaled(each)] == least]
+        if not seen:
+            return rare[0]
+        distances = np.linalg.norm(self._encode(rare)[:, None] - self._encode(seen)[None], axis=2).min(1)
+        return rare[int(distances.argmax())]
+
+    def _rows(self, params: Sequence[Params]) -> Array:
+        """Encode parameters, and costs beside them: what is alike in cost is alike in Δ."""
+        return np.concatenate([self._encode(params), np.array([self._scaled(each) for each in params])], axis=1)
+
+    def _costs(self, params: Params) -> Costs:
+        return tuple(value for _, value in sorted(self._known(params).items()))
+
+    def _scaled(self, params: Params) -> Costs:
+        logs = np.log(np.maximum(self._costs(params), self._least))
+        return tuple(((logs - self._low) / self._span).round(9).tolist())
+
+    def _moved(self, params: Params, scale: float) -> Params:
+        """Move continuous parameters a little."""
+        moved = dict(params)
+        for name, value in params.items():
+            distribution = self._distributions[name]
+            if isinstance(distribution, FloatDistribution):
+                low, high = distribution.low, distribution.high
+                if distribution.log:
+                    factor = (high / low) ** (scale * self._random.standard_normal())
+                    moved[name] = float(np.clip(value * factor, low, high))
+                else:
+                    moved[name] = float(
+                        np.clip(value + (high - low) * scale * self._random.standard_normal(), low, high)
+                    )
+        return moved
+
+
+def drawn_from(distributions: Mapping[str, BaseDistribution]) -> Callable[[np.random.Generator], Params]:
+    """Make a `draw` for a space in which every trial has every parameter."""
+    return lambda random: {name: drawn(distribution, random) for name, distribution in distributions.items()}
+
+
+def drawn(distribution: BaseDistribution, random: np.random.Generator) -> Any:
+    """Draw a value, uniformly or by its logarithm."""
+    match distribution:
+        case CategoricalDistribution(choices=choices):
+            return choices[random.integers(len(choices))]
+        case IntDistribution(low=low, high=high, log=log) if not log:
+            return int(random.integers(low, high + 1))
+        case IntDistribution(low=low, high=high):
+            return int(np.clip(np.rint(np.exp(random.uniform(np.log(low), np.log(high)))), low, high))
+        case FloatDistribution(low=low, high=high, log=log):
+            value = np.exp(random.uniform(np.log(low), np.log(high))) if log else random.uniform(low, high)
+            return float(np.clip(value, low, high))
+    raise ValueError(f"unknown distribution {distribution}")
+
+
+def _key(params: Params) -> frozenset[tuple[str, Any]]:
+    return frozenset(params.items())
+
+
+def _without_outliers(values: Array) -> Array:
+    low, high = np.quantile(values, [0.25, 0.75])
+    return np.maximum(values, low - OUTLIER * max(high - low, 1e-9))
