@@ -12,6 +12,7 @@ from optuna.trial import TrialState
 
 from narl.search.folder import SearchFolder
 from narl.search.ledger import read_ledger
+from narl.search.study import told_values
 
 
 @dataclass(frozen=True)
@@ -61,7 +62,7 @@ def books(folder: Path, mlflow_uri: str, seen: set[int] = frozenset(), *, study_
     }
     for trial in told:
         record = records[trial.user_attrs["trial_id"]]
-        assert trial.values == [record.metrics.value(name) for name in space.objectives]
+        assert trial.values == told_values(record, space.objectives)
     client = MlflowClient(mlflow_uri)
     runs = client.search_runs([client.get_experiment_by_name(f"narl/{space.name}").experiment_id], max_results=5000)
     parents = [run for run in runs if "mlflow.parentRunId" not in run.data.tags]

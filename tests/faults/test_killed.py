@@ -127,7 +127,7 @@ def test_nodes_killed_while_others_join(tmp_path, report):
         driver = start(tmp_path, "search", str(space), "--ray-address", cluster.address, **env)
         with ended(driver):
             for count in range(FAULTS):
-                assert wait_for(lambda: all(node.workers() for node in live), 180, driver), driver.communicate()
+                assert wait_for(lambda: all(node.workers() for node in live), 180, driver), "a node without a trial"
                 time.sleep(draw.uniform(0, 2))
                 live.pop(draw.randrange(len(live))).kill()
                 live.append(cluster.add(1))
