@@ -46,6 +46,7 @@ class FrontSampler(BaseSampler):
         draw: draws the parameters of one legal configuration at random; see `drawn_from` for a space without conditions.
         known: values of the objectives that are known before, by their position, >= 0. All but one.
         seconds: that a complete trial took, above 0; None: all take the same.
+        worst: value at which nothing is gained, once it is known; until then, or without it, the worst that was seen.
         startup: so many trials are spread over the clients before the model is trusted.
         seed: of all draws.
     """
@@ -57,11 +58,12 @@ class FrontSampler(BaseSampler):
         *,
         known: Callable[[Params], Mapping[int, float]],
         seconds: Callable[[FrozenTrial], float] | None = None,
+        worst: Callable[[], float | None] = lambda: None,
         startup: int = 8,
         seed: int = 0,
     ) -> None:
         self._distributions, self._draw, self._known, self._seconds_of = dict(distributions), draw, known, seconds
-        self._startup, self._random = startup, np.random.default_rng(seed)
+        self._worst, self._startup, self._random = worst, startup, np.random.default_rng(seed)
         self._encode, self._surrogate = Encoding(distributions), Surrogate(seed)
         self._independent = RandomSampler(seed=seed)
         some = np.array([self._costs(draw(self._random)) for _ in range(CANDIDATES)])
@@ -87,7 +89,9 @@ class FrontSampler(BaseSampler):
         sign = 1.0 if study.directions[position] == StudyDirection.MAXIMIZE else -1.0
         params = [t.params for t in complete]
         values = _without_outliers(np.array([sign * t.values[position] for t in complete]))
-        front, model = self._learn(params, values, running)
+        members, model = self._learn(params, values, running)
+        worst = self._worst()
+        front = members, float(values.min()) if worst is None else sign * worst
         seconds = self._seconds(complete)
         best = candidates[int(self._gain(candidates, front, model, seconds).argmax())]
         near = [best, *(self._moved(best, scale) for scale in NEARNESS for _ in range(NEAR // len(NEARNESS)))]
@@ -116,21 +120,21 @@ class FrontSampler(BaseSampler):
 
     def _learn(
         self, params: Sequence[Params], values: Array, running: Sequence[Params]
-    ) -> tuple[tuple[list[tuple[Costs, float]], float], Surrogate]:
-        """Front (costs and value of each member) with the worst value, and a model; both count what still runs."""
+    ) -> tuple[list[tuple[Costs, float]], Surrogate]:
+        """Costs and value of each member of the front, and a model; both count what still runs."""
         costs = [self._scaled(each) for each in params]
         on_front = non_dominated([(*cost, -value) for cost, value in zip(costs, values, strict=True)])
         latest = [i for i in range(len(params) - 1, -1, -1) if i not in set(on_front)]
         kept = sorted([*on_front, *latest][:KNOWN_TRIALS])
         self._surrogate.fit(self._rows([params[i] for i in kept]), values[kept])
         front = [(costs[i], float(values[i])) for i in on_front]
-        worst, model = float(values.min()), self._surrogate
+        model = self._surrogate
         if running:
             rows = self._rows(running)
             expected = model.predict(rows)[0]
             front += [(self._scaled(each), float(value)) for each, value in zip(running, expected, strict=True)]
             model = model.add(rows)
-        return (front, worst), model
+        return front, model
 
     def _seconds(self, complete: Sequence[FrozenTrial]) -> Callable[[Costs], float]:
         """The geometric mean of the trials of the same costs, or of all trials; to the nearest power of two, so that

@@ -18,7 +18,7 @@ from optuna.samplers import (
 )
 from optuna.trial import FrozenTrial
 
-from narl.core.objectives import COST_NAMES
+from narl.core.objectives import COST_NAMES, objective
 from narl.sampler.front_sampler import FrontSampler
 from narl.search.ledger import Ledger
 from narl.search.space import AffordableSpace
@@ -53,8 +53,21 @@ def front_sampler(space: AffordableSpace, ledger: Ledger, seed: int) -> FrontSam
         record = None if number is None else ledger.get(number)
         return 1.0 if record is None else record.measured.train_seconds + record.measured.attack_seconds
 
+    def worst() -> float | None:
+        """Δ of a client that sends nothing, which every trial tells."""
+        if not any(objective(name).plain in ("delta", "delta_certified") for name in objectives):
+            return None
+        told = (record.metrics.delta_of_nothing for record in ledger.records if record.metrics is not None)
+        return next((value for value in told if value is not None), None)
+
     return FrontSampler(
-        space.distributions, space.draw, known=known, seconds=seconds, startup=_startup(space), seed=seed
+        space.distributions,
+        space.draw,
+        known=known,
+        seconds=seconds,
+        worst=worst,
+        startup=_startup(space),
+        seed=seed,
     )
 
 

@@ -124,6 +124,16 @@ def test_trials_that_take_long_must_gain_more():
     assert counts[1] < counts[0] and counts[1] <= 2
 
 
+def test_what_is_worth_less_than_nothing_gains_nothing():
+    """Small clients are hopeless here: without the worst value told, cheapness alone makes them worth a try."""
+    counts = []
+    for worst in (None, 8.0):
+        study = study_with(sampler(worst=lambda worst=worst: worst))
+        study.optimize(objective, n_trials=30)
+        counts.append(sum(t.params["size"] == "small" for t in study.trials))
+    assert counts[1] < counts[0] / 2
+
+
 def test_failures_and_one_catastrophe_do_not_bend_it():
     study = study_with(sampler())
 
