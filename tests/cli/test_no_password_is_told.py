@@ -8,7 +8,6 @@ from urllib.parse import quote
 
 import mlflow
 import pytest
-import torch
 from example_bundle import bundle_config
 from example_pipelines import DIGITS
 from example_records import make_record
@@ -17,6 +16,8 @@ from narl.cli.main import main
 from narl.config.load import build
 from narl.config.search_space import SearchSpace
 from narl.export.bundle import write_bundle
+from narl.methods.catalogue import halves_of
+from narl.models.standardise import Standardised
 from narl.search.folder import SearchFolder
 from narl.search.ledger import Ledger
 
@@ -86,9 +87,12 @@ def work(tmp_path, monkeypatch, aws):
     Ledger(folder.ledger_path).append(make_record(0))
     Path("space.yaml").write_text((folder.space_path).read_text().replace("name: tiny", "name: new", 1))
     Path("pipeline.yaml").write_text(SearchSpace.load("space.yaml").pipeline.model_dump_json())
-    state = {"weight": torch.zeros(3)}
-    config = bundle_config({"arch": "resnet18", "split": 2, "sigma": 1, "lambda": 0.01})
-    write_bundle("bundle", client_state=state, server_state=state, config=config, metrics={})
+    config = bundle_config({"arch": "resnet18", "split": 1, "sigma": 1, "lambda": 0.01})
+    halves = halves_of(config.trial, config.image_size)
+    client = halves.client(seed=0)
+    server = Standardised(halves.rest(num_outputs=config.utility_outputs, seed=0), halves.feature_shape[0])
+    states = {"client_state": client.state_dict(), "server_state": server.state_dict()}
+    write_bundle("bundle", **states, config=config, metrics={})
     return tmp_path
 
 
