@@ -124,15 +124,17 @@ class FrontSampler(BaseSampler):
         """Costs and value of each member of the front, and a model; both count what still runs."""
         costs = [self._scaled(each) for each in params]
         on_front = non_dominated([(*cost, -value) for cost, value in zip(costs, values, strict=True)])
-        latest = [i for i in range(len(params) - 1, -1, -1) if i not in set(on_front)]
+        members = set(on_front)
+        latest = [i for i in range(len(params) - 1, -1, -1) if i not in members]
         kept = sorted([*on_front, *latest][:KNOWN_TRIALS])
-        self._surrogate.fit(self._rows([params[i] for i in kept]), values[kept])
+        self._surrogate.fit(self._rows([params[i] for i in kept], [costs[i] for i in kept]), values[kept])
         front = [(costs[i], float(values[i])) for i in on_front]
         model = self._surrogate
         if running:
-            rows = self._rows(running)
+            running_costs = [self._scaled(each) for each in running]
+            rows = self._rows(running, running_costs)
             expected = model.predict(rows)[0]
-            front += [(self._scaled(each), float(value)) for each, value in zip(running, expected, strict=True)]
+            front += [(cost, float(value)) for cost, value in zip(running_costs, expected, strict=True)]
             model = model.add(rows)
         return front, model
 
@@ -157,8 +159,8 @@ class FrontSampler(BaseSampler):
     ) -> Array:
         """Of each candidate, per second."""
         members, worst = front
-        mean, std = model.predict(self._rows(candidates))
         costs = [self._scaled(each) for each in candidates]
+        mean, std = model.predict(self._rows(candidates, costs))
         gain = np.empty(len(candidates))
         for cost in set(costs):
             same = np.array([each == cost for each in costs])
@@ -176,9 +178,9 @@ class FrontSampler(BaseSampler):
         distances = np.linalg.norm(self._encode(rare)[:, None] - self._encode(seen)[None], axis=2).min(1)
         return rare[int(distances.argmax())]
 
-    def _rows(self, params: Sequence[Params]) -> Array:
-        """Encode parameters, and costs beside them: what is alike in cost is alike in Δ."""
-        return np.concatenate([self._encode(params), np.array([self._scaled(each) for each in params])], axis=1)
+    def _rows(self, params: Sequence[Params], costs: Sequence[Costs]) -> Array:
+        """Encode parameters, and their scaled costs beside them: what is alike in cost is alike in Δ."""
+        return np.concatenate([self._encode(params), np.array(costs)], axis=1)
 
     def _costs(self, params: Params) -> Costs:
         return tuple(value for _, value in sorted(self._known(params).items()))

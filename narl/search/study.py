@@ -161,10 +161,7 @@ class SearchStudy:
         return self._space.parameters(unseen[chosen], conditional=self._conditional)
 
     def _tell(self, trial: optuna.Trial, record: TrialRecord) -> None:
-        self._database.write(self._study.tell(trial, self._values(record), state=_state(record)))
-
-    def _values(self, record: TrialRecord) -> list[float] | None:
-        return told_values(record, self._objectives)
+        self._database.write(self._study.tell(trial, told_values(record, self._objectives), state=_state(record)))
 
     def _follow_ledger(self) -> None:
         """Give every trial of the database the state that the ledger gives it, and run orphans again."""
@@ -184,7 +181,7 @@ class SearchStudy:
                 )
             if trial.state == TrialState.RUNNING:
                 if record is not None:
-                    self._database.end(trial.number, _state(record), self._values(record))
+                    self._database.end(trial.number, _state(record), told_values(record, self._objectives))
                     continue
                 if trial_id is not None:  # else nobody has seen its configuration
                     self._database.add(_rerun(trial))
@@ -220,7 +217,7 @@ class SearchStudy:
         params = self._space.parameters(record.config, conditional=self._conditional)
         return create_trial(
             state=_state(record),
-            values=self._values(record),
+            values=told_values(record, self._objectives),
             params=params,
             distributions={name: self._space.distributions[name] for name in params},
             user_attrs={"trial_id": record.trial_id},
