@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import shutil
 from pathlib import Path
 from urllib.parse import quote
 
@@ -73,26 +74,34 @@ VARIABLES = [
 ]
 
 
-@pytest.fixture
-def work(tmp_path, monkeypatch, aws):
+@pytest.fixture(scope="module")
+def written(tmp_path_factory):
     """A folder with a search, a bundle and files that a command can begin with."""
+    root = tmp_path_factory.mktemp("written")
+    folder = SearchFolder(root / "narl-runs" / "tiny")
+    folder.save_space(build(SearchSpace, SPACE, "space"))
+    Ledger(folder.ledger_path).append(make_record(0))
+    (root / "space.yaml").write_text((folder.space_path).read_text().replace("name: tiny", "name: new", 1))
+    (root / "pipeline.yaml").write_text(SearchSpace.load(root / "space.yaml").pipeline.model_dump_json())
+    config = bundle_config({"arch": "shufflenet_v2_x1_0", "split": 1, "sigma": 1, "lambda": 0.01})
+    halves = halves_of(config.trial, config.image_size)
+    client = halves.client(seed=0)
+    server = Standardised(halves.rest(num_outputs=config.utility_outputs, seed=0), halves.feature_shape[0])
+    states = {"client_state": client.state_dict(), "server_state": server.state_dict()}
+    write_bundle(root / "bundle", **states, config=config, metrics={})
+    return root
+
+
+@pytest.fixture
+def work(written, tmp_path, monkeypatch, aws):
+    """A copy of it, in which commands work."""
     for name in ("NARL_RUNS", "NARL_STORAGE", "MLFLOW_EXPERIMENT_NAME", "RAY_ADDRESS"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("NARL_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
     monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
     monkeypatch.chdir(tmp_path)
-    folder = SearchFolder(Path("narl-runs") / "tiny")
-    folder.save_space(build(SearchSpace, SPACE, "space"))
-    Ledger(folder.ledger_path).append(make_record(0))
-    Path("space.yaml").write_text((folder.space_path).read_text().replace("name: tiny", "name: new", 1))
-    Path("pipeline.yaml").write_text(SearchSpace.load("space.yaml").pipeline.model_dump_json())
-    config = bundle_config({"arch": "resnet18", "split": 1, "sigma": 1, "lambda": 0.01})
-    halves = halves_of(config.trial, config.image_size)
-    client = halves.client(seed=0)
-    server = Standardised(halves.rest(num_outputs=config.utility_outputs, seed=0), halves.feature_shape[0])
-    states = {"client_state": client.state_dict(), "server_state": server.state_dict()}
-    write_bundle("bundle", **states, config=config, metrics={})
+    shutil.copytree(written, tmp_path, dirs_exist_ok=True)
     return tmp_path
 
 
@@ -108,7 +117,7 @@ def told(work, capfd, caplog):
             code = stop.code
         shown = capfd.readouterr()
         files = "".join(
-            path.read_text(errors="replace") for path in work.rglob("*") if path.is_file() and path != work / "p.yaml"
+            path.read_text("latin-1") for path in work.rglob("*") if path.is_file() and path != work / "p.yaml"
         )
         return "".join([shown.out, shown.err, *caplog.messages, files, *(str(p) for p in work.rglob("*"))]), code
 
