@@ -22,8 +22,8 @@ CPU = Precision(torch.device("cpu"), torch.float32)
 SIZE = 16
 
 
-def digits() -> Dataset:
-    limits = {"train_limit": 600, "validation_limit": 100, "test_limit": 100}
+def digits(train_limit: int = 600) -> Dataset:
+    limits = {"train_limit": train_limit, "validation_limit": 100, "test_limit": 100}
     content = DIGITS | {"splits": limits, "image": {"size": SIZE}, "loader": "tensor"}
     return open_dataset(build(Pipeline, content, "test"), splits=("train", "validation", "test"))
 

@@ -13,12 +13,19 @@ from narl.attacks.target import Reading
 from narl.config.trial import Attack
 from narl.core.steps import drained
 
-ATTACK = {"min_epochs": 1, "batch_size": 32, "adversaries": ("mlp",), "learning_rate": 3e-3}
+ATTACK = {
+    "epoch_steps": 1,
+    "clean_epochs": 0,
+    "min_epochs": 1,
+    "batch_size": 32,
+    "adversaries": ("mlp",),
+    "learning_rate": 3e-3,
+}
 
 
 @pytest.fixture(scope="module")
 def bare():
-    return target(digits(), nn.Identity(), sigma=0.0)
+    return target(digits(train_limit=100), nn.Identity(), sigma=0.0)
 
 
 def read(of, floor: float, **arguments):

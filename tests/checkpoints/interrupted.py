@@ -35,7 +35,7 @@ def tiny(method: str = "narl", *, arch: str = "shufflenet_v2_x1_0", sigma_infere
     content = {
         "pipeline": DIGITS
         | {
-            "splits": {"train_limit": 120, "validation_limit": 60, "test_limit": 60},
+            "splits": {"train_limit": 64, "validation_limit": 40, "test_limit": 40},
             "loader": "tensor",
             "augment": {"flip": True},
         },
