@@ -3,7 +3,7 @@
     python -m benchmarks.recorded.record digits [--workers 2] [--minutes 60]
 
 Of each: the profile over σ after every epoch of training, the metrics at the end with all networks attacking, and the
-CPU seconds of each part. It may be stopped and goes on where it was; what is there already is in the .jsonl file.
+CPU seconds of each part; those of an epoch and those of watching it, which are among them. It may be stopped and goes on where it was; what is there already is in the .jsonl file.
 `python -m benchmarks.recorded.record digits --pack` writes the Parquet file from it.
 """
 
@@ -15,7 +15,7 @@ import os
 import platform
 import time
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from datetime import date
 from functools import cache
@@ -32,12 +32,14 @@ def record(name: str, point: Point) -> dict[str, Any]:
     import torch
 
     from narl import trial
+    from narl.attacks.in_training import profile_in_training
     from narl.core.records import TrialRecord
 
     torch.set_num_threads(1)
     space, dataset = _opened(name)
     epochs: list[dict[str, Any]] = []
     parts: dict[str, float] = defaultdict(float)
+    watch = trial.profile_in_training = _Timed(profile_in_training)
     began = time.process_time()
     steps = trial.run_trial(space.train_config(point), dataset, watch=True)
     row: dict[str, Any] = {"point": point.to_json(), "epochs": epochs, "seconds": parts}
@@ -50,7 +52,8 @@ def record(name: str, point: Point) -> dict[str, Any]:
                 break
             now = time.process_time()
             if step.phase == "train":
-                epochs.append({"seconds": now - began, "levels": [list(level) for level in step.profile]})
+                levels = [list(level) for level in step.profile]
+                epochs.append({"seconds": now - began, "watching": watch.seconds, "levels": levels})
             else:
                 parts[step.detail.rsplit(" ", 2)[0].split(" of ")[0].rstrip("0123456789 ")] += now - began
             began = now
@@ -59,6 +62,20 @@ def record(name: str, point: Point) -> dict[str, Any]:
     # A record, so that tags and metrics are told as a search tells them.
     told = TrialRecord(0, point, "complete", outcome.metrics, tags=outcome.tags)
     return {**row, "metrics": outcome.metrics.to_json(), "tags": told.tags}
+
+
+class _Timed:
+    """CPU seconds of the last call: what it costs to watch an epoch is part of its seconds."""
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        self._function, self.seconds = function, 0.0
+
+    def __call__(self, *args: Any, **options: Any) -> Any:
+        began = time.process_time()
+        try:
+            return self._function(*args, **options)
+        finally:
+            self.seconds = time.process_time() - began
 
 
 @cache

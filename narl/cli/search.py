@@ -15,6 +15,11 @@ def register(subparsers) -> None:
     parser.add_argument("--time-budget", type=positive_number, metavar="MINUTES", help="start no trial after this")
     parser.add_argument("--seed", type=non_negative_int, help="seed of the sampler and of every trial")
     parser.add_argument("--sampler", help="front, tpe, nsga2, nsga3, gp, random, qmc or grid")
+    parser.add_argument(
+        "--early-stopping",
+        action=argparse.BooleanOptionalAction,
+        help="stop trials that could no longer be on the front (default: the file's)",
+    )
     parser.add_argument("--name", help="name of the search (default: the file's)")
     parser.add_argument("--resume", action="store_true", help="continue the search of that name, if there is one")
     parser.add_argument(
@@ -42,6 +47,7 @@ def run(args: argparse.Namespace) -> int:
         time_budget_minutes=args.time_budget,
         seed=args.seed,
         sampler=args.sampler,
+        early_stopping=args.early_stopping,
         name=args.name,
     )
     with search_view(space) as view:

@@ -79,14 +79,14 @@ class SearchView:
     # --- rendering ---
 
     def __rich__(self) -> Group:
-        done = [r for r in self._records if r.metrics]
-        failed = num_counted(self._records) - len(done)
+        done, stopped, failed = _counts(self._records)
         head = Table.grid(padding=(0, 1))
         head.add_row(
             Text(f"narl search {self._space.name}", style="bold"),
             ProgressBar(total=self._space.trials, completed=num_counted(self._records), width=12),
             f"{num_counted(self._records)}/{self._space.trials} done",
             f"{len(self._running)} running",
+            *([f"{stopped} stopped"] if self._space.early_stopping else []),
             Text(f"{failed} failed", style="red" if failed else ""),
             f"{_clock(time.monotonic() - self._started)}, {self._eta()}",
         )
@@ -142,12 +142,13 @@ class SearchView:
     def summary(self, result) -> None:
         """Printed once, after the search."""
         done = [r for r in result.records if r.metrics]
-        failed = num_counted(result.records) - len(done)
+        _, stopped, failed = _counts(result.records)
         front = front_of(done, self._space.objectives)
         out = self._console
         print_fitted(out, self.front_table(limit=None))
         out.print(
-            f"{len(done)} trials done ({result.new_records} new, {failed} failed) over "
+            f"{len(done) + stopped} trials done ({result.new_records} new, "
+            f"{f'{stopped} stopped early, ' if stopped else ''}{failed} failed) over "
             f"{_counted(len({r.config.arch for r in done}), 'architecture')} in {_clock(result.seconds)}; "
             f"★ {len(front)} on the front of {', '.join(self._space.objectives)}. "
             f"Accuracies in %, of validation images{_floor(done)}. "
@@ -191,6 +192,12 @@ def _rank(record: TrialRecord) -> tuple[bool, float]:
     return not record.measured.utility_is_a_guess, record.measured.delta
 
 
+def _counts(records: Sequence[TrialRecord]) -> tuple[int, int, int]:
+    """How many trials are complete, stopped and failed; a failed one and its repetition count as one."""
+    complete, stopped = (sum(record.status == status for record in records) for status in ("complete", "stopped"))
+    return complete, stopped, num_counted(records) - complete - stopped
+
+
 def _counted(count: int, what: str) -> str:
     return f"{count} {what}" + ("" if count == 1 else "s")
 
@@ -214,7 +221,7 @@ def _line(record: TrialRecord, count: int, total: int) -> str:
     c = record.config
     head = f"{count}/{total} trial {record.trial_id} {c.client} {c.numbers}: "
     if record.metrics is None:
-        return f"{head}failed, {record.error}"
+        return f"{head}{record.why_no_result}"
     m = record.metrics
     if record.sigma_at_inference is not None:
         head += f"at σ {record.sigma_at_inference:.3g} "

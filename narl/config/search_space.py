@@ -16,12 +16,12 @@ from narl.config.values import Choices, Values
 from narl.core.errors import ConfigError, unknown_name
 from narl.core.hashing import stable_hash
 from narl.core.method_options import METHODS
-from narl.core.objectives import COST_NAMES, objective, queries_of
+from narl.core.objectives import COST_NAMES, WATCHED, objective, queries_of
 from narl.core.point import Point
 from narl.core.strict import Strict
 
 # What may differ between a search and its resumption: trials stay comparable.
-FREE_KEYS = ("name", "trials", "time_budget_minutes", "resources", "sampler")
+FREE_KEYS = ("name", "trials", "time_budget_minutes", "resources", "sampler", "early_stopping")
 
 SamplerName = Literal["front", "tpe", "nsga2", "nsga3", "gp", "random", "qmc", "grid"]
 
@@ -104,6 +104,7 @@ class SearchSpace(Strict):
     budgets: dict[str, float] = {}
     uplink_dtype: Literal["float32", "float16", "int8"] = "float32"
     sampler: SamplerName = "tpe"
+    early_stopping: bool = False
     trials: int = Field(24, ge=1, le=10_000_000)
     time_budget_minutes: float | None = Field(None, gt=0)
     seed: int = Field(0, ge=0, lt=2**63)
@@ -164,6 +165,18 @@ class SearchSpace(Strict):
                 f"sampler front models one objective that is not a cost, and here are {', '.join(unknown) or 'none'}: "
                 "use another sampler, tpe for example"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _one_delta_to_watch(self) -> Self:
+        unknown = [name for name in self.objectives if name not in COST_NAMES]
+        if self.early_stopping and not (len(unknown) == 1 and unknown[0] in WATCHED):
+            raise ValueError(
+                f"early_stopping follows {' or '.join(WATCHED)} beside costs, and here are "
+                f"{', '.join(unknown) or 'none'}: leave it out"
+            )
+        if self.early_stopping and not self.attack.is_exact:
+            raise ValueError("early_stopping reads in closed form: attack.adversaries must list bayes")
         return self
 
     @field_serializer("method", mode="wrap")

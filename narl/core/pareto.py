@@ -51,6 +51,11 @@ class Front(Generic[Item]):
         """Of its members."""
         return tuple(self._rows.values())
 
+    @property
+    def by_item(self) -> Mapping[Item, tuple[float, ...]]:
+        """Its members' rows."""
+        return self._rows
+
     def __contains__(self, item: Item) -> bool:
         return item in self._rows
 

@@ -19,6 +19,11 @@ from narl.core.point import Point
 _SUBTRACTED = {"delta": "leakage", "delta_certified": "leakage_bound"}
 
 
+def curve_in_training(delta: str) -> str:
+    """Name the learning curve of an objective that is read in closed form after each epoch."""
+    return f"{delta}_in_training"
+
+
 # A record with this tag says so: networks did not attack, since the trial cannot be on the front.
 NETWORKS_TAG = "networks"
 
@@ -58,6 +63,10 @@ class SigmaLevel(NamedTuple):
     @property
     def delta(self) -> float:
         return self.utility - self.leakage
+
+    @property
+    def delta_certified(self) -> float:
+        return self.utility - self.bound
 
 
 @dataclass(frozen=True)
@@ -198,21 +207,48 @@ class TrialMetrics:
 
 
 @dataclass(frozen=True)
+class Stopped:
+    """Why a trial was stopped before its end: it could no longer be on the front (narl/search/early_stopping.py).
+
+    Attributes:
+        epoch: after which it was stopped, from 0.
+        delta: in closed form after that epoch, in percentage points.
+        expected, at_most: Δ at the end, as trials that finished have gained from there.
+        needed: Δ of a trial that costs no more.
+        beaten_by: the number of that trial.
+    """
+
+    epoch: int
+    delta: float
+    expected: float
+    at_most: float
+    needed: float
+    beaten_by: int
+
+    def __str__(self) -> str:
+        return (
+            f"Δ {self.delta:.2f} after epoch {self.epoch + 1}, at most {self.at_most:.2f} at the end; "
+            f"trial {self.beaten_by}, which costs no more, has {self.needed:.2f}"
+        )
+
+
+@dataclass(frozen=True)
 class TrialRecord:
     """One line of the ledger.
 
     Attributes:
         trial_id: number of the trial in its search, from 0.
-        status: `complete` with metrics, or `failed` with an error.
+        status: `complete` with metrics, `stopped` with the reason, or `failed` with an error.
         curves: one list a learning curve, one value an epoch.
         telemetry: readings of the accelerator while the trial ran, empty without one.
         tags: anything else worth showing (precision, loader, device, node).
         log: the end of what the worker of a failed trial had to say (JSON: left out if empty).
+        stopped: why a stopped trial was stopped (JSON: left out of others).
     """
 
     trial_id: int
     config: Point
-    status: Literal["complete", "failed"]
+    status: Literal["complete", "stopped", "failed"]
     metrics: TrialMetrics | None = None
     error: str | None = None
     started_at: float = 0.0
@@ -221,10 +257,13 @@ class TrialRecord:
     telemetry: dict[str, float] = field(default_factory=dict)
     tags: dict[str, str] = field(default_factory=dict)
     log: str = ""
+    stopped: Stopped | None = None
 
     def __post_init__(self) -> None:
         if (self.status == "complete") != (self.metrics is not None):
             raise ValueError(f"a {self.status!r} record of trial {self.trial_id} has metrics={self.metrics!r}")
+        if (self.status == "stopped") != (self.stopped is not None):
+            raise ValueError(f"a {self.status!r} record of trial {self.trial_id} has stopped={self.stopped!r}")
         if self.metrics is not None:
             for name, value in self.metrics.scalars().items():
                 if not math.isfinite(value):
@@ -235,11 +274,17 @@ class TrialRecord:
         """The metrics of a complete trial.
 
         Raises:
-            ValueError: the trial failed.
+            ValueError: the trial failed, or was stopped.
         """
         if self.metrics is None:
-            raise ValueError(f"trial {self.trial_id} failed and has no metrics")
+            raise ValueError(f"trial {self.trial_id} is {self.status} and has no metrics")
         return self.metrics
+
+    @property
+    def why_no_result(self) -> str:
+        """In words: `failed: DivergedTraining: …` or `stopped: Δ 47.10 after …`; empty if there is one."""
+        reason = self.stopped if self.status == "stopped" else self.error
+        return "" if self.status == "complete" else f"{self.status}: {reason}"
 
     @property
     def networks_were_spared(self) -> bool:
@@ -302,8 +347,10 @@ class TrialRecord:
         row = {f.name: getattr(self, f.name) for f in fields(self)}
         row["config"] = self.config.to_json()
         row["metrics"] = self.metrics.to_json() if self.metrics else None
-        if not self.log:
-            del row["log"]
+        row["stopped"] = asdict(self.stopped) if self.stopped else None
+        for name in ("log", "stopped"):
+            if not row[name]:
+                del row[name]
         return row
 
     @classmethod
@@ -312,4 +359,6 @@ class TrialRecord:
         row["config"] = Point.from_json(row["config"])
         if row.get("metrics") is not None:
             row["metrics"] = TrialMetrics.from_json(row["metrics"])
+        if row.get("stopped") is not None:
+            row["stopped"] = Stopped(**row["stopped"])
         return cls(**row)

@@ -46,6 +46,7 @@ class FrontSampler(BaseSampler):
         draw: draws the parameters of one legal configuration at random; see `drawn_from` for a space without conditions.
         known: values of the objectives that are known before, by their position, >= 0. All but one.
         seconds: that a complete trial took, above 0; None: all take the same.
+        stopped: value that a pruned trial was expected to reach; None: pruned trials say nothing.
         worst: value at which nothing is gained, once it is known; until then, or without it, the worst that was seen.
         startup: so many trials are spread over the clients before the model is trusted.
         seed: of all draws.
@@ -58,15 +59,19 @@ class FrontSampler(BaseSampler):
         *,
         known: Callable[[Params], Mapping[int, float]],
         seconds: Callable[[FrozenTrial], float] | None = None,
+        stopped: Callable[[FrozenTrial], float | None] = lambda trial: None,
         worst: Callable[[], float | None] = lambda: None,
         startup: int = 8,
         seed: int = 0,
     ) -> None:
         self._distributions, self._draw, self._known, self._seconds_of = dict(distributions), draw, known, seconds
-        self._worst, self._startup, self._random = worst, startup, np.random.default_rng(seed)
+        self._stopped, self._worst = stopped, worst
+        self._startup, self._random = startup, np.random.default_rng(seed)
         self._encode, self._surrogate = Encoding(distributions), Surrogate(seed)
         self._independent = RandomSampler(seed=seed)
-        some = np.array([self._costs(draw(self._random)) for _ in range(CANDIDATES)])
+        drawn_ones = [draw(self._random) for _ in range(CANDIDATES)]
+        self._known_positions = set(known(drawn_ones[0]))
+        some = np.array([self._costs(each) for each in drawn_ones])
         # The logarithm of nothing: as if it were half the least of all others.
         self._least = np.array([min(column[column > 0], default=1.0) / 2 for column in some.T])
         logs = np.log(np.maximum(some, self._least))
@@ -80,19 +85,18 @@ class FrontSampler(BaseSampler):
     ) -> dict[str, Any]:
         if "fixed_params" in trial.system_attrs:
             return {}  # it is known what it will be
-        complete = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+        seen = self._with_values(study)
         running = [t.params for t in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)) if t.params]
-        candidates = self._unseen([*(t.params for t in complete), *running])
-        if len(complete) + len(running) < self._startup or len(complete) < 2:
-            return dict(self._spread([*(t.params for t in complete), *running], candidates))
-        position = self._unknown(study)
-        sign = 1.0 if study.directions[position] == StudyDirection.MAXIMIZE else -1.0
-        params = [t.params for t in complete]
-        values = _without_outliers(np.array([sign * t.values[position] for t in complete]))
+        params = [t.params for t, _ in seen]
+        candidates = self._unseen([*params, *running])
+        if len(seen) + len(running) < self._startup or len(seen) < 2:
+            return dict(self._spread([*params, *running], candidates))
+        sign = 1.0 if study.directions[self._position(study)] == StudyDirection.MAXIMIZE else -1.0
+        values = _without_outliers(np.array([sign * value for _, value in seen]))
         members, model = self._learn(params, values, running)
         worst = self._worst()
         front = members, float(values.min()) if worst is None else sign * worst
-        seconds = self._seconds(complete)
+        seconds = self._seconds([t for t, _ in seen if t.state == TrialState.COMPLETE])
         best = candidates[int(self._gain(candidates, front, model, seconds).argmax())]
         near = [best, *(self._moved(best, scale) for scale in NEARNESS for _ in range(NEAR // len(NEARNESS)))]
         return dict(near[int(self._gain(near, front, model, seconds).argmax())])
@@ -112,8 +116,16 @@ class FrontSampler(BaseSampler):
         candidates = [self._draw(self._random) for _ in range(CANDIDATES)]
         return [each for each in candidates if _key(each) not in tried] or candidates
 
-    def _unknown(self, study: Study) -> int:
-        unknown = set(range(len(study.directions))) - set(self._known(self._draw(self._random)))
+    def _with_values(self, study: Study) -> list[tuple[FrozenTrial, float]]:
+        """Trials that tell something, with their value of the unknown objective."""
+        ended = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE, TrialState.PRUNED))
+        position = self._position(study)
+        values = [t.values[position] if t.state == TrialState.COMPLETE else self._stopped(t) for t in ended]
+        return [(t, value) for t, value in zip(ended, values, strict=True) if value is not None]
+
+    def _position(self, study: Study) -> int:
+        """Of the one objective that is not known before."""
+        unknown = set(range(len(study.directions))) - self._known_positions
         if len(unknown) != 1:
             raise ValueError(f"all objectives but one must be known before a trial runs; {len(unknown)} are not")
         return unknown.pop()
@@ -147,7 +159,7 @@ class FrontSampler(BaseSampler):
         for trial in complete:
             log = float(np.log2(max(self._seconds_of(trial), 1e-3)))
             logs.setdefault(self._scaled(trial.params), []).append(log)
-        every = [log for own in logs.values() for log in own]
+        every = [log for own in logs.values() for log in own] or [0.0]
         return lambda costs: 2.0 ** round(np.mean(logs.get(costs) or every))
 
     def _gain(

@@ -124,13 +124,13 @@ class SearchFolder:
         """Return how a trial of this number was trained and attacked.
 
         Raises:
-            ConfigError: there is no such trial, or it failed; or the search space is gone or damaged.
+            ConfigError: there is no such trial, or it failed or was stopped; or the search space is gone or damaged.
         """
         records = {record.trial_id: record for record in read_ledger(self.ledger_path)}
         if trial_id not in records:
             raise ConfigError(f"search {self.name!r} has no finished trial {trial_id}: it has {len(records)}")
         if records[trial_id].metrics is None:
-            raise ConfigError(f"trial {trial_id} of search {self.name!r} failed: {records[trial_id].error}")
+            raise ConfigError(f"trial {trial_id} of search {self.name!r} {records[trial_id].why_no_result}")
         return self.train_config(records[trial_id])
 
     def save_space(self, space: SearchSpace) -> None:

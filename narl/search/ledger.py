@@ -94,7 +94,7 @@ def _check_against(earlier: Mapping[int, TrialRecord], record: TrialRecord) -> N
         raise ValueError(f"trial {record.trial_id} is recorded twice")
     if "retry_of" in record.tags:
         repeated = earlier.get(int(record.tags["retry_of"]))
-        if repeated is None or repeated.metrics is not None or repeated.config != record.config:
+        if repeated is None or repeated.status != "failed" or repeated.config != record.config:
             raise ValueError(
                 f"trial {record.trial_id} repeats trial {record.tags['retry_of']}, which is no failed trial of this "
                 "configuration"

@@ -13,7 +13,7 @@ from narl.core.pareto import Front
 
 
 class WindowedStorage(InMemoryStorage):
-    """One study; samplers see at most `limit` of its complete trials: the front, and the latest of the others.
+    """One study; samplers see at most `limit` of its complete and pruned trials: the front, and the latest others.
 
     TPE's cost grows faster than the number of trials that it sees. Those that are hidden matter least to it: they are
     dominated, so they would be modelled with the worse nine tenths, where it weighs the older ones less anyway.
@@ -24,7 +24,7 @@ class WindowedStorage(InMemoryStorage):
         super().__init__()
         self._limit = limit
         self._seen: dict[int, None] = {}  # ids, in order
-        self._complete: dict[int, None] = {}  # those of `_seen` that are
+        self._ended: dict[int, None] = {}  # those of `_seen` that are complete or pruned
         self._front: Front[int] = Front()
 
     def create_new_trial(self, study_id: int, template_trial: FrozenTrial | None = None) -> int:
@@ -53,9 +53,10 @@ class WindowedStorage(InMemoryStorage):
             directions = self.get_study_directions(study_id)
             signs = [-1 if direction == StudyDirection.MAXIMIZE else 1 for direction in directions]
             self._front.add([sign * value for sign, value in zip(signs, trial.values, strict=True)], trial_id)
-            self._complete[trial_id] = None
-            if len(self._complete) > self._limit:
-                oldest = next((i for i in self._complete if i not in self._front), next(iter(self._complete)))
-                del self._complete[oldest], self._seen[oldest]
+        if trial.state in (TrialState.COMPLETE, TrialState.PRUNED):
+            self._ended[trial_id] = None
+            if len(self._ended) > self._limit:
+                oldest = next((i for i in self._ended if i not in self._front), next(iter(self._ended)))
+                del self._ended[oldest], self._seen[oldest]
         elif trial.state.is_finished():
             del self._seen[trial_id]

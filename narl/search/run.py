@@ -19,6 +19,7 @@ from narl.core.records import TrialRecord
 from narl.data.dataset import open_dataset
 from narl.data.identity import identity
 from narl.search.archive import Archive
+from narl.search.early_stopping import EarlyStopping
 from narl.search.folder import SearchFolder, default_runs_folder
 from narl.search.ledger import Ledger, num_counted, read_ledger, superseded
 from narl.search.log import search_log
@@ -105,7 +106,7 @@ def run_search(
     if ray_address is None or "NARL_CACHE" in os.environ:
         os.environ["NARL_CACHE"] = str(cache_root())  # workers have another working folder
     earlier = read_ledger(folder.ledger_path)
-    to_retry = {r.trial_id for r in earlier if r.metrics is None} - superseded(earlier) if retry_failed else set()
+    to_retry = {r.trial_id for r in earlier if r.status == "failed"} - superseded(earlier) if retry_failed else set()
     pending = num_counted(earlier) - len(to_retry) < space.trials
     # Ray first: an address that does not answer, or a trial that fits no node, leaves nothing written.
     with ray_runtime(ray_address) if pending else nullcontext(), folder.lock():
@@ -138,6 +139,7 @@ def run_search(
             trials=space.trials,
             deadline=started + 60 * space.time_budget_minutes if space.time_budget_minutes else None,
             observers=(*observers, *(NotifyMirror(copy, of_starts=copy is not mirror) for copy in copies)),
+            stopping=EarlyStopping(space.objectives, affordable_space.cost) if space.early_stopping else None,
         )
         checkpoints: str | None = str((folder.path / "checkpoints").absolute())
         if storage is not None:

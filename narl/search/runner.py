@@ -25,7 +25,7 @@ from narl.search.log import LOGGERS
 from narl.search.node_data import NodeData
 from narl.search.nodes import Nodes
 from narl.search.own_folder import own_folder
-from narl.search.searcher import LostTrials, NewestFirst, StopOnError, StudySearcher
+from narl.search.searcher import LostTrials, SessionScheduler, StopOnError, StudySearcher
 from narl.search.session import SearchSession
 from narl.search.trainable import TrialActor, lacking
 
@@ -78,7 +78,7 @@ def run_session(
             tune.with_resources(trainable, lambda config: _placement(resources, config["avoid"])),
             tune_config=tune.TuneConfig(
                 search_alg=searcher,
-                scheduler=NewestFirst(),  # type: ignore[no-untyped-call]  # Ray's __init__
+                scheduler=SessionScheduler(searcher),
                 num_samples=-1,
                 reuse_actors=True,
             ),

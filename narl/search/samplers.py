@@ -51,7 +51,15 @@ def front_sampler(space: AffordableSpace, ledger: Ledger, seed: int) -> FrontSam
         """Without what it waited for. Optuna's trial may be one that repeats another's result."""
         number = trial.user_attrs.get("trial_id", trial.user_attrs.get("duplicate_of"))
         record = None if number is None else ledger.get(number)
-        return 1.0 if record is None else record.measured.train_seconds + record.measured.attack_seconds
+        return (
+            1.0
+            if record is None or record.metrics is None
+            else record.metrics.train_seconds + record.metrics.attack_seconds
+        )
+
+    def stopped(trial: FrozenTrial) -> float | None:
+        record = ledger.get(trial.user_attrs.get("trial_id", -1))
+        return None if record is None or record.stopped is None else record.stopped.expected
 
     def worst() -> float | None:
         """Δ of a client that sends nothing, which every trial tells."""
@@ -65,6 +73,7 @@ def front_sampler(space: AffordableSpace, ledger: Ledger, seed: int) -> FrontSam
         space.draw,
         known=known,
         seconds=seconds,
+        stopped=stopped,
         worst=worst,
         startup=_startup(space),
         seed=seed,

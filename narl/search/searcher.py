@@ -13,11 +13,12 @@ from typing import Any
 
 from ray import tune
 from ray.tune.experiment import Trial
-from ray.tune.schedulers import FIFOScheduler
+from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
 from narl.config.search_space import SearchSpace
 from narl.core.errors import NarlError
+from narl.core.objectives import WATCHED
 from narl.search.losses import reason_of_loss
 from narl.search.node_data import NodeData
 from narl.search.nodes import Nodes
@@ -69,13 +70,24 @@ class StudySearcher(Searcher):
             **self._payload,
         )
 
-    def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
-        if "phase" in result and trial_id in self._trial_ids:
-            self._session.progress(self._trial_ids[trial_id], result["phase"], result["epoch"], result["detail"])
+    def goes_on(self, trial_id: str, result: dict[str, Any]) -> bool:
+        """Hear of an epoch of a trial; returns whether there shall be another. If not, it is recorded."""
+        if "phase" not in result or trial_id not in self._trial_ids:
+            return True
+        deltas = {name: result[name] for name in WATCHED if name in result}
+        try:
+            heard = (result["phase"], result["epoch"], result["detail"])
+            goes_on = self._session.progress(self._trial_ids[trial_id], *heard, deltas=deltas)
+        except Exception as failure:
+            self._give_up(failure)
+            return True
+        if not goes_on:
+            del self._trial_ids[trial_id]
+        return goes_on
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
-        if error:
-            return  # `lost` knows more
+        if error or trial_id not in self._trial_ids:
+            return  # `lost` knows more, or it was stopped
         # Tune would take an exception from here for the trial's own.
         try:
             self._record(self._trial_ids.pop(trial_id), result or {})
@@ -136,12 +148,21 @@ class LostTrials(tune.Callback):
         self._searcher.lost(trial.trial_id, text)
 
 
-class NewestFirst(FIFOScheduler):
-    """A free worker takes the newest trial.
+class SessionScheduler(FIFOScheduler):
+    """Lets the session stop trials, and gives a free worker the newest one.
 
     Tune gives it the oldest, which may be waiting for a worker that is starting on a node that has just joined, and
     ends that worker: with short trials, such a worker would never get its first.
     """
+
+    def __init__(self, searcher: StudySearcher) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self._searcher = searcher
+
+    def on_trial_result(self, tune_controller: Any, trial: Trial, result: dict[str, Any]) -> str:
+        # Tune asks the scheduler alone: after a decision to stop, the searcher would not hear of the epoch.
+        goes_on = self._searcher.goes_on(trial.trial_id, result)
+        return str(TrialScheduler.CONTINUE if goes_on else TrialScheduler.STOP)
 
     def choose_trial_to_run(self, tune_controller: Any) -> Any:
         waiting = [trial for trial in tune_controller.get_live_trials() if trial.status == Trial.PENDING]

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 from narl.core.addresses import without_credentials
@@ -17,6 +17,7 @@ from narl.core.objectives import to_minimise
 from narl.core.pareto import Front
 from narl.core.point import Point
 from narl.core.records import TrialRecord
+from narl.search.early_stopping import EarlyStopping
 from narl.search.ledger import Ledger, num_counted
 from narl.search.study import SearchStudy
 
@@ -49,6 +50,7 @@ class SearchSession:
     Args:
         trials: how many trials the whole search shall have, those in the ledger included.
         deadline: no trial starts after it; running trials finish. On `clock`'s scale.
+        stopping: stops trials that cannot reach the front.
     """
 
     def __init__(
@@ -60,17 +62,18 @@ class SearchSession:
         deadline: float | None = None,
         observers: Sequence[SearchObserver] = (),
         clock: Callable[[], float] = time.monotonic,
+        stopping: EarlyStopping | None = None,
     ):
         self._study, self._ledger = study, ledger
         self._trials, self._deadline, self._clock = trials, deadline, clock
-        self._observers = observers
+        self._observers, self._stopping = observers, stopping
         self._live: dict[int, tuple[Point, float]] = {}
         self._waiting: deque[tuple[int, Point]] = deque()
         self._times_lost: Counter[int] = Counter()
         self._exhausted = False
         self._front: Front[int] = Front()
         for record in ledger.records:
-            self._follow_front(record)
+            self._learn(record)
         self.set_aside: dict[int, str] = {}
         """Trials that were lost too often in this session, and why the last time. They are in no ledger."""
         for observer in observers:
@@ -105,9 +108,34 @@ class SearchSession:
             observer.started(trial_id, config)
         return asked
 
-    def progress(self, trial_id: int, phase: str, epoch: int, detail: str) -> None:
+    def progress(
+        self, trial_id: int, phase: str, epoch: int, detail: str, *, deltas: Mapping[str, float] | None = None
+    ) -> bool:
+        """Hear of an epoch; returns whether the trial goes on. If not, it is recorded as stopped.
+
+        Args:
+            deltas: in closed form after an epoch of training, by objective; None if nobody watches.
+        """
         for observer in self._observers:
             observer.progressed(trial_id, phase, epoch, detail)
+        if self._stopping is None or not deltas:
+            return True
+        config, proposed_at = self._live[trial_id]
+        stopped = self._stopping.verdict(config, epoch, deltas)
+        if stopped is None:
+            return True
+        self._finish(
+            TrialRecord(
+                trial_id=trial_id,
+                config=config,
+                status="stopped",
+                stopped=stopped,
+                started_at=proposed_at,
+                finished_at=time.time(),
+                tags=self._history(trial_id),
+            )
+        )
+        return False
 
     def complete(self, trial_id: int, outcome: dict[str, Any]) -> None:
         """Record what a worker measured; a result that is not finite, or contradicts itself, becomes a failure.
@@ -182,13 +210,15 @@ class SearchSession:
             history["retry_of"] = str(earlier)
         return history
 
-    def _follow_front(self, record: TrialRecord) -> None:
+    def _learn(self, record: TrialRecord) -> None:
+        if self._stopping is not None:
+            self._stopping.learn(record)
         if record.metrics is not None and not record.metrics.utility_is_a_guess:
             self._front.add(to_minimise(record.metrics, self._study.objectives), record.trial_id)
 
     def _finish(self, record: TrialRecord) -> None:
         self._study.tell(record)
-        self._follow_front(record)
+        self._learn(record)
         del self._live[record.trial_id]
         for observer in self._observers:
             observer.finished(record)

@@ -27,6 +27,7 @@ def search(
     time_budget_minutes: float | None = None,
     seed: int | None = None,
     sampler: str | None = None,
+    early_stopping: bool | None = None,
     name: str | None = None,
     resume: bool = False,
     retry_failed: bool = False,
@@ -44,7 +45,7 @@ def search(
 
     Args:
         space: a search space, or its YAML file.
-        trials, time_budget_minutes, seed, sampler, name: in place of the space's own.
+        trials, time_budget_minutes, seed, sampler, early_stopping, name: in place of the space's own.
         resume: continue the search of that name, if there is one.
         retry_failed: with `resume`: run failed configurations once more.
         runs: folder of searches; None: `$NARL_RUNS` or `narl-runs`.
@@ -66,7 +67,12 @@ def search(
             f"a search runs in a folder, not at {where}: give that as `storage` to keep its results there"
         )
     space = loaded(SearchSpace, space).changed(
-        trials=trials, time_budget_minutes=time_budget_minutes, seed=seed, sampler=sampler, name=name
+        trials=trials,
+        time_budget_minutes=time_budget_minutes,
+        seed=seed,
+        sampler=sampler,
+        early_stopping=early_stopping,
+        name=name,
     )
     if study is not None:  # before seconds of imports
         check_study(study)

@@ -88,7 +88,7 @@ class SearchStudy:
     def retry_failed(self) -> int:
         """Queue every failed configuration to run once more, under a new number; returns how many there are."""
         repeated = superseded(self._ledger.records)
-        failed = [r for r in self._ledger.records if r.metrics is None and r.trial_id not in repeated]
+        failed = [r for r in self._ledger.records if r.status == "failed" and r.trial_id not in repeated]
         self._to_retry = {record.trial_id for record in failed}
         for record in failed:
             self._finished.pop(record.config.content_hash, None)
@@ -235,7 +235,7 @@ def told_values(record: TrialRecord, objectives: Sequence[str]) -> list[float] |
 
 
 def _state(record: TrialRecord) -> TrialState:
-    return TrialState.COMPLETE if record.metrics else TrialState.FAIL
+    return {"complete": TrialState.COMPLETE, "stopped": TrialState.PRUNED, "failed": TrialState.FAIL}[record.status]
 
 
 def _rerun(orphan: FrozenTrial) -> FrozenTrial:

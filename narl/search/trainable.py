@@ -52,6 +52,7 @@ def trial_payload(
         "gpus": gpus,
         "workers": workers,
         "checkpoints": checkpoints and {"location": checkpoints, "key": config.content_hash},
+        "watch": space.early_stopping,
         "front": front and {"objectives": list(front.objectives), "rows": [list(row) for row in front.rows]},
     }
 
@@ -70,11 +71,16 @@ class TrialActor(tune.Trainable):
         self._payload = config
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
+        if self._steps is not None:  # the last trial was stopped
+            self._stop()
+            self._drop()
         self.setup(new_config)
         return True
 
     def step(self) -> dict[str, Any]:
         report = outcome = None
+        from narl.attacks.in_training import best_deltas
+
         try:
             if self._steps is None:
                 self._steps = self._begin()
@@ -90,7 +96,8 @@ class TrialActor(tune.Trainable):
             return self._end(outcome)
         if report is not None:
             return self._fail(report)
-        return {"phase": progress.phase, "epoch": progress.epoch, "detail": progress.detail}
+        heard = {"phase": progress.phase, "epoch": progress.epoch, "detail": progress.detail}
+        return heard | best_deltas(progress.profile)
 
     def cleanup(self) -> None:
         self._let_peers_go()

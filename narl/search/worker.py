@@ -45,7 +45,7 @@ class Worker:
 
         torch.set_num_threads(payload["threads"])
         self._config = build(TrainConfig, payload["run"], "trial")
-        self._checkpoints, self._front = payload["checkpoints"], payload["front"]
+        self._checkpoints, self._front, self._watch = payload["checkpoints"], payload["front"], payload["watch"]
         self._telemetry = GpuTelemetry()
         self.device = claim(payload["gpus"] / payload["workers"])
         if self.device.type == "cuda":
@@ -71,7 +71,13 @@ class Worker:
             checkpoints = Checkpoints(**self._checkpoints, every_seconds=CHECKPOINT_EVERY, urgent=urgent)
         front = None if self._front is None else FrontSoFar(**self._front)
         return run_trial(
-            self._config, self._dataset, device=self.device, checkpoints=checkpoints, team=team, front=front
+            self._config,
+            self._dataset,
+            device=self.device,
+            checkpoints=checkpoints,
+            team=team,
+            front=front,
+            watch=self._watch,
         )
 
     def stop(self) -> dict[str, float]:

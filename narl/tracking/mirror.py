@@ -29,7 +29,7 @@ from narl.figures.front_picture import front_png
 from narl.figures.front_table import front_table
 from narl.storage.databases import sqlite_path
 from narl.tracking.connection import connected, default_uri, one_line
-from narl.tracking.parent_run import Progress, finish_order
+from narl.tracking.parent_run import COUNTS, Progress, finish_order
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 PAGE = 1000  # runs a query
 BATCH = {"metrics": 900, "params": 100}  # one log_batch may carry 1,000 things, of which 100 parameters
 TEXT = 2000  # characters of an error message
+RUN_STATUS = {"complete": "FINISHED", "stopped": "KILLED", "failed": "FAILED"}
 
 
 class MLflowMirror:
@@ -146,12 +147,12 @@ class MLflowMirror:
                 known.append((parent, children))
         # Among parents that fit, one with trials is surer than one without.
         parent, children = max(known, key=lambda pair: len(pair[1]), default=None) or (self._new_parent(records), [])
-        finished = [run for run in children if run.info.status in ("FINISHED", "FAILED")]
+        finished = [run for run in children if run.info.status in RUN_STATUS.values()]
         for run in children:
             if run not in finished:
                 self._client.delete_run(run.info.run_id)
         self._sent = {_trial_id(run) for run in finished}
-        self._reported = int(sum(parent.data.metrics.get(key, 0) for key in ("trials_complete", "trials_failed")))
+        self._reported = int(sum(parent.data.metrics.get(key, 0) for key in COUNTS.values()))
         self._progress = Progress(self.objectives)
         self._drawn = frozenset()
         self._resume_parent(parent)
@@ -205,6 +206,8 @@ class MLflowMirror:
             tags["narl.utility"] = "a guess"
         if record.error is not None:
             tags["narl.error"] = record.error[:TEXT]
+        if record.stopped is not None:
+            tags["narl.stopped"] = str(record.stopped)
         run_id = self._client.create_run(
             self._experiment_id,
             start_time=_milliseconds(record.started_at),
@@ -219,7 +222,7 @@ class MLflowMirror:
         self._client.log_batch(run_id, metrics=first, params=[Param(k, v) for k, v in flat(config.to_json())])
         for batch in rest:
             self._client.log_batch(run_id, metrics=batch)
-        self._client.set_terminated(run_id, "FINISHED" if record.status == "complete" else "FAILED", finished)
+        self._client.set_terminated(run_id, RUN_STATUS[record.status], finished)
 
     def _report(self, records: Sequence[TrialRecord]) -> None:
         """Send the parent's metrics, a step per finished trial, for the steps not reported before."""

@@ -12,6 +12,8 @@ from narl.core.records import TrialRecord
 # Sums over trials, present only if trials had GPUs. If trials share a GPU, the energy of the whole device is counted
 # for each of them.
 TOTALS = ("gpu_seconds", "gpu_energy_joules")
+# Every trial counts in one of them.
+COUNTS = {"complete": "trials_complete", "stopped": "trials_stopped", "failed": "trials_failed"}
 
 
 class Progress:
@@ -24,7 +26,7 @@ class Progress:
     def __init__(self, objectives: Sequence[str]):
         self._objectives = tuple(objectives)
         self._counted: set[int] = set()
-        self._complete = 0
+        self._by_status = dict.fromkeys(COUNTS, 0)
         self._best_delta = -math.inf
         self._on_gpus: dict[str, float] = {}
         self.front: Front[int] = Front()
@@ -41,18 +43,16 @@ class Progress:
     def count(self, record: TrialRecord) -> dict[str, float]:
         """Count a trial; returns the parent's metrics after it."""
         self._counted.add(record.trial_id)
-        if record.metrics is not None:
-            self._complete += 1
-            if not record.metrics.utility_is_a_guess:
-                self._best_delta = max(self._best_delta, record.metrics.delta)
-                self.front.add(to_minimise(record.metrics, self._objectives), record.trial_id)
+        self._by_status[record.status] += 1
+        if record.metrics is not None and not record.metrics.utility_is_a_guess:
+            self._best_delta = max(self._best_delta, record.metrics.delta)
+            self.front.add(to_minimise(record.metrics, self._objectives), record.trial_id)
         for name in TOTALS:
             if name in record.telemetry:
                 self._on_gpus[name] = self._on_gpus.get(name, 0.0) + record.telemetry[name]
         values = {
             **self._on_gpus,
-            "trials_complete": self._complete,
-            "trials_failed": self.steps - self._complete,
+            **{count: self._by_status[status] for status, count in COUNTS.items()},
             "front_size": len(self.front),
         }
         return values | ({"best_delta": self._best_delta} if len(self.front) else {})

@@ -8,6 +8,7 @@ import optuna
 from toy import affordable, measure
 
 from narl.config.search_space import SearchSpace
+from narl.search.early_stopping import EarlyStopping
 from narl.search.ledger import Ledger
 from narl.search.session import SearchSession
 from narl.search.study import SearchStudy
@@ -23,7 +24,8 @@ class Bench:
         self.ledger = Ledger(folder / "ledger.jsonl")
         self.url = url or f"sqlite:///{folder / 'study.db'}"
         self.study = SearchStudy(name="toy", url=self.url, space=self.space, ledger=self.ledger)
-        self.session = SearchSession(self.study, self.ledger, trials=space.trials, **session)
+        stopping = EarlyStopping(space.objectives, self.space.cost) if space.early_stopping else None
+        self.session = SearchSession(self.study, self.ledger, trials=space.trials, stopping=stopping, **session)
 
     def run(self, count=10**9):
         ran = []
@@ -33,6 +35,8 @@ class Bench:
             ran.append(config)
         return ran
 
+    def trials(self):
+        return optuna.load_study(study_name="toy", storage=self.url).get_trials()
+
     def states(self):
-        trials = optuna.load_study(study_name="toy", storage=self.url).get_trials()
-        return collections.Counter(t.state for t in trials)
+        return collections.Counter(t.state for t in self.trials())

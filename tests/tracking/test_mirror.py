@@ -19,6 +19,7 @@ from mlflow import MlflowClient
 from narl.core.addresses import without_credentials
 from narl.core.errors import NarlError
 from narl.core.pareto import front_of
+from narl.core.records import Stopped
 from narl.tracking.background import BackgroundMirror
 from narl.tracking.mirror import MLflowMirror
 
@@ -74,6 +75,18 @@ def test_failed_trial_is_a_failed_run_with_its_error(uri, record):
     _, (child,) = parents_and_children(uri)
     assert child.info.status == "FAILED"
     assert "nan in epoch 3" in child.data.tags["narl.error"]
+
+
+def test_a_stopped_trial_is_a_killed_run_with_its_reason_and_is_sent_once(uri, record):
+    why = Stopped(epoch=2, delta=47.1, expected=52.0, at_most=55.04, needed=61.2, beaten_by=0)
+    records = [record(0), replace(record(1, status="failed"), status="stopped", error=None, stopped=why)]
+    assert mirror_to(uri).finish(records) == 2
+    assert mirror_to(uri).finish(records) == 0
+    (parent,), children = parents_and_children(uri)
+    (child,) = (run for run in children if run.data.tags["narl.trial_id"] == "1")
+    assert (child.info.status, child.data.tags["narl.stopped"]) == ("KILLED", str(why))
+    counts = {name: parent.data.metrics[f"trials_{name}"] for name in ("complete", "stopped", "failed")}
+    assert counts == {"complete": 1, "stopped": 1, "failed": 0}
 
 
 def test_a_guess_says_so_and_is_on_no_front(uri, record):

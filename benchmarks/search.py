@@ -1,0 +1,220 @@
+"""How much compute a search needs for its front: narl's searches and their peers over recorded trials.
+
+    python -m benchmarks.search [--record benchmarks/recorded/digits.parquet] [--workers 2] [--hours 1] [--seeds 20]
+
+The same recorded trials for all (benchmarks/recorded/replay.py), and the same number of workers. Peers that are asked as
+Ray Tune's OptunaSearch asks have Optuna's default sampler and evaluate with networks; `exact` peers are given narl's
+closed form as a present. Printed: median volume under the certified front after shares of the compute, in percent of
+what all recorded trials give, and the compute until 90, 95 and 99 % of it; medians over seeds, `-` if fewer than half
+of them came so far.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import statistics
+import tempfile
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from benchmarks.measure import pin_threads
+from benchmarks.recorded.grid import HERE, SPACES
+from benchmarks.recorded.replay import Evaluator, Recording, Search, replay
+from narl.core.point import Point
+
+SHARES = (90, 95, 99)
+
+
+@dataclass(frozen=True)
+class Contestant:
+    """A way to search.
+
+    Attributes:
+        sampler: narl's name of it, or `OptunaSearch` for Optuna's default as Ray Tune asks it.
+        objective: what is told of a trial beside its costs.
+    """
+
+    sampler: str
+    evaluator: Evaluator
+    objective: str = "delta_certified"
+    early_stopping: bool = False
+
+
+CONTESTANTS = {
+    "narl: front, early stopping": Contestant("front", "exact", early_stopping=True),
+    "narl: front": Contestant("front", "exact"),
+    "narl: tpe, early stopping": Contestant("tpe", "exact", early_stopping=True),
+    "OptunaSearch, networks": Contestant("OptunaSearch", "networks", "delta"),
+    "OptunaSearch, exact": Contestant("OptunaSearch", "exact"),
+    "tpe multivariate, exact": Contestant("tpe", "exact"),
+    "nsga2, networks": Contestant("nsga2", "networks", "delta"),
+    "nsga2, exact": Contestant("nsga2", "exact"),
+    "gp, exact": Contestant("gp", "exact"),
+    "random, exact": Contestant("random", "exact"),
+}
+
+
+@dataclass(frozen=True)
+class Run:
+    """One search: what it had after which compute, and its trials.
+
+    Attributes:
+        volumes: CPU seconds, and percent of the best volume from then on.
+    """
+
+    volumes: tuple[tuple[float, float], ...]
+    finished: int
+    stopped: int
+    wrongly_stopped: int
+
+    def at(self, compute: float) -> float:
+        return max((volume for seconds, volume in self.volumes if seconds <= compute), default=0.0)
+
+    def until(self, share: float) -> float | None:
+        """CPU seconds until that share, in percent."""
+        return next((seconds for seconds, volume in self.volumes if volume >= share), None)
+
+
+def run(path: Path, space: str, name: str, *, workers: int, compute: float, seed: int) -> Run:
+    """Search once."""
+    recording, contestant = _recording(path), CONTESTANTS[name]
+    volumes: list[tuple[float, float]] = [(0.0, 0.0)]
+    found, stopped = [], []
+    with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # experimental samplers
+        search = _search(contestant, space, recording, Path(folder), seed)
+        watch = contestant.early_stopping
+        ended = replay(search, recording, workers=workers, compute=compute, evaluator=contestant.evaluator, watch=watch)
+        for end in ended:
+            if end.stopped_after is not None:
+                stopped.append(end.trial)
+                continue
+            found.append(end.trial)
+            volume = 100 * recording.volume(found) / recording.best_volume
+            if volume > volumes[-1][1]:
+                volumes.append((end.compute, volume))
+    whole = recording.volume(found)
+    wrongly = sum(recording.volume([*found, trial]) > whole + 1e-9 for trial in stopped)
+    return Run(tuple(volumes), len(found), len(stopped), wrongly)
+
+
+@cache
+def _recording(path: Path) -> Recording:
+    return Recording.load(path)
+
+
+def _search(contestant: Contestant, name: str, recording: Recording, folder: Path, seed: int) -> Search:
+    from narl.search.early_stopping import EarlyStopping
+    from narl.search.ledger import Ledger
+    from narl.search.session import SearchSession
+    from narl.search.space import affordable
+    from narl.search.study import SearchStudy
+
+    split_points: dict[str, list[int]] = {}
+    for arch, split in recording.clients:
+        split_points.setdefault(arch, []).append(split)
+    objectives = [contestant.objective, "client_gflops", "client_memory_mib"]
+    space = affordable(
+        SPACES[name]
+        .load()
+        .changed(
+            name="replay",
+            architectures={arch: {"split_points": splits} for arch, splits in split_points.items()},
+            sampler="tpe" if contestant.sampler == "OptunaSearch" else contestant.sampler,
+            objectives=objectives,
+            early_stopping=contestant.early_stopping,
+            trials=100,
+            seed=seed,
+        )
+    )
+    if contestant.sampler == "OptunaSearch":
+        return _AsRayAsks(space, objectives, seed)
+    ledger = Ledger(folder / "ledger.jsonl")
+    study = SearchStudy(name="replay", url="sqlite:///:memory:", space=space, ledger=ledger)
+    stopping = EarlyStopping(objectives, space.cost) if contestant.early_stopping else None
+    return SearchSession(study, ledger, trials=10**6, stopping=stopping)
+
+
+class _AsRayAsks:
+    """Optuna's default sampler on narl's space, asked and told as Ray Tune's OptunaSearch does."""
+
+    def __init__(self, space: Any, objectives: Sequence[str], seed: int) -> None:
+        import optuna
+
+        from narl.core.objectives import objective
+
+        optuna.logging.set_verbosity(optuna.logging.WARNING)
+        self._space, self._objectives = space, objectives
+        directions = [objective(name).direction for name in objectives]
+        self._study = optuna.create_study(directions=directions, sampler=optuna.samplers.TPESampler(seed=seed))
+        self._running: dict[int, Any] = {}
+
+    def propose(self) -> tuple[int, Point]:
+        trial = self._study.ask()
+        point = self._space.propose(trial, conditional=True)
+        self._running[trial.number] = trial
+        return trial.number, point
+
+    def progress(
+        self, trial_id: int, phase: str, epoch: int, detail: str, *, deltas: Mapping[str, float] | None = None
+    ) -> bool:
+        return True
+
+    def complete(self, trial_id: int, outcome: dict[str, Any]) -> None:
+        from narl.core.records import TrialMetrics
+
+        metrics = TrialMetrics.from_json(outcome["metrics"])
+        self._study.tell(self._running.pop(trial_id), [metrics.value(name) for name in self._objectives])
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--record", type=Path, default=HERE / "digits.parquet")
+    parser.add_argument("--space", choices=SPACES, default="digits")
+    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--hours", type=float, default=1.0, help="of CPU, all workers together")
+    parser.add_argument("--seeds", type=int, default=20)
+    parser.add_argument("--searches", nargs="+", choices=CONTESTANTS, default=list(CONTESTANTS))
+    parser.add_argument("--processes", type=int, default=os.cpu_count())
+    args = parser.parse_args()
+    compute = 3600 * args.hours
+    recording = _recording(args.record)
+    clients = len(recording.clients)
+    print(f"{len(recording.trials)} recorded trials of {clients} clients; volume of all {recording.best_volume:.1f}\n")
+    after = [round(args.hours * 60 * share) for share in (1 / 8, 1 / 4, 1 / 2, 1)]
+    print("| search |", *(f"{minutes} min |" for minutes in after), *(f"to {share} % |" for share in SHARES),
+          "trials | stopped | wrongly |")  # fmt: skip
+    print("|" + " --- |" * (len(after) + len(SHARES) + 4))
+    with ProcessPoolExecutor(args.processes, initializer=pin_threads, initargs=(1,)) as pool:
+        for name in args.searches:
+            asked = [
+                pool.submit(run, args.record, args.space, name, workers=args.workers, compute=compute, seed=seed)
+                for seed in range(args.seeds)
+            ]
+            runs = [each.result() for each in asked]
+            cells = [f"{_median(runs, lambda r, m=minutes: r.at(60 * m)):.1f} |" for minutes in after]
+            cells += [_until(runs, share) for share in SHARES]
+            counts = [f"{_median(runs, lambda r, k=key: getattr(r, k)):.0f} |" for key in ("finished", "stopped")]
+            wrongly = sum(r.wrongly_stopped for r in runs) / max(1, sum(r.stopped for r in runs))
+            print(f"| {name} |", *cells, *counts, f"{100 * wrongly:.1f} % |", flush=True)
+
+
+def _median(runs: Sequence[Run], value: Callable[[Run], float]) -> float:
+    return statistics.median(value(run) for run in runs)
+
+
+def _until(runs: Sequence[Run], share: float) -> str:
+    """Median of the minutes of CPU, those that never came so far counted as infinite."""
+    seconds = sorted(run.until(share) or float("inf") for run in runs)
+    middle = statistics.median(seconds)
+    return "- |" if middle == float("inf") else f"{middle / 60:.1f} min |"
+
+
+if __name__ == "__main__":
+    main()

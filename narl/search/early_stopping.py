@@ -1,0 +1,79 @@
+"""When a trial may stop before its end: no Δ that it can still reach would put it on the front.
+
+Costs are known before a trial and Δ is read in closed form after each epoch, so all that is uncertain is what it gains
+until its end. That is learned from the trials that have finished: of those whose Δ was nearest after the same epoch, the
+one that gained most says what is still possible. A trial stops if even that would not exceed the Δ of a finished trial
+that costs no more. No trial waits for another. Figures on recorded trials: docs/search.md.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from statistics import median
+
+from narl.core.objectives import COST_NAMES, to_minimise
+from narl.core.pareto import Front
+from narl.core.point import Point
+from narl.core.records import ClientCost, Stopped, TrialRecord, curve_in_training
+
+# Finished trials before any is stopped, and how many of them speak for one that runs.
+ENOUGH, NEAREST = 8, 12
+
+
+class EarlyStopping:
+    """Learns from finished trials, and judges those that run.
+
+    Args:
+        objectives: of the search: costs, and `delta` or `delta_certified`.
+        cost: of a configuration's client.
+    """
+
+    def __init__(self, objectives: Sequence[str], cost: Callable[[Point], ClientCost]) -> None:
+        self._costs = [(i, name) for i, name in enumerate(objectives) if name in COST_NAMES]
+        ((self._position, self._delta),) = ((i, name) for i, name in enumerate(objectives) if name not in COST_NAMES)
+        self._objectives, self._cost = objectives, cost
+        self._ends: list[tuple[Sequence[float], float]] = []
+        self._front: Front[int] = Front()
+
+    def learn(self, record: TrialRecord) -> None:
+        """Take in a trial that has finished; one that was not watched has shown nothing but its result."""
+        if record.metrics is None:
+            return
+        if not record.metrics.utility_is_a_guess:
+            self._front.add(to_minimise(record.metrics, self._objectives), record.trial_id)
+        curve = record.curves.get(curve_in_training(self._delta))
+        if curve:
+            self._ends.append((curve, record.metrics.value(self._delta)))
+
+    def verdict(self, config: Point, epoch: int, deltas: Mapping[str, float]) -> Stopped | None:
+        """Judge a trial after an epoch of training.
+
+        Args:
+            epoch: from 0.
+            deltas: in closed form, by objective.
+
+        Returns:
+            Why it should stop, or None if it should go on.
+        """
+        delta = deltas[self._delta]
+        ahead = [(curve[epoch], end) for curve, end in self._ends if len(curve) > epoch]
+        rival = self._best_rival(config)
+        if rival is None or len(ahead) < ENOUGH:
+            return None
+        nearest = sorted(ahead, key=lambda seen: abs(seen[0] - delta))[:NEAREST]
+        gains = [end - then for then, end in nearest]
+        at_most, (needed, number) = delta + max(gains), rival
+        if at_most > needed:
+            return None
+        return Stopped(epoch, delta, delta + median(gains), at_most, needed, number)
+
+    def _best_rival(self, config: Point) -> tuple[float, int] | None:
+        """Δ and number of the best trial that costs no more."""
+        cost = self._cost(config)
+        limits = [(i, getattr(cost, name)) for i, name in self._costs]
+        rivals = (
+            (-row[self._position], number)
+            for number, row in self._front.by_item.items()
+            if all(row[i] <= limit for i, limit in limits)
+        )
+        return max(rivals, default=None)
