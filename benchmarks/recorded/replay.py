@@ -2,7 +2,8 @@
 
 A search proposes and hears what it would live (narl/search/session.py); a trial's epochs and its end come from the
 recorded configuration of the same client that is nearest by log σ and log λ, and take the CPU seconds that were
-recorded. A worker is one core and never idle while there are proposals.
+recorded: divided by how much longer its training took than the fastest of the same client, which did the same work, as
+other work on the machine slowed it down. A worker is one core and never idle while there are proposals.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import itertools
 import json
 import math
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, Protocol
@@ -53,6 +54,19 @@ class Recorded:
         metrics = TrialMetrics.from_json(row["metrics"])
         return cls(Point.from_json(row["point"]), tuple(epochs), row["seconds"], metrics)
 
+    @property
+    def training_seconds(self) -> float:
+        """Of the epochs that are all alike: the first one waits for compilers and caches."""
+        return sum(seconds for seconds, _, _ in self.epochs[1:])
+
+    def faster(self, factor: float) -> Recorded:
+        """The same, `factor` times as fast."""
+        return replace(
+            self,
+            epochs=tuple((seconds / factor, watching / factor, seen) for seconds, watching, seen in self.epochs),
+            attack_seconds={part: seconds / factor for part, seconds in self.attack_seconds.items()},
+        )
+
     def ending(self, evaluator: Evaluator) -> tuple[float, dict[str, Any]]:
         """Seconds of its attacks, and the metrics as JSON that `evaluator` would have found."""
         parts = ("utility", *_PARTS[evaluator])
@@ -88,10 +102,14 @@ class Recording:
 
     def __init__(self, rows: Iterable[Mapping[str, Any]]) -> None:
         recorded = [Recorded.from_row(row) for row in rows if row.get("metrics")]
-        self.trials = [trial for trial in recorded if trial.point.seed == 0]
         self._by_client: dict[tuple[str, int], list[Recorded]] = {}
-        for trial in self.trials:
-            self._by_client.setdefault((trial.point.arch, trial.point.split), []).append(trial)
+        for trial in recorded:
+            if trial.point.seed == 0:
+                self._by_client.setdefault((trial.point.arch, trial.point.split), []).append(trial)
+        for client, trials in self._by_client.items():
+            fastest = min(trial.training_seconds for trial in trials)
+            self._by_client[client] = [trial.faster(trial.training_seconds / fastest) for trial in trials]
+        self.trials = [trial for trials in self._by_client.values() for trial in trials]
 
     @classmethod
     def load(cls, path: Path) -> Recording:

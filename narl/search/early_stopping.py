@@ -2,14 +2,15 @@
 
 Costs are known before a trial and Δ is read in closed form after each epoch, so all that is uncertain is what it gains
 until its end. That is learned from the trials that have finished: of those whose Δ was nearest after the same epoch, the
-one that gained most says what is still possible. A trial stops if even that would not exceed the Δ of a finished trial
-that costs no more. No trial waits for another. Figures on recorded trials: docs/search.md.
+one that gained most says what is still possible, and their scatter what a few trials have not shown yet. A trial stops if
+even that would not exceed the Δ of a finished trial that costs no more. No trial waits for another. Figures on recorded
+trials: docs/search.md.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from statistics import median
+from statistics import median, pstdev
 
 from narl.core.objectives import COST_NAMES, to_minimise
 from narl.core.pareto import Front
@@ -62,7 +63,7 @@ class EarlyStopping:
             return None
         nearest = sorted(ahead, key=lambda seen: abs(seen[0] - delta))[:NEAREST]
         gains = [end - then for then, end in nearest]
-        at_most, (needed, number) = delta + max(gains), rival
+        at_most, (needed, number) = delta + max(gains) + pstdev(gains), rival
         if at_most > needed:
             return None
         return Stopped(epoch, delta, delta + median(gains), at_most, needed, number)
