@@ -157,8 +157,8 @@ def test_a_client_in_nothing_but_noise_is_told_from_one_that_is_private():
     assert m.utility_is_a_guess and m.num_samples == 100
     assert m.utility_chance == 100 * max(outcome.leakage.utility_reading.scores.labels.bincount()) / 100
     assert m.utility_bound == pytest.approx(m.utility_chance, abs=1)  # nobody can do better than name the largest class
-    assert m.delta_of_nothing == m.utility_chance - m.private_chance
-    assert m.delta == pytest.approx(m.delta_of_nothing, abs=12) and m.delta > 25  # out of nothing
+    assert m.nothing.delta == m.utility_chance - m.private_chance
+    assert m.delta == pytest.approx(m.nothing.delta, abs=12) and m.delta > 25  # out of nothing
     (doubt,) = (doubt for doubt in seed_of(outcome, ()).report.doubts if "guess:" in doubt)
     assert doubt.startswith("utility is a guess")
 

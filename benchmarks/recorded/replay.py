@@ -154,8 +154,8 @@ class Recording:
         for trial in trials:
             assert trial.metrics.delta_certified is not None
             rows.append((*self._costs(trial), -trial.metrics.delta_certified))
-        worst = self.trials[0].metrics.delta_of_nothing
-        return hypervolume(rows, [REFERENCE, REFERENCE, -(worst or 0.0)])
+        nothing = self.trials[0].metrics.nothing
+        return hypervolume(rows, [REFERENCE, REFERENCE, 0.0 if nothing is None else -nothing.delta])
 
     def _costs(self, trial: Recorded) -> list[float]:
         logs = _log_costs(trial)

@@ -147,15 +147,15 @@ def add_budgets(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--certified", action="store_true", help="best is the Δ that holds against every reader, utility − bound"
     )
-    add_guesses(group)
+    add_worthless(group)
 
 
-def add_guesses(parser: argparse._ActionsContainer) -> None:
-    """Whether clients count that send nothing useful."""
+def add_worthless(parser: argparse._ActionsContainer) -> None:
+    """Whether clients count that are no better than one that sends nothing."""
     parser.add_argument(
-        "--with-guesses",
+        "--with-worthless",
         action="store_true",
-        help="also count trials whose utility is a guess: no better than the largest class, but for luck",
+        help="also count trials that are no better than sending nothing: utility is a guess, or Δ is no higher",
     )
 
 

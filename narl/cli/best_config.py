@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from narl.cli.arguments import add_budgets, add_search_choice, demands, local_path
@@ -13,6 +13,10 @@ from narl.core.printable import printable
 
 if TYPE_CHECKING:
     from narl.core.records import TrialRecord
+
+
+# More refusals than this are counted, not told one by one.
+MOST_REFUSED = 3
 
 
 def register(subparsers) -> None:
@@ -55,21 +59,28 @@ def answer(args: argparse.Namespace, folder) -> int:
         print(json.dumps(content, indent=2, ensure_ascii=not takes_unicode()))
         return 0
     text = yaml.safe_dump(content, sort_keys=False, allow_unicode=takes_unicode())
-    comments = map(printable, _explained(record, folder.name, asked.refused_guesses(records, record)))
+    comments = map(printable, _explained(record, folder.name, asked.refused(records, record)))
     print("\n".join([*comments, text]), end="")
     return 0
 
 
-def _explained(record: TrialRecord, search: str, refused: int) -> Iterator[str]:
-    """Describe the configuration in comments; `refused` trials of higher Δ were not chosen, their utility being a guess."""
+def _explained(record: TrialRecord, search: str, refused: Sequence[TrialRecord]) -> Iterator[str]:
+    """Describe the configuration in comments; `refused` trials of higher Δ were not chosen, being worthless."""
     m = record.measured
     yield f"# Search {search!r}, trial {record.trial_id}, measured on validation images:"
     floor = f"label floor {m.label_floor:.2f} %"
     yield f"# Δ {m.delta:.2f} = utility {m.utility:.2f} % − leakage {m.leakage:.2f} % ({floor})"
-    if m.utility_is_a_guess:
-        yield f"# Utility is a guess: naming the largest class, without z, scores {m.utility_chance:.2f} %."
-    if refused:
-        yield f"# Refused, as their utility is a guess: {refused} of higher Δ (--with-guesses admits them)."
+    if (nothing := m.nothing) is not None:
+        yield f"# Sending nothing has Δ {nothing.delta:.2f} = {nothing.utility:.2f} % − {nothing.leakage:.2f} %"
+    if m.why_worthless:
+        yield f"# Worth no more than sending nothing: {m.why_worthless}."
+    for other in refused[:MOST_REFUSED]:
+        yield (
+            f"# Refused (--with-worthless admits it): trial {other.trial_id}, Δ {other.measured.delta:.2f}, as "
+            f"{other.measured.why_worthless}."
+        )
+    if len(refused) > MOST_REFUSED:
+        yield f"# Refused for such reasons: {len(refused) - MOST_REFUSED} more of higher Δ."
     if m.leakage_bound is not None:
         yield (
             f"# Nobody who has z alone reads more than {m.leakage_bound:.2f} % of these images: "

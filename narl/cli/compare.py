@@ -9,6 +9,7 @@ the same images, architecture and budget.
 from __future__ import annotations
 
 import argparse
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -38,6 +39,7 @@ from narl.core.errors import ConfigError
 from narl.core.printable import printable
 
 if TYPE_CHECKING:
+    from narl.core.worth import Nothing
     from narl.evaluation.report import Summary
 
 
@@ -189,6 +191,9 @@ def print_comparison(rows, summaries: dict[str, Summary]) -> str:
                 else ()
             ),
         )
+    if (nothing := _nothing(summaries.values())) is not None:
+        cells = (f"{nothing.delta:.1f}", "", f"{nothing.utility:.1f}", f"{nothing.leakage:.1f}", "", *("" for _ in at))
+        table.add_row("send nothing", *cells, "0", "0", *("" for _ in published), style="dim")
     console = recording_console()
     console.print(table)
     console.print(
@@ -205,6 +210,12 @@ def print_comparison(rows, summaries: dict[str, Summary]) -> str:
         for doubt in summaries[row.name].doubts:
             console.print(printable(f"* {row.name}: {doubt}"))
     return console.export_text()
+
+
+def _nothing(summaries: Iterable[Summary]) -> Nothing | None:
+    """What sending nothing would give, by the row that knows most: without a bound leakage is the label floor."""
+    told = [summary.nothing for summary in summaries if summary.nothing is not None]
+    return max(told, key=lambda nothing: nothing.delta, default=None)
 
 
 def _rebuilt_rows(rows, summaries: dict[str, Summary]):

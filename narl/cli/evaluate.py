@@ -163,6 +163,8 @@ def print_evaluation(name: str, summary: Summary) -> str:
     }
     for label, key in rows.items():
         table.add_row(label, f"{mean[key]:.2f}", as_range(summary.interval(key)))
+    if summary.nothing is not None:
+        table.add_row("Δ of sending nothing, points", f"{summary.nothing.delta:.2f}", "")
     console.print(table)
     if leakage := found.pop("leakage_at_queries", None):
         queries = plain_table("answers averaged", *leakage)

@@ -9,12 +9,15 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from narl.cli.arguments import add_guesses, add_search_choice, local_path
+from narl.cli.arguments import add_search_choice, add_worthless, local_path
 from narl.cli.terminal import new_console, say
 from narl.core.errors import ConfigError, NothingFeasible
 from narl.core.objectives import bound_sign
+
+if TYPE_CHECKING:
+    from narl.core.worth import Nothing
 
 
 def register(subparsers) -> None:
@@ -28,7 +31,7 @@ def register(subparsers) -> None:
     parser.add_argument(
         "--concurrency", metavar="FILE.png", type=local_path, help="draw how many trials ran when, and where"
     )
-    add_guesses(parser)
+    add_worthless(parser)
     parser.add_argument("--format", choices=("table", "json", "csv"), default="table")
     parser.set_defaults(run=run)
 
@@ -36,7 +39,7 @@ def register(subparsers) -> None:
 def run(args: argparse.Namespace) -> int:
     from narl.core.objectives import objective
     from narl.core.pareto import candidates
-    from narl.figures.front_table import front_table, nothing_row
+    from narl.figures.front_table import front_table, nothing_of
     from narl.search.folder import find_search
     from narl.search.ledger import read_ledger
 
@@ -53,17 +56,18 @@ def run(args: argparse.Namespace) -> int:
     for name in objectives:
         objective(name)
     records = read_ledger(folder.ledger_path)
-    finished = candidates(records, guesses=True)
+    finished = candidates(records, worthless=True)
     if not finished:
         raise NothingFeasible(f"search {folder.name!r} has no finished trial yet ({len(records)} failed)")
-    rows = front_table(records, objectives, guesses=args.with_guesses)
+    rows = front_table(records, objectives, worthless=args.with_worthless)
     if not rows:
         raise NothingFeasible(
-            f"search {folder.name!r} has no front: the utility of all {len(finished)} finished trials is a guess "
-            "(--with-guesses counts them)"
+            f"search {folder.name!r} has no front: none of {len(finished)} finished trials is worth more than sending "
+            f"nothing (of trial {finished[0].trial_id}, {finished[0].measured.why_worthless}; --with-worthless counts "
+            "them)"
         )
     if args.figure is not None:
-        _draw(args.figure, records, objectives, folder.name, guesses=args.with_guesses)
+        _draw(args.figure, records, objectives, folder.name, worthless=args.with_worthless)
     if args.heatmap is not None:
         _draw_heatmap(args.heatmap, records, folder.name)
     if args.concurrency is not None:
@@ -77,19 +81,19 @@ def run(args: argparse.Namespace) -> int:
     else:
         counts = f"{len(rows)} of {len(finished)} finished trials"
         title = f"{folder.name}: {counts} are on the front of {', '.join(objectives)}"
-        _print_table(rows, title, nothing=nothing_row(finished))
+        _print_table(rows, title, nothing=nothing_of(finished))
     return 0
 
 
-def _draw(path: Path, records: list, objectives: tuple[str, ...], title: str, *, guesses: bool) -> None:
+def _draw(path: Path, records: list, objectives: tuple[str, ...], title: str, *, worthless: bool) -> None:
     from narl.figures.front_page import front_figure, write_html
     from narl.figures.front_picture import front_png
 
     with _writing(path):
         if path.suffix == ".png":
-            front_png(records, objectives, title, path, guesses=guesses)
+            front_png(records, objectives, title, path, worthless=worthless)
         else:
-            write_html(front_figure(records, objectives, title, guesses=guesses), path)
+            write_html(front_figure(records, objectives, title, worthless=worthless), path)
 
 
 def _draw_heatmap(path: Path, records: list, title: str) -> None:
@@ -135,7 +139,7 @@ _HEADS = {
 _SPARE = ("peak_activation_mib", "uplink_kib", "lambda", "sigma_inference", "sigma", "trial", "client_memory_mib")
 
 
-def _print_table(rows: list[dict[str, Any]], title: str, *, nothing: dict[str, Any] | None = None) -> None:
+def _print_table(rows: list[dict[str, Any]], title: str, *, nothing: Nothing | None = None) -> None:
     from rich import box
     from rich.table import Table
 
@@ -178,8 +182,10 @@ def _print_table(rows: list[dict[str, Any]], title: str, *, nothing: dict[str, A
     print_fitted(console, fitted(console, build, keys, _SPARE))
 
 
-def _cell_of_nothing(key: str, row: dict[str, Any]) -> str:
-    return "send nothing" if key == "client" else f"{row[key]:.2f}" if key in row else ""
+def _cell_of_nothing(key: str, nothing: Nothing) -> str:
+    cells = {"client": "send nothing", "delta": f"{nothing.delta:.2f}"}
+    cells |= {"utility": f"{nothing.utility:.2f}", "leakage": f"{nothing.leakage:.2f}"}
+    return cells.get(key, "")
 
 
 def _cell(key: str, row: dict[str, Any]) -> str:
@@ -189,10 +195,9 @@ def _cell(key: str, row: dict[str, Any]) -> str:
         return "\n".join([*above, client, *row.get("settings", "").split()])
     if key == "leakage_bound":
         return "–" if row[key] is None else f"{row[key]:.2f}"
-    if key == "utility" and row.get("utility_is_a_guess"):
-        return f"{row[key]:.2f}\na guess"
     if key in ("utility", "leakage") or key.startswith("delta"):
-        return f"{bound_sign(key) if row['delta_is_upper_bound'] else ''}{row[key]:.2f}"
+        number = f"{bound_sign(key) if row['delta_is_upper_bound'] else ''}{row[key]:.2f}"
+        return f"{number}\nworthless" if key == "delta" and row.get("worthless") else number
     if row[key] is None:
         return ""
     return f"{row[key]:.2g}" if key in ("sigma", "sigma_inference", "lambda") else f"{row[key]:.3g}"

@@ -20,6 +20,7 @@ from narl.core.pareto import front_of
 from narl.core.point import Point
 from narl.core.printable import printable
 from narl.core.records import TrialRecord
+from narl.figures.front_table import nothing_of
 from narl.search.ledger import num_counted, superseded
 
 CELLS_SHOWN = 20
@@ -129,12 +130,22 @@ class SearchView:
             "λ": lambda r: f"{r.config.lambda_:.2g}",
         }
 
+        nothing = nothing_of(list(best.values()))
+        of_nothing = {} if nothing is None else {
+            "client": "send nothing",
+            "best Δ": f"{nothing.delta:.2f}",
+            "util.": f"{nothing.utility:.2f}",
+            "leak.": f"{nothing.leakage:.2f}",
+        }  # fmt: skip
+
         def build(columns: Sequence[str]) -> Table:
             table = Table(box=None, header_style="bold", padding=(0, 1, 0, 0))
             for name in columns:
                 table.add_column(name, justify="left" if name in ("", "client") else "right", no_wrap=True)
             for r in rows:
                 table.add_row(*(cells[name](r) for name in columns), style="bold green" if cells[""](r) else "")
+            if nothing is not None:
+                table.add_row(*(of_nothing.get(name, "") for name in columns), style="dim")
             return table
 
         return fitted(self._console, build, list(cells), spare=("tried", "λ", "σ", "MiB"))
@@ -189,7 +200,7 @@ class SearchView:
 
 
 def _rank(record: TrialRecord) -> tuple[bool, float]:
-    return not record.measured.utility_is_a_guess, record.measured.delta
+    return not record.measured.why_worthless, record.measured.delta
 
 
 def _counts(records: Sequence[TrialRecord]) -> tuple[int, int, int]:
@@ -230,4 +241,5 @@ def _line(record: TrialRecord, count: int, total: int) -> str:
         f"{record.leakage_bracket} "
         f"({m.cost.client_gflops:.4f} GFLOPs, {m.cost.client_memory_mib:.2f} MiB, "
         f"{record.finished_at - record.started_at:.0f} s)"
+        f"{' – worth no more than sending nothing' if m.why_worthless else ''}"
     )

@@ -70,6 +70,9 @@ def print_report(summary: Summary) -> None:
             as_range(wilson_interval(report.leakage, report.num_samples)),
             *bound,
         )
+    if (nothing := summary.nothing) is not None:
+        cells = (f"{nothing.delta:.2f}", f"{nothing.utility:.2f}", "", f"{nothing.leakage:.2f}", "")
+        table.add_row("send nothing", *cells, *("" for _ in heads), style="dim")
     console = new_console()
     console.print(table)
     if len(summary.seeds) > 1:

@@ -26,14 +26,14 @@ class FrontSoFar:
 
     def excludes(self, at_best: TrialMetrics) -> bool:
         """Whether a trial can be no member, of which further adversaries are still to be heard: a member dominates it,
-        or its utility is a guess.
+        or it is worthless (narl/core/worth.py), as Δ only falls.
 
         Args:
             at_best: measured by the Bayes attacker alone. More adversaries can raise leakage, at any number of answers,
                 and so lower each Δ; they change no bound, no utility and no cost. Nothing is known of the one adversary
                 whom `delta_paper` takes as it is: it may read nothing.
         """
-        if at_best.utility_is_a_guess:
+        if at_best.why_worthless:
             return True
         row = to_minimise(replace(at_best, delta_paper=at_best.utility), self.objectives)
         return any(dominates(member, row) for member in self.rows)

@@ -96,22 +96,24 @@ def hypervolume(rows: Sequence[Row], reference: Row) -> float:
     return volume
 
 
-def front_of(records: Sequence[TrialRecord], objectives: Sequence[str], *, guesses: bool = False) -> list[TrialRecord]:
+def front_of(
+    records: Sequence[TrialRecord], objectives: Sequence[str], *, worthless: bool = False
+) -> list[TrialRecord]:
     """List the complete records on the front of `objectives`, in the order of GFLOPs, then memory, then trial id.
 
     Args:
-        guesses: whether trials whose utility is a guess count.
+        worthless: whether trials count that are no better than sending nothing (narl/core/worth.py).
     """
-    complete = candidates(records, guesses=guesses)
+    complete = candidates(records, worthless=worthless)
     rows = [to_minimise(record.measured, objectives) for record in complete]
     chosen = [complete[i] for i in non_dominated(rows)]
     return sorted(chosen, key=lambda r: (r.measured.cost.client_gflops, r.measured.cost.client_memory_mib, r.trial_id))
 
 
-def candidates(records: Iterable[TrialRecord], *, guesses: bool = False) -> list[TrialRecord]:
-    """List the complete records; without `guesses`, only those of clients that send something useful."""
+def candidates(records: Iterable[TrialRecord], *, worthless: bool = False) -> list[TrialRecord]:
+    """List the complete records; without `worthless`, only those that are better than sending nothing."""
     complete = (record for record in records if record.metrics is not None)
-    return [record for record in complete if guesses or not record.measured.utility_is_a_guess]
+    return [record for record in complete if worthless or not record.measured.why_worthless]
 
 
 def best_within(
@@ -120,7 +122,7 @@ def best_within(
     at_most: Mapping[str, float],
     at_least: Mapping[str, float] | None = None,
     best: str = "delta",
-    guesses: bool = False,
+    worthless: bool = False,
 ) -> TrialRecord:
     """Choose the record of highest `best` within every bound; ties by memory, then GFLOPs, then trial id.
 
@@ -128,7 +130,7 @@ def best_within(
         best: `delta`, or `delta_certified`.
         at_most: upper bounds by objective name, e.g. `{"client_gflops": 2.0}`.
         at_least: lower bounds by objective name, e.g. `{"utility": 90.0}`.
-        guesses: whether trials whose utility is a guess may be chosen.
+        worthless: whether trials may be chosen that are no better than sending nothing (narl/core/worth.py).
 
     Raises:
         ConfigError: an unknown objective, or one that was not measured.
@@ -136,7 +138,7 @@ def best_within(
     """
     at_least = at_least or {}
     fitting = within(records, at_most=at_most, at_least=at_least)
-    feasible = candidates(fitting, guesses=guesses)
+    feasible = candidates(fitting, worthless=worthless)
     if feasible:
         return min(
             feasible,
@@ -147,28 +149,39 @@ def best_within(
                 r.trial_id,
             ),
         )
-    complete = candidates(records, guesses=True)
+    complete = candidates(records, worthless=True)
     if not complete:
         raise NothingFeasible("no finished trial is recorded yet")
     bounds = [f"{n} <= {v:g}" for n, v in at_most.items()] + [f"{n} >= {v:g}" for n, v in at_least.items()]
-    answer = f"none of {len(complete)} finished trials has {' and '.join(bounds) or 'a utility above a guess'}"
-    if fitting and bounds:
-        answer += f" and a utility above a guess ({len(fitting)} refused, which `with_guesses` admits)"
-    elif fitting:
-        answer += " (`with_guesses` admits them)"
-    if useful := candidates(records, guesses=guesses):
-        nearest = min(useful, key=lambda record: _excess(record, at_most, at_least))
-        answer += f"; the nearest is {_described(nearest)}"
-    raise NothingFeasible(answer)
+    nearest = ""
+    if useful := candidates(records, worthless=worthless):
+        record = min(useful, key=lambda record: _excess(record, at_most, at_least))
+        nearest = f"; the nearest is {_described(record)}"
+    raise NothingFeasible(_why_nothing(complete, fitting, " and ".join(bounds), best) + nearest)
+
+
+def _why_nothing(complete: Sequence[TrialRecord], fitting: Sequence[TrialRecord], bounds: str, best: str) -> str:
+    """Say why no record can be chosen: none is within the bounds, or those that are, are worthless."""
+    if not fitting:
+        return f"none of {len(complete)} finished trials has {bounds}"
+    if not bounds:
+        answer = f"none of {len(complete)} finished trials is worth more than sending nothing"
+    else:
+        answer = (
+            f"of {len(complete)} finished trials {len(fitting)} {'has' if len(fitting) == 1 else 'have'} {bounds}, but "
+            "none of them is worth more than sending nothing"
+        )
+    refused = max(fitting, key=lambda r: r.measured.value(best))
+    return f"{answer} (of trial {refused.trial_id}, {refused.measured.why_worthless}; `with_worthless` admits it)"
 
 
 def within(
     records: Iterable[TrialRecord], *, at_most: Mapping[str, float], at_least: Mapping[str, float]
 ) -> list[TrialRecord]:
-    """List the complete records within every bound, including those whose utility is a guess; see `best_within`."""
+    """List the complete records within every bound, including worthless ones; see `best_within`."""
     for name in (*at_most, *at_least):
         objective(name)
-    return [r for r in candidates(records, guesses=True) if _excess(r, at_most, at_least) == 0]
+    return [r for r in candidates(records, worthless=True) if _excess(r, at_most, at_least) == 0]
 
 
 def _excess(record: TrialRecord, at_most: Mapping[str, float], at_least: Mapping[str, float]) -> float:

@@ -10,10 +10,10 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any, Literal, NamedTuple
 
-from narl.core.chance import most_by_luck
 from narl.core.errors import ConfigError
 from narl.core.objectives import CERTIFIED, COST_NAMES, bound_sign, objective
 from narl.core.point import Point
+from narl.core.worth import Nothing, is_a_guess, sending_nothing, why_worthless
 
 # What each Δ subtracts from utility.
 _SUBTRACTED = {"delta": "leakage", "delta_certified": "leakage_bound"}
@@ -129,20 +129,18 @@ class TrialMetrics:
 
     @property
     def utility_is_a_guess(self) -> bool:
-        """Whether the server reads no more than its label's largest class, but for luck, or nobody could; see
-        `narl.core.chance`. False where that was not recorded."""
-        if self.utility_chance is None or self.num_samples is None:
-            return False
-        passes = self.utility if self.utility_bound is None else min(self.utility, self.utility_bound)
-        return passes <= most_by_luck(self.utility_chance, self.num_samples)
+        """See `narl.core.worth.is_a_guess`."""
+        return is_a_guess(self)
 
     @property
-    def delta_of_nothing(self) -> float | None:
-        """Δ of a client that sends nothing: each side names its largest class. Where no bound tells that z is needed to
-        reach the label floor, leakage is the floor. None where that was not recorded."""
-        if self.utility_chance is None or self.private_chance is None:
-            return None
-        return self.utility_chance - (self.label_floor if self.leakage_bound is None else self.private_chance)
+    def why_worthless(self) -> str:
+        """See `narl.core.worth.why_worthless`; such a trial is no result."""
+        return why_worthless(self)
+
+    @property
+    def nothing(self) -> Nothing | None:
+        """See `narl.core.worth.sending_nothing`."""
+        return sending_nothing(self)
 
     def hiding_nothing(self) -> TrialMetrics:
         """The same client as if everybody read everything."""
@@ -184,6 +182,8 @@ class TrialMetrics:
         flat = {f.name: getattr(self, f.name) for f in fields(self) if isinstance(getattr(self, f.name), float | int)}
         if self.delta_certified is not None:
             flat["delta_certified"] = self.delta_certified
+        if self.nothing is not None:
+            flat["delta_of_nothing"] = self.nothing.delta
         flat.update(asdict(self.cost))
         flat.update({f"adversary_{name}": value for name, value in self.adversaries.items()})
         # Without the parentheses, which MLflow refuses in a name.

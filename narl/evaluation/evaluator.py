@@ -176,8 +176,8 @@ def seed_of(outcome: TrialOutcome, findings: Iterable[Finding]) -> Seed:
     per_image = leakage.per_image()
     entries: dict[str, Any] = {}
     pictures: dict[str, Tensor] = {}
-    if metrics.utility_is_a_guess:
-        doubts.append(f"utility is a guess: naming the largest class, without z, scores {metrics.utility_chance:.2f} %")
+    if reason := metrics.why_worthless:
+        doubts.append(reason)
     for finding in findings:
         doubts += finding.doubts()
         entries |= finding.numbers()

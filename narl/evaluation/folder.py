@@ -45,6 +45,7 @@ def write_evaluation(
             f"{config.trial.client} with other noise",
             folder / PROFILE,
             label_floor=summary.label_floor,
+            nothing=None if summary.nothing is None else summary.nothing.delta,
             reported_on=summary.reported_on,
         )
     if pictures:

@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from narl.core.errors import DAMAGED, DataError
 from narl.core.records import ClientCost
+from narl.core.worth import Nothing, sending_nothing
 from narl.data.class_counts import ClassCounts
 from narl.evaluation.released import current_seed, current_summary
 
@@ -150,6 +151,12 @@ class Summary(_Report):
     doubts: tuple[str, ...]
     by_seed: dict[int, SeedReport]
     classes: ClassCounts | None = None
+
+    @property
+    def nothing(self) -> Nothing | None:
+        """What sending nothing would give, the same for all seeds; see `narl.core.worth.sending_nothing`."""
+        first = next(iter(self.by_seed.values()), None)
+        return None if first is None else sending_nothing(first)
 
     def interval(self, name: str) -> Interval:
         """Return the 95 % interval of the number `name` of `mean`."""

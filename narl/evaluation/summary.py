@@ -68,6 +68,8 @@ def scalars(summary: Summary) -> dict[str, float]:
         interval = summary.interval95.get(name)
         if isinstance(interval, tuple):
             flat[f"{name}_low95"], flat[f"{name}_high95"] = interval
+    if summary.nothing is not None:
+        flat["delta_of_nothing"] = summary.nothing.delta
     if summary.snr_db is not None:
         flat["snr_db"] = summary.snr_db
     for kind in FINDINGS:

@@ -18,16 +18,16 @@ if TYPE_CHECKING:
 
 
 def front_figure(
-    records: Sequence[TrialRecord], objectives: Sequence[str], title: str, *, guesses: bool = False
+    records: Sequence[TrialRecord], objectives: Sequence[str], title: str, *, worthless: bool = False
 ) -> Figure:
     """Draw Δ against client GFLOPs, a point per finished trial; colour and shape tell the client, size the memory.
 
     Args:
-        guesses: see `narl.core.pareto.front_of`.
+        worthless: see `narl.core.pareto.front_of`.
     """
     import plotly.graph_objects as go
 
-    view = front_view(records, objectives, guesses)
+    view = front_view(records, objectives, worthless)
     figure = go.Figure()
     line = view.step_line("client_gflops")
     figure.add_trace(
@@ -40,16 +40,16 @@ def front_figure(
             hoverinfo="skip",
         )
     )
-    for series, guess, group in view.groups():
+    for series, hollow, group in view.groups():
         colour, (_, symbol) = view.styles[series]
         on_front = [r.trial_id in view.front_ids for r in group]
-        plain_rim = colour if guess else "white"
+        plain_rim = colour if hollow else "white"
         figure.add_trace(
             go.Scatter(
                 x=[r.measured.cost.client_gflops for r in group],
                 y=[r.measured.delta for r in group],
                 mode="markers",
-                name=_shown(named(series, guess)),
+                name=_shown(named(series, hollow)),
                 text=[_hover(r, front) for r, front in zip(group, on_front, strict=True)],
                 hovertemplate="%{text}<extra></extra>",
                 error_y={
@@ -61,7 +61,7 @@ def front_figure(
                 },
                 marker={
                     "color": colour,
-                    "symbol": f"{symbol}-open" if guess else symbol,
+                    "symbol": f"{symbol}-open" if hollow else symbol,
                     "size": [view.marker_size(r) for r in group],
                     "opacity": [1.0 if front else 0.45 for front in on_front],
                     "line": {
@@ -125,6 +125,7 @@ def _hover(record: TrialRecord, on_front: bool) -> str:
             f"Δ {record.bound_sign('delta')}{m.delta:.2f} pp = utility {record.shown_utility} % − leakage "
             f"{record.leakage_bracket} %",
             f"label floor {m.label_floor:.2f} %",
+            *((f"worthless: {m.why_worthless}",) if m.why_worthless else ()),
             f"{m.cost.client_gflops:.4g} GFLOPs, {m.cost.client_memory_mib:.4g} MiB",
             f"uplink {m.cost.uplink_kib:.4g} KiB, peak activations {m.cost.peak_activation_mib:.4g} MiB",
         )

@@ -19,11 +19,11 @@ if TYPE_CHECKING:
 
 
 def front_png(
-    records: Sequence[TrialRecord], objectives: Sequence[str], title: str, path: Path | str, *, guesses: bool = False
+    records: Sequence[TrialRecord], objectives: Sequence[str], title: str, path: Path | str, *, worthless: bool = False
 ) -> None:
     """Draw two panels, Δ against client GFLOPs and against client memory, 2,000 pixels wide."""
 
-    view = front_view(records, objectives, guesses)
+    view = front_view(records, objectives, worthless)
     figure = new_figure(12.5, 5.8)
     panels = figure.subplots(1, 2, sharey=True)
     for axes, cost in zip(panels, ("client_gflops", "client_memory_mib"), strict=True):
@@ -70,7 +70,7 @@ def _draw_panel(axes: Axes, view: FrontView, cost: str) -> None:
         axes.plot(
             *zip(*line, strict=True), drawstyle="steps-post", color=RIM, linewidth=1.4, label="best Δ within a cost"
         )
-    for series, guess, group in view.groups():
+    for series, hollow, group in view.groups():
         colour, (marker, _) = view.styles[series]
         for on_front in (False, True):
             some = [r for r in group if (r.trial_id in view.front_ids) == on_front]
@@ -79,10 +79,10 @@ def _draw_panel(axes: Axes, view: FrontView, cost: str) -> None:
                 [r.measured.delta for r in some],
                 s=70 if on_front else 40,
                 marker=marker,
-                facecolors="none" if guess else colour,
+                facecolors="none" if hollow else colour,
                 alpha=1.0 if on_front else 0.45,
-                edgecolors=RIM if on_front else colour if guess else "white",
-                linewidths=1.3 if on_front else 1.0 if guess else 0.4,
+                edgecolors=RIM if on_front else colour if hollow else "white",
+                linewidths=1.3 if on_front else 1.0 if hollow else 0.4,
                 zorder=4 if on_front else 3,
                 label=series if on_front else None,
             )

@@ -8,18 +8,19 @@ from typing import Any
 from narl.core.pareto import front_of
 from narl.core.point import Point
 from narl.core.records import TrialRecord
+from narl.core.worth import Nothing
 
 
 def front_table(
-    records: Sequence[TrialRecord], objectives: Sequence[str], *, guesses: bool = False
+    records: Sequence[TrialRecord], objectives: Sequence[str], *, worthless: bool = False
 ) -> list[dict[str, Any]]:
     """List a flat row per trial on the front, cheapest first: accuracies in %, Δ in points, costs in the named unit.
 
     Args:
-        guesses: see `narl.core.pareto.front_of`.
+        worthless: see `narl.core.pareto.front_of`.
     """
     rows = []
-    for record in front_of(records, objectives, guesses=guesses):
+    for record in front_of(records, objectives, worthless=worthless):
         config, m = record.config, record.measured
         rows.append(
             {
@@ -35,11 +36,12 @@ def front_table(
                 "settings": " ".join(_settings(config)),
                 "delta": round(m.delta, 2),
                 "utility": round(m.utility, 2),
-                "utility_is_a_guess": m.utility_is_a_guess,
                 "leakage": round(m.leakage, 2),
                 "leakage_bound": None if m.leakage_bound is None else round(m.leakage_bound, 2),
                 "delta_is_upper_bound": record.leakage_is_lower_bound,
                 "label_floor": round(m.label_floor, 2),
+                "delta_of_nothing": None if m.nothing is None else round(m.nothing.delta, 2),
+                "worthless": m.why_worthless,
                 **{f"delta_at_queries({n})": round(m.utility - value, 2) for n, value in m.leakage_at_queries.items()},
                 "client_gflops": m.cost.client_gflops,
                 "client_memory_mib": m.cost.client_memory_mib,
@@ -47,21 +49,17 @@ def front_table(
                 "peak_activation_mib": m.cost.peak_activation_mib,
             }
         )
-    for key in ("settings", "leakage_bound", "sigma_inference", "utility_is_a_guess"):
-        if all(row[key] in ("", None, False) for row in rows):
+    for key in ("settings", "leakage_bound", "sigma_inference", "delta_of_nothing", "worthless"):
+        if all(row[key] in ("", None) for row in rows):
             for row in rows:
                 del row[key]
     return rows
 
 
-def nothing_row(records: Sequence[TrialRecord]) -> dict[str, Any] | None:
-    """Make the row that a client which sends nothing would have in `front_table`; None if that was not recorded."""
-    measured = (r.metrics for r in records if r.metrics is not None)
-    m = next((m for m in measured if m.delta_of_nothing is not None), None)
-    if m is None or m.delta_of_nothing is None or m.utility_chance is None:
-        return None
-    utility, delta = m.utility_chance, m.delta_of_nothing
-    return {"delta": round(delta, 2), "utility": round(utility, 2), "leakage": round(utility - delta, 2)}
+def nothing_of(records: Sequence[TrialRecord]) -> Nothing | None:
+    """Tell what a client that sends nothing would give on the images of a search; None if no trial recorded that."""
+    told = (record.metrics.nothing for record in records if record.metrics is not None)
+    return next((nothing for nothing in told if nothing is not None), None)
 
 
 def _settings(config: Point) -> Iterator[str]:

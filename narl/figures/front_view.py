@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from narl.core.objectives import OBJECTIVES
 from narl.core.pareto import candidates, front_of
 from narl.core.records import TrialRecord
-from narl.figures.front_table import nothing_row
+from narl.figures.front_table import nothing_of
 from narl.figures.palette import PALETTE, SHAPES
 
 DELTA_LABEL = f"{OBJECTIVES['delta'].label}, {OBJECTIVES['delta'].unit}"
@@ -45,12 +45,12 @@ class FrontView:
         return _series(record, self.several_methods)
 
     def groups(self) -> Iterator[tuple[str, bool, list[TrialRecord]]]:
-        """Yield a series, whether utility is a guess, and the finished trials of that kind, if any."""
+        """Yield a series, whether its trials are worthless, and the finished trials of that kind, if any."""
         for series in self.styles:
-            for guess in (False, True):
-                group = [r for r in self.complete if r.measured.utility_is_a_guess == guess]
+            for worthless in (False, True):
+                group = [r for r in self.complete if bool(r.measured.why_worthless) == worthless]
                 if group := [r for r in group if self.series(r) == series]:
-                    yield series, guess, group
+                    yield series, worthless, group
 
     @property
     def delta_range(self) -> tuple[float, float] | None:
@@ -94,25 +94,25 @@ class FrontView:
         return 9 + 15 * (math.log1p(record.measured.cost.client_memory_mib) - low) / (high - low) if high > low else 12
 
 
-def front_view(records: Sequence[TrialRecord], objectives: Sequence[str], guesses: bool) -> FrontView:
-    complete, counted = candidates(records, guesses=True), candidates(records, guesses=guesses)
-    nothing = nothing_row(complete)
+def front_view(records: Sequence[TrialRecord], objectives: Sequence[str], worthless: bool) -> FrontView:
+    complete, counted = candidates(records, worthless=True), candidates(records, worthless=worthless)
+    nothing = nothing_of(complete)
     several_methods = len({r.config.method for r in complete}) > 1
     series = dict.fromkeys(_series(r, several_methods) for r in sorted(complete, key=lambda r: r.trial_id))
-    front = front_of(records, objectives, guesses=guesses)
+    front = front_of(records, objectives, worthless=worthless)
     counts = f"{len(complete)} finished trials, {len(front)} on the front of {', '.join(objectives)}; validation data"
     doubts = []
     if doubtful := sum(record.leakage_is_lower_bound for record in complete):
         doubts.append(f"Δ of {doubtful} is an upper bound (≤): more may leak than was read")
-    if guessing := sum(r.measured.utility_is_a_guess for r in complete):
-        doubts.append(f"utility of {guessing} is a guess (hollow)")
+    if hollow := sum(bool(r.measured.why_worthless) for r in complete):
+        doubts.append(f"{hollow} {'is' if hollow == 1 else 'are'} worth no more than sending nothing (hollow)")
     return FrontView(
         complete=complete,
         counted=counted,
         front=front,
         styles={name: (PALETTE[i % len(PALETTE)], SHAPES[i % len(SHAPES)]) for i, name in enumerate(series)},
         limit=100 - min(r.measured.label_floor for r in complete) if complete else None,
-        nothing=None if nothing is None else nothing["delta"],
+        nothing=None if nothing is None else nothing.delta,
         caption=(counts, "; ".join(doubts)) if doubts else (counts,),
         several_methods=several_methods,
     )
@@ -128,8 +128,8 @@ def below(record: TrialRecord) -> float:
     return 0.0 if certified is None else max(0.0, record.measured.delta - certified)
 
 
-def named(series: str, guess: bool) -> str:
-    return f"{series}, a guess" if guess else series
+def named(series: str, worthless: bool) -> str:
+    return f"{series}, worthless" if worthless else series
 
 
 def axis_label(cost: str) -> str:

@@ -11,6 +11,7 @@ from narl.core.errors import ConfigError
 from narl.core.objectives import objective
 from narl.core.records import TrialRecord
 from narl.figures.canvas import new_figure, write_png
+from narl.figures.front_table import nothing_of
 
 # More columns or rows than this are not a grid but a scatter over a continuous range.
 MOST_VALUES = 12
@@ -62,8 +63,10 @@ def heatmap_png(records: Sequence[TrialRecord], title: str, path: Path | str) ->
         axes.set_xlabel("σ", fontsize=10)
     doubtful = sum(record.leakage_is_lower_bound for record in complete)
     bound = f"; in {doubtful} more may leak than was read: leakage ≥, Δ ≤" if doubtful else ""
-    if guessing := sum(record.measured.utility_is_a_guess for record in complete):
-        bound += f"; in {guessing} utility is a guess"
+    if (nothing := nothing_of(complete)) is not None:
+        bound += f"\nsending nothing: Δ {nothing.delta:.0f}"
+        if worthless := sum(bool(record.measured.why_worthless) for record in complete):
+            bound += f"; {worthless} {'is' if worthless == 1 else 'are'} worth no more"
     figure.suptitle(f"{title}: {len(complete)} trials, dark is better{bound}", fontsize=12)
     write_png(figure, path)
 

@@ -11,13 +11,20 @@ from narl.figures.palette import PALETTE, RIM
 
 
 def sigma_profile_png(
-    entry: Mapping[str, Any], title: str, path: Path | str, *, label_floor: float, reported_on: str
+    entry: Mapping[str, Any],
+    title: str,
+    path: Path | str,
+    *,
+    label_floor: float,
+    nothing: float | None,
+    reported_on: str,
 ) -> None:
     """Draw above what is read at each σ, below Δ by what is read and by the bound; σ of training and of use are marked.
 
     Args:
         entry: of `narl.attacks.sigma_profile.SigmaProfile`, in a report.
         label_floor: percent.
+        nothing: Δ of a client that sends nothing, if it is known.
         reported_on: the split.
     """
     from matplotlib.ticker import LogLocator, NullFormatter
@@ -39,6 +46,8 @@ def sigma_profile_png(
     lowest = [u - most for u, most in zip(utility, bound, strict=True)]
     below.fill_between(sigmas, lowest, highest, color=green, alpha=0.3, linewidth=0, label="Δ: certified – read")
     below.plot(sigmas, highest, color=green, marker="^", markersize=4)
+    if nothing is not None:
+        below.axhline(nothing, color=RIM, linestyle="-.", linewidth=1, label="send nothing")
     below.set_ylabel("Δ, percentage points")
     below.set_xlabel("σ at inference, units of z")
     below.set_xscale("log")

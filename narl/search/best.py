@@ -26,7 +26,7 @@ class Demands:
     max_leakage: float | None = None
     max_identification: float | None = None
     certified: bool = False
-    with_guesses: bool = False
+    with_worthless: bool = False
 
     @property
     def best(self) -> str:
@@ -58,14 +58,17 @@ class Demands:
             NothingFeasible: none fits.
         """
         return best_within(
-            records, at_most=self.at_most, at_least=self.at_least, best=self.best, guesses=self.with_guesses
+            records, at_most=self.at_most, at_least=self.at_least, best=self.best, worthless=self.with_worthless
         )
 
-    def refused_guesses(self, records: Sequence[TrialRecord], chosen: TrialRecord) -> int:
-        """Count the records within the bounds that are better than `chosen` but whose utility is a guess."""
+    def refused(self, records: Sequence[TrialRecord], chosen: TrialRecord) -> list[TrialRecord]:
+        """List the worthless records within the bounds that are better than `chosen`, the best first."""
+        if self.with_worthless:
+            return []
         best = chosen.measured.value(self.best)
         fitting = within(records, at_most=self.at_most, at_least=self.at_least)
-        return sum(r.measured.utility_is_a_guess for r in fitting if r.measured.value(self.best) > best)
+        better = [r for r in fitting if r.measured.why_worthless and r.measured.value(self.best) > best]
+        return sorted(better, key=lambda r: -r.measured.value(self.best))
 
 
 def best_config(
@@ -80,7 +83,7 @@ def best_config(
     max_leakage: float | None = None,
     max_identification: float | None = None,
     certified: bool = False,
-    with_guesses: bool = False,
+    with_worthless: bool = False,
 ) -> TrainConfig:
     """Choose the configuration of highest Δ that a search measured within every bound, for `train` and `evaluate`.
 
@@ -96,7 +99,7 @@ def best_config(
         max_leakage: most leakage accuracy, percent.
         max_identification: most answers for which anybody can tell which of 100 images they are about, percent.
         certified: best is the Δ that holds against every reader, utility − bound.
-        with_guesses: count trials whose utility is a guess, too.
+        with_worthless: count trials that are no better than sending nothing, too.
 
     Raises:
         ConfigError: no such search, or a number that it did not measure.
@@ -111,7 +114,7 @@ def best_config(
         max_leakage=max_leakage,
         max_identification=max_identification,
         certified=certified,
-        with_guesses=with_guesses,
+        with_worthless=with_worthless,
     )
     folder = _folder_of(search, runs)
     return folder.train_config(demands.best_of(read_ledger(folder.ledger_path)))

@@ -40,7 +40,7 @@ class EarlyStopping:
         """Take in a trial that has finished; one that was not watched has shown nothing but its result."""
         if record.metrics is None:
             return
-        if not record.metrics.utility_is_a_guess:
+        if not record.metrics.why_worthless:
             self._front.add(to_minimise(record.metrics, self._objectives), record.trial_id)
         curve = record.curves.get(curve_in_training(self._delta))
         if curve:

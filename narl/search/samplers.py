@@ -65,8 +65,8 @@ def front_sampler(space: AffordableSpace, ledger: Ledger, seed: int) -> FrontSam
         """Δ of a client that sends nothing, which every trial tells."""
         if not any(objective(name).plain in ("delta", "delta_certified") for name in objectives):
             return None
-        told = (record.metrics.delta_of_nothing for record in ledger.records if record.metrics is not None)
-        return next((value for value in told if value is not None), None)
+        told = (record.metrics.nothing for record in ledger.records if record.metrics is not None)
+        return next((nothing.delta for nothing in told if nothing is not None), None)
 
     return FrontSampler(
         space.distributions,

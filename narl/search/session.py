@@ -213,7 +213,7 @@ class SearchSession:
     def _learn(self, record: TrialRecord) -> None:
         if self._stopping is not None:
             self._stopping.learn(record)
-        if record.metrics is not None and not record.metrics.utility_is_a_guess:
+        if record.metrics is not None and not record.metrics.why_worthless:
             self._front.add(to_minimise(record.metrics, self._study.objectives), record.trial_id)
 
     def _finish(self, record: TrialRecord) -> None:

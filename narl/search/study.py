@@ -225,7 +225,10 @@ class SearchStudy:
 
 
 def told_values(record: TrialRecord, objectives: Sequence[str]) -> list[float] | None:
-    """Give what a study is told of a trial: a client that leaks nothing because it sends nothing is no aim."""
+    """Give what a study is told of a trial: a client that leaks nothing because it sends nothing is no aim.
+
+    Of one whose Δ is below that of sending nothing, Δ itself says so.
+    """
     metrics = record.metrics
     if metrics is None:
         return None

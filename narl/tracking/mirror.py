@@ -202,8 +202,8 @@ class MLflowMirror:
             "narl.record_hash": _record_hash(record),
             "narl.status": record.status,
         }
-        if record.metrics is not None and record.metrics.utility_is_a_guess:
-            tags["narl.utility"] = "a guess"
+        if record.metrics is not None and (reason := record.metrics.why_worthless):
+            tags["narl.worthless"] = reason
         if record.error is not None:
             tags["narl.error"] = record.error[:TEXT]
         if record.stopped is not None:

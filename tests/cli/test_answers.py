@@ -146,7 +146,7 @@ def test_a_search_without_exact_attackers_certifies_nothing(search, capsys, opti
 
 # The second sends nothing that is of use: of half a class's luck, and so nothing leaks.
 GUESSING = [
-    make_record(0, utility=90, leakage=50, bound=60, chance=51.0),
+    make_record(0, utility=90, leakage=48, bound=60, chance=51.0),
     make_record(1, utility=53, leakage=10, floor=10.0, bound=10, chance=51.0, gflops=0.1, sigma=9),
 ]
 
@@ -154,30 +154,31 @@ GUESSING = [
 def test_a_guess_is_refused_in_words_and_admitted_when_asked_for(search, capsys):
     search(GUESSING)
     assert best(capsys) == 0
-    assert best(capsys, "--with-guesses") == 1
+    assert best(capsys, "--with-worthless") == 1
     main(["best-config"])
-    assert "# Refused, as their utility is a guess: 1 of higher Δ" in capsys.readouterr().out
-    main(["best-config", "--with-guesses"])
-    shown = capsys.readouterr().out
     assert (
-        "Refused" not in shown and "# Utility is a guess: naming the largest class, without z, scores 51.00 %" in shown
+        "# Refused (--with-worthless admits it): trial 1, Δ 43.00, as utility is a guess: " in capsys.readouterr().out
     )
+    main(["best-config", "--with-worthless"])
+    shown = capsys.readouterr().out
+    assert "Refused" not in shown and "# Sending nothing has Δ 41.00 = 51.00 % − 10.00 %" in shown
+    assert "no more than sending nothing: utility is a guess: naming the largest class, without z, scores 51" in shown
     assert main(["best-config", "--max-leakage", "20"]) == 1
-    assert "1 refused, which --with-guesses admits" in capsys.readouterr().err
+    assert "none of them is worth more than sending nothing (of trial 1, utility is a guess" in capsys.readouterr().err
 
 
 def test_the_front_counts_no_guess_unless_asked_and_shows_what_nothing_would_score(search, capsys):
     search(GUESSING)
     main(["pareto"])
     shown = capsys.readouterr().out
-    assert "1 of 2 finished trials" in shown and "a guess" not in shown
+    assert "1 of 2 finished trials" in shown and "worthless" not in shown
     (nothing,) = (line for line in shown.splitlines() if "send nothing" in line)
     assert nothing.split()[-3:] == ["41.00", "51.00", "10.00"]
-    main(["pareto", "--with-guesses"])
-    assert "a guess" in capsys.readouterr().out
+    main(["pareto", "--with-worthless"])
+    assert "worthless" in capsys.readouterr().out
     search(GUESSING[1:], name="useless")
     assert main(["pareto", "--name", "useless"]) == 1
-    assert "utility of all 1 finished trials is a guess" in capsys.readouterr().err
+    assert "none of 1 finished trials is worth more than sending nothing" in capsys.readouterr().err
 
 
 def test_ties_go_to_memory_then_gflops_then_trial(search, capsys):

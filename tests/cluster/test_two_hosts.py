@@ -168,10 +168,10 @@ def test_narl_is_the_installed_package(searched):
 
 
 def test_the_answer_is_a_clean_file(searched):
-    asked = searched.type("narl best-config --cluster onprem.yaml --with-guesses > best.yaml")
+    asked = searched.type("narl best-config --cluster onprem.yaml --with-worthless > best.yaml")
     assert (asked.returncode, asked.stderr) == (0, "")
     best = yaml.safe_load((searched.folder / "best.yaml").read_text())
-    assert best == json.loads(searched.head.run("narl best-config --with-guesses --format json").stdout)
+    assert best == json.loads(searched.head.run("narl best-config --with-worthless --format json").stdout)
     checked = searched.desk.run(
         "python -c \"from narl.config.trial import TrainConfig; TrainConfig.load('best.yaml')\""
     )

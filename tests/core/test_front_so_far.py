@@ -90,14 +90,15 @@ def client(utility: float, bayes: float, cost: float = 1.0) -> Attacked:
     ],
 )
 def test_only_what_is_worse_at_its_best_is_excluded(names, excluded):
-    member, candidate = client(90.0, 30.0), client(95.0, 60.0)
+    member, candidate = client(90.0, 30.0), client(95.0, 50.0)
     front = FrontSoFar(names, [to_minimise(member.metrics(networks=True), names)])
     assert front.excludes(candidate.metrics(networks=False)) == excluded
 
 
 def test_the_first_trial_has_no_rival():
-    assert not FrontSoFar(["delta"], []).excludes(client(80.0, 100.0).metrics(networks=False))
+    assert not FrontSoFar(["delta"], []).excludes(client(80.0, 30.0).metrics(networks=False))
 
 
-def test_a_guess_needs_no_rival():
+def test_what_is_worth_no_more_than_nothing_needs_no_rival():
     assert FrontSoFar(["delta"], []).excludes(client(50.0, 10.0).metrics(networks=False))
+    assert FrontSoFar(["utility"], []).excludes(client(90.0, 50.0).metrics(networks=False))  # Δ 40, as of sending nothing

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -120,25 +121,35 @@ def test_the_nearest_is_the_one_that_exceeds_the_bounds_least(record, at_most, a
 GUESSING = {"utility": 52.0, "leakage": 5.0, "floor": 5.0, "chance": 51.0}
 
 
-def test_a_guess_is_no_front_member_unless_asked_for(record):
-    records = [record(0, utility=70, chance=51.0), record(1, gflops=0.5, **GUESSING), record(2, utility=60, gflops=2)]
+def test_what_is_worth_no_more_than_nothing_is_no_front_member_unless_asked_for(record):
+    records = [record(0, utility=90, chance=51.0), record(1, gflops=0.5, **GUESSING), record(2, utility=60, gflops=2)]
+    records += [record(3, utility=90, leakage=59, gflops=0.2, chance=51.0)]  # the cheapest; Δ 31, as of sending nothing
     assert [r.trial_id for r in front_of(records, ["delta", "client_gflops"])] == [0]
-    assert [r.trial_id for r in front_of(records, ["delta", "client_gflops"], guesses=True)] == [1]
+    assert [r.trial_id for r in front_of(records, ["delta", "client_gflops"], worthless=True)] == [3, 1, 0]
 
 
 def test_a_guess_is_never_chosen_unless_asked_for(record):
     useful, guess = record(0, utility=70, chance=51.0), record(1, **GUESSING)
     assert guess.metrics.delta > useful.metrics.delta
     assert best_within([useful, guess], at_most={}) == useful
-    assert best_within([useful, guess], at_most={}, guesses=True) == guess
-    with pytest.raises(
-        NothingFeasible, match=r"leakage <= 20 .*1 refused, which `with_guesses` admits.*the nearest is trial 0"
-    ):
+    assert best_within([useful, guess], at_most={}, worthless=True) == guess
+    refused = (
+        r"of 2 finished trials 1 has leakage <= 20, but .*of trial 1, utility is a guess.*; the nearest is trial 0 "
+    )
+    with pytest.raises(NothingFeasible, match=refused):
         best_within([useful, guess], at_most={"leakage": 20})
-    with pytest.raises(
-        NothingFeasible, match=r"none of 1 finished trials has a utility above a guess \(`with_guesses`"
-    ):
+    with pytest.raises(NothingFeasible, match=r"none of 1 finished trials is worth more .* `with_worthless` admits it"):
         best_within([guess], at_most={})
+
+
+def test_what_does_not_reach_the_delta_of_nothing_is_never_chosen_but_named_with_its_reason(record):
+    low = record(0, utility=90, leakage=60, chance=51.0)
+    with pytest.raises(NothingFeasible, match=r"of trial 0, Δ 30\.00 is no more than that of sending nothing, 31\.00"):
+        best_within([low, record(1, utility=70, chance=51.0)], at_most={}, at_least={"utility": 80})
+    assert best_within([low], at_most={}, at_least={"utility": 80}, worthless=True) == low
+    assert best_within(
+        [replace(low, metrics=replace(low.metrics, utility_chance=None))], at_most={}
+    )  # of an old ledger
 
 
 def test_an_unknown_bound_names_the_nearest(record):

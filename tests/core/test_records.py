@@ -152,12 +152,12 @@ def test_where_networks_were_spared_leakage_is_at_least_and_delta_at_most_what_i
 
 def test_without_a_record_of_chance_nothing_is_called_a_guess(record):
     assert not record(0, utility=1.0).metrics.utility_is_a_guess
-    assert record(0).metrics.delta_of_nothing is None
+    assert record(0).metrics.nothing is None and not record(0).metrics.why_worthless
 
 
 def test_who_sends_nothing_leaks_the_floor_only_where_no_bound_says_less(record):
-    assert record(0, chance=51.0, floor=20.0).metrics.delta_of_nothing == 31
-    assert record(0, chance=51.0, floor=20.0, bound=24.0).metrics.delta_of_nothing == 41
+    assert record(0, chance=51.0, floor=20.0).metrics.nothing.delta == 31
+    assert record(0, chance=51.0, floor=20.0, bound=24.0).metrics.nothing.delta == 41
 
 
 def test_as_if_nothing_were_hidden_no_objective_is_better_and_those_of_leakage_are_worst(record):

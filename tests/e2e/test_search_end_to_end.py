@@ -150,7 +150,7 @@ def test_sync_sends_what_mlflow_missed(searched, records):
 def trained(searched):
     """The answer to `narl best-config`, trained as a user would; what an epoch teaches may be no more than guessing."""
     folder, _ = searched
-    answer = narl(folder, "best-config", "--budget-gflops", "1", "--with-guesses")
+    answer = narl(folder, "best-config", "--budget-gflops", "1", "--with-worthless")
     assert (answer.returncode, answer.stderr) == (0, "")
     (folder / "best.yaml").write_text(answer.stdout, encoding="utf-8")
     done = narl(folder, "train", "best.yaml", "--out", "trained")

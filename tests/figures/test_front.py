@@ -82,15 +82,15 @@ def test_what_sends_nothing_is_a_hollow_point_off_the_front_below_the_line_of_no
     figure = front_figure([useful, guess], OBJECTIVES, "t")
     traces = traces_of(figure)
     assert traces["best Δ within a cost"]["y"] == [50.0, 50.0]
-    hollow = traces["resnet18, a guess"]
+    hollow = traces["resnet18, worthless"]
     assert hollow["marker"]["symbol"] == "circle-open" and "85.00 (a guess) %" in hollow["text"][0]
-    assert "(front)" not in hollow["text"][0] and "of 1 is a guess" in figure.layout.title.text
+    assert "(front)" not in hollow["text"][0] and "1 is worth no more than sending nothing" in figure.layout.title.text
     assert {line["y0"] for line in figure.layout.shapes} == {80.0, 66.0}  # the limit; 86 − the floor of 20
-    asked = traces_of(front_figure([useful, guess], OBJECTIVES, "t", guesses=True))
-    assert "(front)" in asked["resnet18, a guess"]["text"][0]
+    asked = traces_of(front_figure([useful, guess], OBJECTIVES, "t", worthless=True))
+    assert "(front)" in asked["resnet18, worthless"]["text"][0]
     assert front_table([guess], OBJECTIVES) == []
-    (row,) = front_table([guess], OBJECTIVES, guesses=True)
-    assert row["utility_is_a_guess"] is True
+    (row,) = front_table([guess], OBJECTIVES, worthless=True)
+    assert row["worthless"].startswith("utility is a guess") and row["delta_of_nothing"] == 66.0
     front_png([guess], OBJECTIVES, "t", tmp_path / "front.png")
 
 

@@ -191,8 +191,8 @@ def test_a_search_that_works_tells_its_password_nowhere(server, tmp_path):
     out, err = driver.communicate(timeout=400)
     assert (driver.returncode, err) == (0, ""), out
 
-    best = narl(tmp_path, "best-config", "--with-guesses")
-    front = narl(tmp_path, "pareto", "--with-guesses", "--figure", "front.html")
+    best = narl(tmp_path, "best-config", "--with-worthless")
+    front = narl(tmp_path, "pareto", "--with-worthless", "--figure", "front.html")
     evaluated = narl(tmp_path, "evaluate", "tiny/0", "--attacks", "leakage", "--seeds", "1", **where)
     synced = narl(tmp_path, "sync", **where)
     for done in (best, evaluated, synced, front):

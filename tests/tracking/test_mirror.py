@@ -89,7 +89,7 @@ def test_a_stopped_trial_is_a_killed_run_with_its_reason_and_is_sent_once(uri, r
     assert counts == {"complete": 1, "stopped": 1, "failed": 0}
 
 
-def test_a_guess_says_so_and_is_on_no_front(uri, record):
+def test_what_is_worth_no_more_than_nothing_says_so_and_is_on_no_front(uri, record):
     useful, guess = record(0, delta=30.0), record(1, delta=60.0)
     chance = {"utility_chance": 86.0, "private_chance": 12.0, "num_samples": 300}
     guess = replace(guess, metrics=replace(guess.metrics, **chance))
@@ -97,8 +97,8 @@ def test_a_guess_says_so_and_is_on_no_front(uri, record):
     mirror_to(uri).finish([guess, useful])
     (parent,), children = parents_and_children(uri)
     assert (parent.data.metrics["front_size"], parent.data.metrics["best_delta"]) == (1, 30.0)
-    said = {run.data.tags["narl.trial_id"]: run.data.tags.get("narl.utility") for run in children}
-    assert said == {"0": None, "1": "a guess"}
+    said = {run.data.tags["narl.trial_id"]: run.data.tags.get("narl.worthless", "")[:18] for run in children}
+    assert said == {"0": "", "1": "utility is a guess"}
 
 
 def test_curves_longer_than_a_batch_and_telemetry(uri, record):
