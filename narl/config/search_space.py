@@ -10,7 +10,7 @@ from pydantic import Field, SerializerFunctionWrapHandler, field_serializer, fie
 
 from narl.config.load import build, read_yaml
 from narl.config.method_space import Architectures, MethodSpace, check_options, options_by_name
-from narl.config.pipeline import Pipeline, without_place
+from narl.config.pipeline import Pipeline, with_absolute_paths, without_place
 from narl.config.trial import BEST_NEEDS_BAYES, Attack, FoundBy, TrainConfig, Training, with_pipeline
 from narl.config.values import Choices, Values
 from narl.core.errors import ConfigError, unknown_name
@@ -217,7 +217,8 @@ class SearchSpace(Strict):
             ConfigError: unreadable file or illegal content.
         """
         path = Path(path)
-        return build(cls, with_pipeline(read_yaml(path), path.parent), str(path))
+        space = build(cls, with_pipeline(read_yaml(path), path.parent), str(path))
+        return space.model_copy(update={"pipeline": with_absolute_paths(space.pipeline, path.parent)})
 
     def changed(self, **changes: Any) -> Self:
         """Replace the values of some keys, those that are not None.

@@ -186,7 +186,8 @@ class TrainConfig(Strict):
             ConfigError: unreadable file or illegal content.
         """
         path = Path(path)
-        return build(cls, with_pipeline(read_yaml(path), path.parent), str(path))
+        config = build(cls, with_pipeline(read_yaml(path), path.parent), str(path))
+        return config.model_copy(update={"pipeline": with_absolute_paths(config.pipeline, path.parent)})
 
     @property
     def seed(self) -> int:
@@ -207,11 +208,8 @@ def audited_columns_are_others(pipeline: Pipeline, audit: tuple[str, ...]) -> No
 
 
 def with_pipeline(content: dict[str, Any], folder: Path) -> dict[str, Any]:
-    """Replace a `pipeline` that names a file by that file's content, paths made absolute."""
+    """Replace a `pipeline` that names a file by that file's content."""
     given = content.get("pipeline")
     if isinstance(given, str):
         return {**content, "pipeline": Pipeline.load(folder / user_path(given)).model_dump()}
-    if isinstance(given, dict):
-        pipeline = with_absolute_paths(build(Pipeline, given, "pipeline"), folder)
-        return {**content, "pipeline": pipeline.model_dump()}
     return content

@@ -7,6 +7,14 @@ from typing import Any, get_origin
 from pydantic import BaseModel, ConfigDict, model_validator
 
 
+class AtKey(ValueError):
+    """What is wrong with the value at one key of a mapping that is checked as a whole."""
+
+    def __init__(self, key: str, message: str) -> None:
+        super().__init__(f"{key}: {message}")
+        self.key, self.message = key, message
+
+
 class Strict(BaseModel):
     """A pydantic model that refuses unknown keys, takes no true or false for a number, and cannot change later."""
 
@@ -19,7 +27,7 @@ class Strict(BaseModel):
             for name, info in cls.model_fields.items():
                 value = content.get(info.alias or name, content.get(name))
                 if info.annotation is not bool and (isinstance(value, bool) or _holds_boolean(value, info.annotation)):
-                    raise ValueError(f"{info.alias or name}: true and false are not legal here")
+                    raise AtKey(info.alias or name, "true and false are not legal here")
         return content
 
 

@@ -77,24 +77,24 @@ def label(pipeline: Pipeline, cache_dir: Path | str | None = None) -> Labelled:
     source = open_source(pipeline.source, cache_dir)
     for spec in (pipeline.utility, pipeline.private):
         check_column(source, spec.column, spec.named)
-    utility_classes, utility = encode_labels(pipeline.utility, source.columns)
-    private_classes, private = encode_labels(pipeline.private, source.columns)
+    utility_classes, utility = encode_labels(pipeline.utility, source.columns, key="utility")
+    private_classes, private = encode_labels(pipeline.private, source.columns, key="private")
     strata = utility * len(private_classes) + private
     contents = contents_of(source)
     groups = groups_of(pipeline.splits, source, contents)
     indices = split_indices(strata, source.subsets, pipeline.splits, groups)
     check_groups(pipeline.splits, source, indices)
     for split in SPLITS:
-        for spec, values, labels in (
-            (pipeline.utility, utility_classes, utility),
-            (pipeline.private, private_classes, private),
+        for key, values, labels in (
+            ("utility", utility_classes, utility),
+            ("private", private_classes, private),
         ):
             counts = np.bincount(labels[indices[split]], minlength=len(values))
             if not counts.all():
                 value = values[int(np.argmin(counts))]
                 raise DataError(
-                    f"label {spec.name!r}: value {shortened(value)!r} has no image among the {len(indices[split])} of the "
-                    f"{split} split; more images, a larger fraction or a larger {split}_limit would give it some"
+                    f"{key}: value {shortened(value)!r} has no image among the {len(indices[split])} of the {split} "
+                    f"split; more images, a larger fraction or a larger {split}_limit would give it some"
                 )
     notice, doubt = told_of_copies(pipeline.splits, source, contents, indices)
     settings = pipeline.model_copy(update={"source": without_place(pipeline.source)}).content_hash

@@ -14,16 +14,22 @@ from narl.core.errors import DataError, did_you_mean, shortened, unknown_name
 FEWEST = 3  # one image each for train, validation and test
 
 
-def encode_labels(spec: LabelSpec, columns: Mapping[str, Sequence[str]]) -> tuple[tuple[str, ...], np.ndarray]:
+def encode_labels(
+    spec: LabelSpec, columns: Mapping[str, Sequence[str]], *, key: str = "label"
+) -> tuple[tuple[str, ...], np.ndarray]:
     """Return the label values in order, and the int64 [N] position of every image's value among them.
 
     Without a map the values are the class names in natural order ("2" before "10"); with one, its keys in its order.
+
+    Args:
+        key: of the label in the pipeline's file, `utility` or `private`, for messages.
 
     Raises:
         DataError: an unknown column, a map that does not fit the classes, or a value with fewer than 3 images.
     """
     if spec.column not in columns:
-        raise DataError(f"label {spec.name!r}: {unknown_name('column', spec.column, columns)}")
+        place = key if spec.column == spec.name else f"{key}.column"  # a plain string is short for both
+        raise DataError(f"{place}: {unknown_name('column', spec.column, columns)}")
     names = columns[spec.column]
     if spec.map is None:
         values, labels = number_classes(names)
@@ -31,19 +37,17 @@ def encode_labels(spec: LabelSpec, columns: Mapping[str, Sequence[str]]) -> tupl
         values = tuple(spec.map)
         present = sorted(set(names), key=natural_order)
         value_of = {_meant(name, present): value for value, classes in spec.map.items() for name in classes}
-        _check_map(spec, value_of, present)
+        _check_map(key, value_of, present)
         number = {value: i for i, value in enumerate(values)}
         labels = np.array([number[value_of[name]] for name in names], dtype=np.int64)
     if len(values) < 2:
         raise DataError(
-            f"label {spec.name!r} has the one value {', '.join(map(shortened, values))}; there is nothing to tell apart"
+            f"{key}: column {spec.column!r} has the one value {', '.join(map(shortened, values))}; there is nothing to tell apart"
         )
     counts = Counter(labels.tolist())
     for i, value in enumerate(values):
         if counts[i] < FEWEST:
-            raise DataError(
-                f"label {spec.name!r}: value {shortened(value)!r} has {counts[i]} images, needs at least {FEWEST}"
-            )
+            raise DataError(f"{key}: value {shortened(value)!r} has {counts[i]} images, needs at least {FEWEST}")
     return values, labels
 
 
@@ -77,11 +81,11 @@ def _value(name: str) -> float | str | None:
     return float(name) if re.fullmatch(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)", name) else None
 
 
-def _check_map(spec: LabelSpec, value_of: Mapping[str, str], present: Sequence[str]) -> None:
+def _check_map(key: str, value_of: Mapping[str, str], present: Sequence[str]) -> None:
     for name in value_of:
         if name not in present:
-            raise DataError(f"label {spec.name!r}: the map names an {unknown_name('class', name, present)}")
+            raise DataError(f"{key}.map: it names an {unknown_name('class', name, present)}")
     for name in present:
         if name not in value_of:
             near = did_you_mean(name, value_of)
-            raise DataError(f"label {spec.name!r}: class {shortened(name)!r} is in no list of the map{near}")
+            raise DataError(f"{key}.map: class {shortened(name)!r} is in no list of it{near}")

@@ -126,7 +126,7 @@ def bundle(work):
     ("changes", "words"),
     [
         ({"trails": 3}, ["unknown key 'trails'", "did you mean 'trials'"]),
-        ({"pipeline.imge": {"size": 32}}, ["unknown key 'imge'", "did you mean 'image'"]),
+        ({"pipeline.imge": {"size": 32}}, ["space.yaml: unknown key 'pipeline.imge'", "did you mean 'image'"]),
         ({"attack.patiance": 3}, ["unknown key 'attack.patiance'", "did you mean 'patience'"]),
         ({"architectures": {"mobilenet_v3_smal": {}}}, ["'mobilenet_v3_smal'", "did you mean 'mobilenet_v3_small'"]),
         ({"architectures.mobilenet_v3_small.split_points": [99]}, ["mobilenet_v3_small", "99", "allowed are 1 to"]),
@@ -144,11 +144,17 @@ def bundle(work):
         ({"budgets": {"gflops": 2}}, ["did you mean 'client_gflops'"]),
         ({"name": "../elsewhere"}, ["name", "'../elsewhere'"]),
         ({"pipeline": "nowhere.yaml"}, ["nowhere.yaml", "no such file"]),
-        ({"pipeline.private.column": "digit"}, ["label 'digit'", "unknown column 'digit'", "class"]),
+        ({"pipeline.private.column": "digit"}, ["private: unknown column 'digit'", "class"]),
         ({"pipeline.utility.map": {"even": ["0"], "odd": []}}, ["'odd' gathers no class"]),
-        ({"pipeline.utility.map": {"low": list("01234"), "high": list("5678")}}, ["class '9' is in no list"]),
+        (
+            {"pipeline.utility.map": {"low": list("01234"), "high": list("5678")}},
+            ["utility.map: class '9' is in no list"],
+        ),
         ({"pipeline.utility.map": {"digit": list("0123456789"), "ten": ["10"]}}, ["unknown class '10'"]),
-        ({"pipeline.splits.validation_limit": 4}, ["label", "has no image among the 4 of the validation split"]),
+        (
+            {"pipeline.splits.validation_limit": 4},
+            ["private: value", "has no image among the 4 of the validation split"],
+        ),
     ],
     ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
 )

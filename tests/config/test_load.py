@@ -44,7 +44,7 @@ def changed(content, path, value):
     ("model", "content", "path", "value", "message"),
     [
         (Pipeline, PIPELINE, "imge", {}, r"unknown key 'imge'; did you mean 'image'"),
-        (Pipeline, PIPELINE, "source.kid", 1, r"unknown key 'source.digits.kid'; did you mean 'kind'"),
+        (Pipeline, PIPELINE, "source.kid", 1, r"unknown key 'source.kid'; did you mean 'kind'"),
         (Pipeline, PIPELINE, "utility.nam", "x", r"did you mean 'name'"),
         (Pipeline, PIPELINE, "source", {"kind": "digit"}, r"source: unknown kind 'digit': .*; did you mean 'digits'"),
         (Pipeline, PIPELINE, "splits", {"validation": 1.5}, r"splits.validation: .*less than 1.*1.5"),

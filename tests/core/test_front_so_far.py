@@ -101,4 +101,6 @@ def test_the_first_trial_has_no_rival():
 
 def test_what_is_worth_no_more_than_nothing_needs_no_rival():
     assert FrontSoFar(["delta"], []).excludes(client(50.0, 10.0).metrics(networks=False))
-    assert FrontSoFar(["utility"], []).excludes(client(90.0, 50.0).metrics(networks=False))  # Δ 40, as of sending nothing
+    assert FrontSoFar(["utility"], []).excludes(
+        client(90.0, 50.0).metrics(networks=False)
+    )  # Δ 40, as of sending nothing

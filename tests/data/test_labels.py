@@ -69,8 +69,8 @@ def test_a_plain_string_is_short_for_the_column_of_that_name():
     spec = LabelSpec.model_validate("kind")
     assert spec == LabelSpec(name="kind", column="kind")
     assert encode_labels(spec, {"kind": NAMES, "age": NAMES[::-1]})[0] == ("cat", "dog", "ship")
-    with pytest.raises(DataError, match="label 'knid': unknown column 'knid': allowed are kind, age; did you mean"):
-        encode_labels(LabelSpec.model_validate("knid"), {"kind": NAMES, "age": NAMES})
+    with pytest.raises(DataError, match="private: unknown column 'knid': allowed are kind, age; did you mean"):
+        encode_labels(LabelSpec.model_validate("knid"), {"kind": NAMES, "age": NAMES}, key="private")
 
 
 @pytest.mark.parametrize(
