@@ -27,7 +27,7 @@ FLOORS = [
     ["trial"],
     ["tracking", "export"],
     ["evaluation", "search"],
-    ["proposal"],
+    ["proposal", "report"],
     ["cli"],
     ["__main__", "__init__"],  # the latter names functions of every floor, and imports them when they are used
 ]

@@ -22,6 +22,7 @@ SUBCOMMANDS = (
     "search",
     "pareto",
     "best_config",
+    "report",
     "train",
     "evaluate",
     "compare",

@@ -40,6 +40,25 @@ def front_figure(
             hoverinfo="skip",
         )
     )
+    if bars := [record for record in view.front if below(record) > 0]:
+        figure.add_trace(
+            go.Scatter(
+                x=[r.measured.cost.client_gflops for r in bars],
+                y=[r.measured.delta for r in bars],
+                mode="markers",
+                marker={"symbol": "line-ns", "size": 10, "line": {"color": "#8A8A8A", "width": 1.5}},
+                name="down to certified Δ",
+                error_y={
+                    "symmetric": False,
+                    "array": [0.0] * len(bars),
+                    "arrayminus": [below(r) for r in bars],
+                    "color": "#8A8A8A",
+                    "thickness": 1.5,
+                    "width": 3,
+                },
+                hoverinfo="skip",
+            )
+        )
     for series, hollow, group in view.groups():
         colour, (_, symbol) = view.styles[series]
         on_front = [r.trial_id in view.front_ids for r in group]
@@ -52,13 +71,6 @@ def front_figure(
                 name=_shown(named(series, hollow)),
                 text=[_hover(r, front) for r, front in zip(group, on_front, strict=True)],
                 hovertemplate="%{text}<extra></extra>",
-                error_y={
-                    "symmetric": False,
-                    "array": [0.0] * len(group),
-                    "arrayminus": [below(r) if front else 0.0 for r, front in zip(group, on_front, strict=True)],
-                    "thickness": 1.2,
-                    "width": 3,
-                },
                 marker={
                     "color": colour,
                     "symbol": f"{symbol}-open" if hollow else symbol,
@@ -66,7 +78,7 @@ def front_figure(
                     "opacity": [1.0 if front else 0.45 for front in on_front],
                     "line": {
                         "color": [RIM if front else plain_rim for front in on_front],
-                        "width": [2 if front else 0.5 for front in on_front],
+                        "width": [2 if front else 1.5 if hollow else 0.5 for front in on_front],
                     },
                 },
             )

@@ -211,7 +211,7 @@ def _copied(location: str, name: str | None) -> SearchFolder:
     last_written = {n: storage.modified(f"{n}/{LEDGER}") or at for n, at in written.items() if at is not None}
     name = _choice(shown(location), last_written, name)
     folder = cache_root() / "searches" / hashlib.sha256(location.encode()).hexdigest()[:16]
-    copy(storage, FolderStorage(folder), [f"{name}/{LEDGER}", f"{name}/{SPACE}"])
+    copy(storage, FolderStorage(folder), [f"{name}/{file}" for file in (LEDGER, SPACE, IMAGES)])
     return SearchFolder(folder / name)
 
 

@@ -38,8 +38,14 @@ def check_images(folder: SearchFolder, space: SearchSpace, dataset: Dataset) -> 
 
 
 def remember_images(folder: SearchFolder, space: SearchSpace, dataset: Dataset) -> None:
-    """Write down which images the search is about."""
-    write_whole(folder.images_path, json.dumps({"place": _place(space), "content": dataset.content}) + "\n")
+    """Write down which images the search is about, how many of each class, and what is doubtful about them."""
+    known = {
+        "place": _place(space),
+        "content": dataset.content,
+        "classes": dataset.class_counts,
+        "doubts": list(dataset.doubts),
+    }
+    write_whole(folder.images_path, json.dumps(known) + "\n")
 
 
 def _place(space: SearchSpace) -> str:

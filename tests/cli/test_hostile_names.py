@@ -180,6 +180,24 @@ def test_the_page(searched, monkeypatch):
     assert figure["layout"]["title"]["text"].startswith("&lt;i&gt;t&lt;/i&gt;<br>")
 
 
+def test_the_report(searched, monkeypatch):
+    monkeypatch.chdir(searched)
+    one = {name: {"train": 1, "validation": 1, "test": 1} for name in NAMES if name != "\udcff"}
+    some = [dict(list(one.items())[i : i + 15]) for i in (0, 15)]
+    facts = {"classes": dict(zip(("utility", "private"), some)), "doubts": list(one)}
+    SearchFolder(searched / "narl-runs" / "hostile").images_path.write_text(json.dumps(facts))
+    assert main(["report"]) == 0
+    page = Path("reports/hostile/report.html").read_text(encoding="utf-8")
+    text = Path("reports/hostile/report.md").read_text(encoding="utf-8")
+    own = page.partition("<figure>")[0] + page.rpartition("</figure>")[2]
+    assert "<script>alert" not in page and "<script" not in own and "<b>" not in own and "<link" not in own
+    assert all(c.isprintable() or c == "\n" for c in text)
+    read = html.unescape(re.sub(r"<[^>]*>", "", own))
+    assert [name for name in one if f"\n{printable(name)}\n" not in read] == []  # classes
+    clients = [f"{printable(r.config.client)} ({r.trial_id})" for r in RECORDS]
+    assert [name for name in clients if f"\n{name}\n" not in read or f"{name}: " not in read] == []  # front, doubts
+
+
 def test_what_a_search_says():
     space = build(SearchSpace, SPACE, "space")
     out = io.StringIO()

@@ -1,0 +1,134 @@
+"""Phrases of the report: what was measured, with its unit and what it rests on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from narl.core.errors import NothingFeasible
+from narl.core.records import TrialMetrics, TrialRecord
+from narl.report.gains import Step, one_gflop_more
+from narl.report.markdown import escaped
+from narl.report.subject import Subject, known_to
+
+
+def refusal(error: NothingFeasible) -> str:
+    """Say why there is no choice, in the command line's words."""
+    return escaped(str(error).replace("`with_worthless`", "--with-worthless"))
+
+
+def labels(subject: Subject) -> tuple[str, str]:
+    pipeline = subject.space.pipeline
+    return f"“{escaped(pipeline.utility.name)}”", f"“{escaped(pipeline.private.name)}”"
+
+
+def row(subject: Subject, record: TrialRecord) -> list[str]:
+    m = record.measured
+    certain = "–" if m.delta_certified is None else f"{m.delta_certified:.1f}"
+    return [
+        client(record),
+        *(f"{m.cost.client_gflops:.3g}", f"{m.cost.client_memory_mib:.3g}", f"{m.cost.uplink_kib:.3g}"),
+        subject.accuracy(m.utility),
+        f"{record.bound_sign('leakage')}{subject.accuracy(m.leakage)}",
+        "–" if m.leakage_bound is None else f"{m.leakage_bound:.1f}",
+        f"{record.bound_sign('delta')}{subject.delta(record)}",
+        certain,
+    ]
+
+
+def client(record: TrialRecord) -> str:
+    method = "" if record.config.method == "narl" else f"{record.config.method}, "
+    return f"{escaped(f'{method}{record.config.client}')} ({record.trial_id})"
+
+
+def read(subject: Subject, record: TrialRecord) -> str:
+    _, private = labels(subject)
+    at_least = "at least " if record.leakage_is_lower_bound else ""
+    return (
+        f"The strongest attacker tried reads {private} for {at_least}{subject.accuracy(record.measured.leakage)} %, "
+        f"where {record.measured.label_floor:.1f} % follow from the useful label alone."
+    )
+
+
+def certificate(m: TrialMetrics) -> str:
+    if m.leakage_bound is None:
+        return "There is no proven limit: no formula was among the attackers."
+    if m.leakage_bound >= 100:
+        return "There is no proven limit: the noise is too weak for one, or there is none."
+    return (
+        f"Nobody who has an answer and nothing else, however clever, reads more than {m.leakage_bound:.1f} % of these "
+        "images: that is proven, not tried."
+    )
+
+
+def limit(m: TrialMetrics) -> str:
+    if m.leakage_bound is None:
+        return ""
+    return "no limit" if m.leakage_bound >= 100 else f"{m.leakage_bound:.1f} % of these images"
+
+
+def rests_on(subject: Subject) -> str:
+    images = subject.num_images
+    if images is None:
+        return "How many validation images these percentages rest on was not recorded."
+    return (
+        f"Percentages are of {images} validation images; ± is half the 95 % interval for other images like these, and "
+        "that of Δ takes its two accuracies as independent."
+    )
+
+
+def bounds(subject: Subject) -> str:
+    demands = subject.demands
+    units = {
+        "client_gflops": " GFLOPs an image",
+        "client_memory_mib": " MiB of memory",
+        "uplink_kib": " KiB sent an image",
+    }
+    units |= {"peak_activation_mib": " MiB while it runs", "leakage": " % read by the attacker"}
+    units |= {"identification": " % of answers told apart among 100 images"}
+    asked = [f"at most {bound:g}{units[name]}" for name, bound in demands.at_most.items()]
+    return ", ".join([*asked, *(f"at least {bound:g} % {name}" for name, bound in demands.at_least.items())])
+
+
+def within(subject: Subject) -> str:
+    asked = bounds(subject)
+    return f" with {asked}" if asked else ""
+
+
+def goal(subject: Subject) -> str:
+    return "Δ that is certain" if subject.demands.certified else "Δ"
+
+
+def more(subject: Subject, chosen: TrialRecord) -> str:
+    step = one_gflop_more(subject, chosen)
+    dearest = max(record.measured.cost.client_gflops for record in subject.finished)
+    if step is None:
+        return (
+            f"**One more GFLOP an image would buy nothing** that this search has found: no client with up to "
+            f"{chosen.measured.cost.client_gflops + 1:.4g} GFLOPs has a higher {goal(subject)}. The dearest tried "
+            f"takes {dearest:.4g}."
+        )
+    return (
+        f"**One more GFLOP an image would buy {gained(step)} points of {goal(subject)}:** {client(step.record)} takes "
+        f"{step.gflops:.3g} GFLOPs more. The dearest client tried takes {dearest:.4g} GFLOPs."
+        f"{'' if certain(step) == 'yes' else ' The gain is within its ±: it may be luck.'}"
+    )
+
+
+def gained(step: Step) -> str:
+    return known_to(step.gain, step.known_to)
+
+
+def certain(step: Step) -> str:
+    if step.known_to is None:
+        return "not known"
+    return "yes" if step.gain > step.known_to else "perhaps not"
+
+
+def answers(queries: Sequence[int]) -> str:
+    if not queries:
+        return "one answer to each picture"
+    return f"one answer to each picture, and also the mean of {', '.join(map(str, queries))}"
+
+
+def counted(count: int, what: str) -> str:
+    return f"{count} {what}" + ("" if count == 1 else "s")

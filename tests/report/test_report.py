@@ -1,0 +1,195 @@
+"""The report of a search: its numbers, what it says where nothing was recorded, and a page that needs no other."""
+
+from __future__ import annotations
+
+import html
+import json
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from example_pipelines import DIGITS
+from example_records import make_record
+from hypothesis import given
+from hypothesis import strategies as st
+from markdown_it import MarkdownIt
+
+from narl.cli.main import main
+from narl.config.load import build
+from narl.config.search_space import SearchSpace
+from narl.core.printable import printable
+from narl.core.records import Stopped
+from narl.evaluation.intervals import wilson_interval
+from narl.report.cost import busy_seconds
+from narl.report.gains import one_gflop_more, steps
+from narl.report.markdown import escaped, table
+from narl.report.subject import Subject
+from narl.report.text import report_text
+from narl.search.best import Demands
+from narl.search.folder import SearchFolder
+from narl.search.ledger import Ledger
+
+SPACE = {
+    "name": "asked",
+    "pipeline": DIGITS,
+    "architectures": {"resnet18": {}},
+    "sigma": 1,
+    "lambda": 0.1,
+    "attack": {"adversaries": ["bayes", "mlp"], "queries": [16]},
+}
+CLASSES = {
+    "utility": {"even": {"train": 60, "validation": 30, "test": 9}, "odd": {"train": 50, "validation": 20, "test": 8}},
+    "private": {f"{i}": {"train": 11, "validation": 5, "test": 1} for i in range(10)},
+}
+# Δ 60 for 0.5 GFLOPs, 65 for 1.2, 66 for 9; the last would be cheapest, and is no better than sending nothing (Δ 41).
+RECORDS = [
+    make_record(0, gflops=0.5, utility=90, leakage=30, bound=31, chance=51.0),
+    make_record(1, gflops=1.2, utility=94, leakage=29, bound=30, chance=51.0, split=4),
+    make_record(2, gflops=9.0, utility=95, leakage=29, bound=29, chance=51.0, split=2),
+    make_record(3, gflops=0.1, utility=70, leakage=50, bound=55, chance=51.0, split=1),
+    make_record(4, error="DivergedTraining: epoch 3"),
+]
+
+
+def subject(records=RECORDS, *, space=SPACE, **demands) -> Subject:
+    return Subject("asked", build(SearchSpace, space, "space"), records, Demands(**demands), CLASSES)
+
+
+def words(markdown: str) -> str:
+    """The text as a reader has it."""
+    rendered = MarkdownIt("commonmark", {"html": False}).enable("table").render(markdown)
+    return html.unescape(re.sub(r"<[^>]*>", "", rendered))
+
+
+@given(st.text(min_size=1, max_size=40) | st.text("$`*_[]<>&|~:\\#-+.!=1a {}", min_size=1, max_size=12))
+def test_whatever_a_name_holds_a_reader_sees_the_name(name):
+    (line,) = words(f"name {escaped(name)}/3").splitlines()
+    assert line == f"name {printable(name)}/3"
+    cell = words(table(["x"], [[f"“{escaped(name)}”"]])).split("“")[1]
+    assert cell.split("”")[0] == printable(name) or "”" in name or "“" in name
+
+
+def test_each_step_adds_what_the_dearer_client_has_more_and_is_known_to_what_four_accuracies_are():
+    first, second = steps(subject())
+    assert (first.record.trial_id, second.record.trial_id) == (1, 2)
+    assert (first.gflops, first.gain) == (pytest.approx(0.7), pytest.approx(5.0))
+    halves = [(high - low) / 2 for low, high in (wilson_interval(percent, 300) for percent in (90, 30, 94, 29))]
+    assert first.known_to == pytest.approx(sum(half**2 for half in halves) ** 0.5)
+
+
+def test_one_gflop_more_is_one_more_than_the_choice_takes_and_keeps_the_other_bounds():
+    step = one_gflop_more(subject(), RECORDS[0])
+    assert step.record.trial_id == 1  # the best of all takes 8.5 more
+    assert one_gflop_more(subject(), RECORDS[1]) is None
+    assert one_gflop_more(subject(max_leakage=28), RECORDS[0]) is None
+
+
+def test_a_decision_is_told_with_units_and_with_what_it_rests_on():
+    text = words(report_text(subject(budget_gflops=0.6)))
+    low, high = wilson_interval(90, 300)
+    assert f"reads “{DIGITS['utility']['name']}” for 90.0 ± {(high - low) / 2:.1f} % of the images" in text
+    assert "resnet18/3 is the best of 4 configurations tried with at most 0.6 GFLOPs an image." in text
+    assert "reads more than 31.0 % of these images" in text and "of 300 validation images" in text
+    assert "1 is no better than sending nothing; 3 cannot be improved" in text
+    assert (
+        "One more GFLOP an image would buy 5.0 ± " in text
+        and "resnet18/4 (1) takes 0.7 GFLOPs more" in text
+        and "it may be luck" in text
+    )
+    assert "51.0 %, and an attacker that of “digit”, 10.0 %. The difference is 41.0 points." in text
+    assert "Δ cannot be above 80.0 points" in text and "1 ×: DivergedTraining: epoch 3" in text
+    assert "one answer to each picture, and also the mean of 16" in text
+    (total,) = re.findall(r"all images\s+110\s+50\s+17\s+Private", text)
+    assert total and not re.search(r"[{}]|None|nan", text)
+
+
+def test_what_nobody_recorded_is_said_to_be_so():
+    old = [replace(make_record(i, gflops=1 + i, utility=80 + i), telemetry={}) for i in range(2)]
+    text = words(report_text(replace(subject(old), classes=None)))
+    assert "How many images there are of each class was not recorded" in text
+    assert "How many validation images these percentages rest on was not recorded." in text
+    assert "What a client that sends nothing would give was not recorded" in text
+    assert "There is no proven limit" in text and "±" not in text.split("What the attacker")[0].replace("± is", "")
+
+
+def test_who_asks_for_what_is_certain_is_told_of_that():
+    text = words(report_text(subject(budget_gflops=0.6, certified=True)))
+    assert "the highest Δ that is certain." in text
+    assert "buy 5.0 ± " in text and "points of Δ that is certain: resnet18/4 (1)" in text
+
+
+def test_where_nothing_can_be_chosen_the_report_says_why_and_still_shows_the_front():
+    text = words(report_text(subject(budget_gflops=0.2)))
+    assert "There is no client to recommend: of 4 finished trials 1 has client_gflops <= 0.2, but" in text
+    assert "`--with" not in text and "--with-worthless admits it" in text
+    assert "resnet18/2 (2)" in text
+    text = words(report_text(subject(RECORDS[3:])))
+    assert "0 cannot be improved" in text and "none of 1 finished trials is worth more than sending nothing" in text
+
+
+def test_doubts_are_told():
+    doubted = replace(RECORDS[0], tags={"doubts": "mlp had not converged", "utility_doubts": "M2 reads less"})
+    text = words(report_text(replace(subject([doubted]), data_doubts=("3 images are equal",))))
+    assert (
+        "for at least 30.0 ±" in text
+        and "Of resnet18/3 (0): more may leak than was read, as mlp had not converged." in text
+        and "3 images are equal." in text
+        and "(0): the useful accuracy may be too low, as M2 reads less." in text
+    )
+    assert "300 images tell an accuracy to ± 6 points at worst" in text
+
+
+def test_trials_that_were_stopped_are_no_failures():
+    why = Stopped(epoch=1, delta=40.0, expected=42.0, at_most=44.0, needed=60.0, beaten_by=0)
+    stopped = replace(RECORDS[4], trial_id=5, status="stopped", error=None, stopped=why)
+    text = words(report_text(subject([*RECORDS, stopped])))
+    assert re.search(r"could not be worth considering\s+1\s", text) and re.search(r"trials that failed\s+1\s", text)
+
+
+def test_time_in_which_some_trial_ran_counts_once():
+    spans = [(0, 10), (5, 12), (20, 21), (20, 20.5)]
+    records = [replace(make_record(i), started_at=a, finished_at=b) for i, (a, b) in enumerate(spans)]
+    assert busy_seconds(records) == 13
+
+
+@pytest.fixture
+def searched(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    folder = SearchFolder(tmp_path / "narl-runs" / "asked")
+    folder.save_space(build(SearchSpace, SPACE, "space"))
+    ledger = Ledger(folder.ledger_path)
+    for record in RECORDS:
+        ledger.append(record)
+    return folder
+
+
+def test_the_command_writes_a_page_that_needs_nothing_else(searched, capsys):
+    searched.images_path.write_text(json.dumps({"place": "x", "content": "y", "classes": CLASSES, "doubts": []}))
+    assert main(["report", "asked", "--budget-gflops", "0.6", "--certified"]) == 0
+    assert "reports/asked/report.html" in capsys.readouterr().out
+    page = Path("reports/asked/report.html").read_text(encoding="utf-8")
+    head, _, rest = page.partition("<script")
+    own = head + rest.rpartition("</script>")[2]
+    assert not re.search(r"""(?:src|href)=["'](?!data:)""", own) and "@import" not in page.split("</style>")[0]
+    assert "width=device-width" in head and "prefers-color-scheme: dark" in head and '<html lang="en">' in head
+    assert own.count("<table>") == own.count('<div class="wide">') == 6
+    text = Path("reports/asked/report.md").read_text(encoding="utf-8")
+    assert "narl best-config --name asked --budget-gflops 0.6 --certified > best.yaml" in text
+    assert "(front.png)" in text and Path("reports/asked/front.png").read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize("content", ["", "[]", '{"classes": {"utility": 3}, "doubts": 3}', "[" * 50_000])
+def test_facts_about_images_that_cannot_be_read_are_facts_that_are_not_there(searched, content):
+    searched.images_path.write_text(content)
+    assert main(["report"]) == 0
+    assert "was not recorded" in Path("reports/asked/report.md").read_text(encoding="utf-8")
+
+
+def test_no_report_of_nothing_and_none_where_it_cannot_be_written(searched, capsys):
+    Path("taken").write_text("")
+    assert main(["report", "--out", "taken"]) == 2
+    assert "taken" in capsys.readouterr().err
+    searched.ledger_path.unlink()
+    assert main(["report"]) == 1
+    assert "no finished trial yet" in capsys.readouterr().err
