@@ -91,20 +91,6 @@ class RayNodes:
         how = [f"--address={self.address}", f"--num-gpus={gpus}"]
         return self._start(how, self._cpus if cpus is None else cpus, ip, env)
 
-    def drain(self, node: RayNode, seconds: int) -> None:
-        """Give notice that the node will be ended in so many seconds, as for a spot machine; nobody ends it here."""
-        code = (
-            "import sys, time, ray\nfrom ray.core.generated import autoscaler_pb2\n"
-            "address, ip, seconds = sys.argv[1:]\nray.init(address=address, log_to_driver=False)\n"
-            "(node,) = [n['NodeID'] for n in ray.nodes() if n['NodeManagerAddress'] == ip]\n"
-            "reason = autoscaler_pb2.DrainNodeReason.Value('DRAIN_NODE_REASON_PREEMPTION')\n"
-            "until = int((time.time() + int(seconds)) * 1000)\n"
-            "accepted, why = ray._raylet.GcsClient(address=address).drain_node(node, reason, 'spot', until)\n"
-            "assert accepted, why\n"
-        )
-        argv = [sys.executable, "-c", code, self.address, node.ip, str(seconds)]
-        subprocess.run(argv, env=self._env, stdin=subprocess.DEVNULL, capture_output=True, check=True, timeout=240)
-
     def _start(self, how: list[str], cpus: float, ip: str, env: dict[str, str]) -> RayNode:
         log = self._folder / f"ray-{ip}.log"
         (agent_port,) = free_ports(1)

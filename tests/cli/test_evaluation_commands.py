@@ -34,7 +34,7 @@ ATTACK = {
 TRAINING = {"epochs": 1, "batch_size": 64}
 CONFIG = {
     "pipeline": PIPELINE,
-    "trial": {"arch": "mobilenet_v3_small", "split": 2, "sigma": 1.0, "lambda": 0.01, "bound": "l2-clip"},
+    "trial": {"arch": "mobilenet_v3_small", "split": 5, "sigma": 1.0, "lambda": 0.01, "bound": "l2-clip"},
     "training": TRAINING,
     "attack": ATTACK,
 }

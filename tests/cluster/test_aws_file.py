@@ -13,7 +13,7 @@ CHECKOUT = Path(__file__).parents[2]
 FILE, PAGE = CHECKOUT / "cluster" / "cluster.yaml", CHECKOUT / "docs" / "cluster" / "aws.md"
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def prepared():
     from ray.autoscaler._private.util import prepare_config, validate_config
 
@@ -22,25 +22,26 @@ def prepared():
     return config
 
 
-@pytest.fixture
-def aws(tmp_path, monkeypatch):
+@pytest.fixture(scope="module")
+def account(tmp_path_factory):
     """An empty account with narl's two instance profiles, as the page has them made."""
     import boto3
     from moto import mock_aws
 
-    (tmp_path / ".ssh").mkdir()
-    monkeypatch.setenv("HOME", str(tmp_path))
-    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
-        monkeypatch.setenv(name, "testing")
-    with mock_aws():
+    home = tmp_path_factory.mktemp("home")
+    (home / ".ssh").mkdir()
+    with pytest.MonkeyPatch.context() as patch, mock_aws():
+        patch.setenv("HOME", str(home))
+        for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+            patch.setenv(name, "testing")
         iam = boto3.client("iam", region_name="us-east-1")
         for name in ("narl-head", "narl-worker"):
             iam.create_instance_profile(InstanceProfileName=name)
         yield boto3
 
 
-@pytest.fixture
-def launched(aws, prepared):
+@pytest.fixture(scope="module")
+def launched(account, prepared):
     """(instances by node type, config): one node of each type, launched as Ray launches them."""
     from ray.autoscaler._private.aws.config import bootstrap_aws
     from ray.autoscaler._private.aws.node_provider import AWSNodeProvider
@@ -49,7 +50,7 @@ def launched(aws, prepared):
     provider = AWSNodeProvider(config["provider"], config["cluster_name"])
     for name, node_type in config["available_node_types"].items():
         provider.create_node(dict(node_type["node_config"]), {"ray-user-node-type": name}, 1)
-    found = aws.client("ec2", region_name=config["provider"]["region"]).describe_instances()["Reservations"]
+    found = account.client("ec2", region_name=config["provider"]["region"]).describe_instances()["Reservations"]
     instances = [instance for reservation in found for instance in reservation["Instances"]]
     return {tag["Value"]: i for i in instances for tag in i["Tags"] if tag["Key"] == "ray-user-node-type"}, config
 
@@ -71,9 +72,9 @@ def test_each_node_has_its_own_profile_and_hides_it_from_plain_requests(launched
         assert instances[name]["MetadataOptions"]["HttpTokens"] == "required"
 
 
-def test_nothing_but_ssh_is_open_to_the_outside(aws, launched):
+def test_nothing_but_ssh_is_open_to_the_outside(account, launched):
     instances, config = launched
-    ec2 = aws.client("ec2", region_name=config["provider"]["region"])
+    ec2 = account.client("ec2", region_name=config["provider"]["region"])
     ids = {group["GroupId"] for instance in instances.values() for group in instance["SecurityGroups"]}
     rules = [
         rule

@@ -30,7 +30,7 @@ from narl.search.ledger import Ledger
 
 pytestmark = pytest.mark.timeout(1200)
 
-TRIALS = 6
+TRIALS = 4
 
 
 def wait_for(condition: Callable[[], object], seconds: float, what: str) -> None:
@@ -82,8 +82,8 @@ def test_kill_and_resume(tmp_path):
     pipeline = SPACE["pipeline"] | {"loader": "tensor"}
     space = write_space(tmp_path, trials=TRIALS, pipeline=pipeline)
     folder = SearchFolder(tmp_path / "narl-runs" / "tiny")
-    with killed(tmp_path, space, records=2) as (finished, processes):
-        assert 2 <= finished.count(b"\n") < TRIALS
+    with killed(tmp_path, space, records=1) as (finished, processes):
+        assert 1 <= finished.count(b"\n") < TRIALS
         # Ray's two agents look for their head for a minute more, idle.
         busy = {process for process, command in processes.items() if "Agent" not in command}
         wait_for(lambda: not alive(busy), 60, "Ray outlives its driver")

@@ -35,6 +35,7 @@ CONFIG = build(
         "training": {"epochs": 1, "batch_size": 64},
         "attack": {
             "epoch_steps": 1,
+            "clean_epochs": 0,
             "max_epochs": 1,
             "min_epochs": 1,
             "patience": 1,

@@ -27,7 +27,14 @@ PIPELINE = DIGITS | {
     "splits": {"train_limit": 120, "validation_limit": 60, "test_limit": 60},
     "loader": "tensor",
 }
-ATTACK = {"max_epochs": 2, "min_epochs": 1, "patience": 1, "batch_size": 60}
+ATTACK = {
+    "epoch_steps": 1,
+    "clean_epochs": 0,
+    "max_epochs": 2,
+    "min_epochs": 1,
+    "patience": 1,
+    "batch_size": 60,
+}
 CONFIG = build(OwnClientConfig, {"pipeline": PIPELINE, "attack": ATTACK, "seed": 3}, "test")
 ATTACKS = ("certificate", "averaging")
 
