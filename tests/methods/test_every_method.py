@@ -15,6 +15,9 @@ from narl.export.bundle import load_bundle
 from narl.methods.catalogue import halves_of
 
 SIZE = 16
+LIMITS = {"train_limit": 500, "validation_limit": 100, "test_limit": 100}
+# Epochs of those that need more than two.
+SLOW = {"shredder": 6, "dpfe": 6}
 
 
 def config(method: str) -> TrainConfig:
@@ -24,11 +27,12 @@ def config(method: str) -> TrainConfig:
     trial |= {"sigma": 0.1} if options.uses_sigma else {}
     trial |= {"lambda": 0.01} if options.uses_lambda else {}
     content = {
-        "pipeline": DIGITS | {"image": {"size": SIZE}, "splits": {"validation": 0.2, "test": 0.25}, "loader": "tensor"},
+        "pipeline": DIGITS | {"image": {"size": SIZE}, "splits": LIMITS, "loader": "tensor"},
         "trial": trial,
-        "training": {"epochs": 2, "batch_size": 64},
+        "training": {"epochs": SLOW.get(method, 2), "batch_size": 64},
         "attack": {
             "epoch_steps": 1,
+            "clean_epochs": 0,
             "max_epochs": 4,
             "min_epochs": 2,
             "patience": 2,

@@ -144,7 +144,7 @@ def test_what_failed_is_tried_again_on_request_under_a_new_number(tmp_path):
     assert Search(tmp_path, trials=3).study.retry_failed() == 0
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=15, deadline=None)  # each is a search of its own, on disk
 @given(st.lists(st.sampled_from(["complete", "fail", "lose", "node", "kill"]), max_size=40), st.integers(1, 3))
 def test_whatever_happens_each_trial_ends_up_in_ledger_and_study_once(tmp_path_factory, events, at_once):
     folder = tmp_path_factory.mktemp("search")
