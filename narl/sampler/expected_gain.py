@@ -13,12 +13,13 @@ without uncertainty.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 
 import numpy as np
 from scipy.stats import norm
 
-from narl.core.pareto import hypervolume
+from narl.core.pareto import Front, hypervolume
 
 Array = np.ndarray[tuple[int, ...], np.dtype[np.float64]]
 
@@ -41,15 +42,19 @@ class Steps:
         worst: float,
     ) -> None:
         # A member that costs more in some respect still covers what lies behind both.
-        covering = [(tuple(map(max, costs, member)), value) for member, value in front if value > worst]
-        values = sorted({value for _, value in covering})
+        boxes: dict[float, list[tuple[float, ...]]] = {}
+        for member, value in front:
+            if value > worst:
+                boxes.setdefault(value, []).append(tuple(map(max, costs, member)))
+        values = sorted(boxes)
         whole = hypervolume([costs], reference) if costs else 1.0
-        areas = []
-        for k in range(len(values) + 1):
-            above = [box for box, value in covering if k < len(values) and value >= values[k]]
-            areas.append(whole - (hypervolume(above, reference) if costs else float(bool(above))))
+        areas, above, number = [whole], Front[int](), itertools.count()
+        for value in reversed(values):
+            grown = [above.add(box, next(number)) for box in boxes[value]]
+            covered = hypervolume(above.rows, reference) if costs else 1.0
+            areas.append(whole - covered if any(grown) else areas[-1])
         self.thresholds: Array = np.array([worst, *values])
-        self.areas: Array = np.array(areas)
+        self.areas: Array = np.array(areas[::-1])
 
     def expected(self, mean: Array, std: Array) -> Array:
         """Compute the expected gain of candidates with these costs, by mean and standard deviation (> 0), each [N]."""
