@@ -6,9 +6,10 @@ fifth more trials than at the last fit, on at most `FITTED_ON` of them.
 
 from __future__ import annotations
 
+import functools
 import math
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -30,35 +31,38 @@ class Encoding:
     """
 
     def __init__(self, distributions: Mapping[str, BaseDistribution]) -> None:
-        self._distributions = dict(sorted(distributions.items()))
+        self._columns = [(name, *_encoder(distribution)) for name, distribution in sorted(distributions.items())]
 
     def __call__(self, rows: Sequence[Mapping[str, Any]]) -> Array:
         return np.array([self._encoded(row) for row in rows])
 
     def _encoded(self, params: Mapping[str, Any]) -> list[float]:
-        columns: list[float] = []
-        for name, distribution in self._distributions.items():
-            match distribution:
-                case CategoricalDistribution(choices=choices):
-                    numbers = all(isinstance(choice, int | float) for choice in choices)
-                    if numbers:  # a list of σ has an order
-                        columns.append(_rank(params[name], choices) if name in params else 0.0)
-                    else:
-                        columns += [float(name in params and params[name] == choice) for choice in choices]
-                case FloatDistribution() | IntDistribution():
-                    columns.append(_unit(params[name], distribution) if name in params else 0.0)
-        return columns
+        encoded: list[float] = []
+        for name, encode, width in self._columns:
+            encoded += encode(params[name]) if name in params else width * [0.0]
+        return encoded
 
 
-def _unit(value: float, distribution: FloatDistribution | IntDistribution) -> float:
+def _encoder(distribution: BaseDistribution) -> tuple[Callable[[Any], Sequence[float]], int]:
+    """How a value of a parameter is encoded, and in how many columns."""
+    match distribution:
+        case CategoricalDistribution(choices=choices) if all(isinstance(choice, int | float) for choice in choices):
+            ordered = np.sort(np.array(choices, dtype=float)).tolist()  # a list of σ has an order
+            ranks = {choice: [i / max(1, len(choices) - 1)] for i, choice in enumerate(ordered)}
+            return ranks.__getitem__, 1
+        case CategoricalDistribution(choices=choices):
+            one_hot = dict(zip(choices, np.eye(len(choices)).tolist(), strict=True))
+            return one_hot.__getitem__, len(choices)
+        case FloatDistribution() | IntDistribution():
+            return functools.partial(_unit, distribution=distribution), 1
+    raise ValueError(f"unknown distribution {distribution}")
+
+
+def _unit(value: float, distribution: FloatDistribution | IntDistribution) -> list[float]:
     low, high = float(distribution.low), float(distribution.high)
     if distribution.log:
         low, high, value = math.log(low), math.log(high), math.log(value)
-    return (value - low) / (high - low) if high > low else 0.5
-
-
-def _rank(value: Any, choices: Sequence[Any]) -> float:
-    return sorted(choices).index(value) / max(1, len(choices) - 1)
+    return [(value - low) / (high - low) if high > low else 0.5]
 
 
 class Surrogate:
