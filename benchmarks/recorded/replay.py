@@ -21,7 +21,7 @@ from typing import Any, Literal, Protocol
 from narl.core.objectives import WATCHED
 from narl.core.pareto import hypervolume
 from narl.core.point import Point
-from narl.core.records import SigmaLevel, TrialMetrics
+from narl.core.records import SigmaLevel, TrialMetrics, curve_in_training
 
 # What evaluates a trial's end, and which parts of its attack that takes besides the fresh utility network.
 Evaluator = Literal["exact", "networks"]
@@ -240,7 +240,7 @@ def replay(
             curves = {}
             if watch:
                 for name in WATCHED:
-                    curves[f"{name}_in_training"] = [deltas[name] for _, _, deltas in trial.epochs if deltas]
+                    curves[curve_in_training(name)] = [deltas[name] for _, _, deltas in trial.epochs if deltas]
             search.complete(trial_id, {"metrics": metrics, "curves": curves, "tags": {}, "telemetry": {}})
             yield Ended(now * workers, trial, None)
         start(now)
