@@ -90,9 +90,10 @@ def test_an_evaluation_writes_report_configuration_and_figures(folder):
         low, high = rebuilt["interval95"][name]
         assert low <= rebuilt["rebuilt"][name] <= high
     assert (rebuilt["interval95"]["psnr"] is None) == (rebuilt["interval95"]["mse"][0] <= 0)  # of two seeds it may be
-    assert (
-        0 <= rebuilt["least_mse"] <= report["reconstruction"]["least_mse"] <= report["reconstruction"]["rebuilt"]["mse"]
-    )
+    once = report["reconstruction"]
+    # So much noise leaves nothing that more answers would tell: equal but for rounding.
+    assert 0 <= rebuilt["least_mse"] <= once["least_mse"] * (1 + 1e-6)
+    assert once["least_mse"] <= once["rebuilt"]["mse"]
     assert report["control"]["accuracy"] <= report["control"]["limit"]
     private = report["differential_privacy"]["epsilon_at_queries"]
     assert 0 < private["1"] < private["16"]

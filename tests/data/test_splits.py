@@ -89,7 +89,7 @@ def test_digits_keep_both_labels_in_proportion(seed):
 
 
 def test_a_value_without_an_image_in_a_split_is_refused():
-    with pytest.raises(DataError, match="label 'digit': value '.' has no image among the 5 of the validation split"):
+    with pytest.raises(DataError, match="private: value '.' has no image among the 5 of the validation split"):
         label(digits_pipeline(splits={"validation_limit": 5}))
 
 

@@ -95,7 +95,7 @@ def test_without_a_terminal_it_prints_plain_lines(searched, records):
         record = records[int(trial)]
         assert (record.config.arch, record.config.split, record.config.sigma) == (arch, int(split), float(sigma))
         if record.error:
-            assert rest.startswith("failed, DivergedTraining")
+            assert rest.startswith("failed: DivergedTraining")
         else:
             assert f"Δ {record.bound_sign('delta')}{record.metrics.delta:.2f} = {record.shown_utility} − " in rest
     assert lines.index(next(line for line in lines if "2 trials done" in line)) > 3

@@ -85,13 +85,13 @@ def test_notice_alone_makes_a_trial_keep_what_it_has_and_go_on_elsewhere(notice,
         _until(first.workers, driver)
         time.sleep(5)  # into the trial or not: notice that comes before its first epoch holds as well
         assert not kept.exists()
+        second = cluster.add(1)  # before the notice: nothing is left to wait for between what is kept and the end
         match notice:
             case "terminated":
                 first.terminate()
             case "taken":
                 spot.taken_at = (datetime.now(UTC) + timedelta(seconds=300)).strftime("%Y-%m-%dT%H:%M:%SZ")
         _until(lambda: list(kept.glob("*.safetensors")), driver)
-        second = cluster.add(1)
         first.kill()
         (file,) = kept.glob("*.safetensors")
         header = Snapshot.decode(file.read_bytes()).header
