@@ -45,8 +45,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--record", type=Path, default=HERE / "digits.parquet")
     parser.add_argument("--orders", type=int, default=30)
+    parser.add_argument("--first", type=int, help="only so many recorded trials")
     args = parser.parse_args()
-    recording = Recording.load(args.record)
+    recording = Recording.load(args.record, args.first)
     orders = [in_order(recording, np.random.default_rng(seed)) for seed in range(args.orders)]
     total, stopped, wrongly = (
         len(recording.trials),

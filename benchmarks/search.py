@@ -19,7 +19,6 @@ import warnings
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -81,9 +80,9 @@ class Run:
         return next((seconds for seconds, volume in self.volumes if volume >= share), None)
 
 
-def run(path: Path, space: str, name: str, *, workers: int, compute: float, seed: int) -> Run:
+def run(recording: Recording, space: str, name: str, *, workers: int, compute: float, seed: int) -> Run:
     """Search once."""
-    recording, contestant = _recording(path), CONTESTANTS[name]
+    contestant = CONTESTANTS[name]
     volumes: list[tuple[float, float]] = [(0.0, 0.0)]
     found, stopped = [], []
     with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
@@ -102,11 +101,6 @@ def run(path: Path, space: str, name: str, *, workers: int, compute: float, seed
     whole = recording.volume(found)
     wrongly = sum(recording.volume([*found, trial]) > whole + 1e-9 for trial in stopped)
     return Run(tuple(volumes), len(found), len(stopped), wrongly)
-
-
-@cache
-def _recording(path: Path) -> Recording:
-    return Recording.load(path)
 
 
 def _search(contestant: Contestant, name: str, recording: Recording, folder: Path, seed: int) -> Search:
@@ -176,6 +170,7 @@ class _AsRayAsks:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--record", type=Path, default=HERE / "digits.parquet")
+    parser.add_argument("--first", type=int, help="only so many recorded trials")
     parser.add_argument("--space", choices=SPACES, default="digits")
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--hours", type=float, default=1.0, help="of CPU, all workers together")
@@ -184,7 +179,7 @@ def main() -> None:
     parser.add_argument("--processes", type=int, default=os.cpu_count())
     args = parser.parse_args()
     compute = 3600 * args.hours
-    recording = _recording(args.record)
+    recording = Recording.load(args.record, args.first)
     clients = len(recording.clients)
     print(f"{len(recording.trials)} recorded trials of {clients} clients; volume of all {recording.best_volume:.1f}\n")
     after = [round(args.hours * 60 * share) for share in (1 / 8, 1 / 4, 1 / 2, 1)]
@@ -194,7 +189,7 @@ def main() -> None:
     with ProcessPoolExecutor(args.processes, initializer=pin_threads, initargs=(1,)) as pool:
         for name in args.searches:
             asked = [
-                pool.submit(run, args.record, args.space, name, workers=args.workers, compute=compute, seed=seed)
+                pool.submit(run, recording, args.space, name, workers=args.workers, compute=compute, seed=seed)
                 for seed in range(args.seeds)
             ]
             runs = [each.result() for each in asked]

@@ -3,7 +3,8 @@
     python -m benchmarks.recorded.record digits [--workers 2] [--minutes 60]
 
 Of each: the profile over σ after every epoch of training, the metrics at the end with all networks attacking, and the
-CPU seconds of each part; those of an epoch and those of watching it, which are among them. It may be stopped and goes on where it was; what is there already is in the .jsonl file.
+CPU seconds of each part; those of an epoch and those of watching it, which are among them. It may be stopped and goes
+on where it was: what is there already is in the .jsonl file, or in the Parquet file that came with the code.
 `python -m benchmarks.recorded.record digits --pack` writes the Parquet file from it.
 """
 
@@ -119,6 +120,14 @@ def rows(path: Path) -> Iterator[dict[str, Any]]:
                 yield json.loads(line)
 
 
+def packed_rows(path: Path) -> list[dict[str, Any]]:
+    """Read a Parquet file that `pack` has written, in the order of recording."""
+    import pyarrow.parquet as pq
+
+    table = pq.read_table(path).to_pylist()
+    return [{key: text if key == "error" else json.loads(text) for key, text in row.items()} for row in table]
+
+
 def pack(name: str, source: Path, target: Path) -> None:
     """Write `source` as Parquet: a row a configuration, nested parts as JSON, machine and date in the schema."""
     import pyarrow as pa
@@ -151,10 +160,12 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=1e6, help="no configuration starts later")
     parser.add_argument("--pack", action="store_true")
     given = parser.parse_args()
-    path = given.file or HERE / f"{given.space}.jsonl"
+    path, packed = given.file or HERE / f"{given.space}.jsonl", HERE / f"{given.space}.parquet"
     if given.pack:
-        pack(given.space, path, HERE / f"{given.space}.parquet")
+        pack(given.space, path, packed)
     else:
+        if not path.exists() and packed.exists():  # go on from there
+            path.write_text("".join(json.dumps(row) + "\n" for row in packed_rows(packed)))
         record_all(given.space, path, workers=given.workers, minutes=given.minutes)
 
 

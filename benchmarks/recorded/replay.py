@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import heapq
 import itertools
-import json
 import math
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -112,16 +111,11 @@ class Recording:
         self.trials = [trial for trials in self._by_client.values() for trial in trials]
 
     @classmethod
-    def load(cls, path: Path) -> Recording:
-        """Read a Parquet file, or the lines from which it is made."""
-        from benchmarks.recorded.record import rows
+    def load(cls, path: Path, first: int | None = None) -> Recording:
+        """Read a Parquet file, or the lines from which it is made; only the `first` so many, in the order of recording."""
+        from benchmarks.recorded.record import packed_rows, rows
 
-        if path.suffix == ".jsonl":
-            return cls(rows(path))
-        import pyarrow.parquet as pq
-
-        table = pq.read_table(path).to_pylist()
-        return cls([{key: json.loads(row[key]) for key in ("point", "epochs", "seconds", "metrics")} for row in table])
+        return cls(itertools.islice(rows(path) if path.suffix == ".jsonl" else packed_rows(path), first))
 
     @property
     def clients(self) -> list[tuple[str, int]]:
