@@ -43,7 +43,8 @@ class EarlyStopping:
         if not record.metrics.why_worthless:
             self._front.add(to_minimise(record.metrics, self._objectives), record.trial_id)
         curve = record.curves.get(curve_in_training(self._delta))
-        if curve:
+        # An epoch whose features could not be read has no Δ: those after it would be taken for earlier ones.
+        if curve and len(curve) == len(record.curves.get("train_task_loss", curve)):
             self._ends.append((curve, record.metrics.value(self._delta)))
 
     def verdict(self, config: Point, epoch: int, deltas: Mapping[str, float]) -> Stopped | None:

@@ -73,8 +73,9 @@ def test_nobody_is_beaten_by_what_costs_more_in_any_respect(cost):
 def test_nothing_stops_before_enough_trials_have_shown_what_can_be_gained():
     records = [finished(i, 40.0, 45.0) for i in range(ENOUGH)]
     assert judge(records[1:], 10.0) is None
-    unwatched = [replace(record, curves={}) for record in records[1:]]
-    assert judge([*unwatched, records[0]], 10.0) is None
+    for curves in ({}, {"delta_in_training": [40.0], "train_task_loss": [0.7, 0.4]}):  # not watched, or with a gap
+        others = [replace(record, curves=curves) for record in records[1:]]
+        assert judge([*others, records[0]], 10.0) is None
 
 
 @pytest.mark.parametrize("sampler", ["tpe", "front", "nsga2", "random", "gp"])
