@@ -18,9 +18,9 @@ import numpy as np
 
 from benchmarks.recorded.grid import HERE
 from benchmarks.recorded.replay import Recorded, Recording
-from narl.core.objectives import WATCHED, to_minimise
-from narl.core.pareto import non_dominated
-from narl.core.records import TrialRecord, curve_in_training
+from narl.core.objectives import to_minimise
+from narl.core.pareto import Front, non_dominated
+from narl.core.records import TrialRecord
 from narl.search.early_stopping import EarlyStopping
 
 OBJECTIVES = ("delta_certified", "client_gflops", "client_memory_mib")
@@ -67,21 +67,23 @@ def in_order(recording: Recording, random: np.random.Generator) -> Order:
     trials = [recording.trials[i] for i in random.permutation(len(recording.trials))]
     costs = {trial.point: trial.metrics.cost for trial in trials}
     stopping = EarlyStopping(OBJECTIVES, costs.__getitem__)
-    on_front = _front(trials)
+    on_front, front = _front(trials), Front[int]()
     finished, stopped, spent, whole = [], [], 0.0, 0.0
     for number, trial in enumerate(trials):
         seconds = [epoch[0] for epoch in trial.epochs]
         end = sum(seconds) + trial.ending("exact")[0]
         whole += end
         for epoch, (_, _, deltas) in enumerate(trial.epochs):
-            if deltas and stopping.verdict(trial.point, epoch, deltas):
+            if deltas and stopping.verdict(trial.point, epoch, deltas, front):
                 stopped.append(trial)
                 spent += sum(seconds[: epoch + 1])
                 break
         else:
             spent += end
             finished.append(trial)
-            stopping.learn(_record(number, trial))
+            stopping.learn(TrialRecord(number, trial.point, "complete", trial.metrics, curves=trial.curves))
+            if not trial.metrics.why_worthless:
+                front.add(to_minimise(trial.metrics, OBJECTIVES), number)
     return Order(
         len(stopped),
         sum(id(trial) in on_front for trial in stopped),
@@ -92,12 +94,6 @@ def in_order(recording: Recording, random: np.random.Generator) -> Order:
 
 def _front(trials: list[Recorded]) -> set[int]:
     return {id(trials[i]) for i in non_dominated([to_minimise(trial.metrics, OBJECTIVES) for trial in trials])}
-
-
-def _record(number: int, trial: Recorded) -> TrialRecord:
-    seen = [deltas for _, _, deltas in trial.epochs if deltas]
-    curves = {curve_in_training(name): [deltas[name] for deltas in seen] for name in WATCHED}
-    return TrialRecord(number, trial.point, "complete", trial.metrics, curves=curves)
 
 
 if __name__ == "__main__":

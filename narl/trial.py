@@ -20,7 +20,7 @@ from torch import nn
 from narl.attacks.averaging import Averaging, average
 from narl.attacks.exact.of_target import Exact
 from narl.attacks.finding import AttackStep
-from narl.attacks.in_training import best_deltas, profile_in_training
+from narl.attacks.in_training import profile_in_training
 from narl.attacks.leakage import Leakage, attack
 from narl.attacks.sigma_profile import Profile, asked_of, at_inference
 from narl.attacks.target import Finished, Target
@@ -30,7 +30,7 @@ from narl.checkpoints.trial_state import TrialState
 from narl.config.trial import AttackConfig, TrainConfig
 from narl.core.errors import UnusableFeatures
 from narl.core.front_so_far import FrontSoFar
-from narl.core.records import NETWORKS_TAG, ClientCost, SigmaLevel, TrialMetrics, curve_in_training
+from narl.core.records import NETWORKS_TAG, ClientCost, SigmaLevel, TrialMetrics, best_deltas, curve_in_training
 from narl.core.seeds import derive_seed
 from narl.core.steps import drained, mapped
 from narl.data.dataset import Dataset

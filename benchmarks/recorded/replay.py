@@ -20,7 +20,7 @@ from typing import Any, Literal, Protocol
 from narl.core.objectives import WATCHED
 from narl.core.pareto import hypervolume
 from narl.core.point import Point
-from narl.core.records import SigmaLevel, TrialMetrics, curve_in_training
+from narl.core.records import SigmaLevel, TrialMetrics, best_deltas, curve_in_training
 
 # What evaluates a trial's end, and which parts of its attack that takes besides the fresh utility network.
 Evaluator = Literal["exact", "networks"]
@@ -47,8 +47,7 @@ class Recorded:
     def from_row(cls, row: Mapping[str, Any]) -> Recorded:
         epochs = []
         for epoch in row["epochs"]:
-            levels = [SigmaLevel(*level) for level in epoch["levels"]]
-            deltas = {name: max(getattr(level, name) for level in levels) for name in WATCHED} if levels else {}
+            deltas = best_deltas([SigmaLevel(*level) for level in epoch["levels"]])
             epochs.append((epoch["seconds"], epoch.get("watching", math.nan), deltas))
         metrics = TrialMetrics.from_json(row["metrics"])
         return cls(Point.from_json(row["point"]), tuple(epochs), row["seconds"], metrics)
@@ -57,6 +56,12 @@ class Recorded:
     def training_seconds(self) -> float:
         """Of the epochs that are all alike: the first one waits for compilers and caches."""
         return sum(seconds for seconds, _, _ in self.epochs[1:])
+
+    @property
+    def curves(self) -> dict[str, list[float]]:
+        """Δ after each epoch, as a trial that is watched records it."""
+        seen = [deltas for _, _, deltas in self.epochs if deltas]
+        return {curve_in_training(name): [deltas[name] for deltas in seen] for name in WATCHED}
 
     def faster(self, factor: float) -> Recorded:
         """The same, `factor` times as fast."""
@@ -231,10 +236,7 @@ def replay(
             yield Ended(now * workers, trial, epoch + 1)
         else:
             _, metrics = trial.ending(evaluator)
-            curves = {}
-            if watch:
-                for name in WATCHED:
-                    curves[curve_in_training(name)] = [deltas[name] for _, _, deltas in trial.epochs if deltas]
+            curves = trial.curves if watch else {}
             search.complete(trial_id, {"metrics": metrics, "curves": curves, "tags": {}, "telemetry": {}})
             yield Ended(now * workers, trial, None)
         start(now)

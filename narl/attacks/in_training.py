@@ -11,7 +11,6 @@ import copy
 from narl.attacks.sigma_profile import Profile, asked_of, profile_at, trained_sigma
 from narl.attacks.target import Target
 from narl.config.trial import Attack
-from narl.core.objectives import WATCHED
 from narl.core.steps import drained
 from narl.data.dataset import Dataset
 from narl.methods.halves import AttackedHalves
@@ -52,11 +51,6 @@ def profile_in_training(
         seed=seed,
     )
     return drained(profile_at(target, _sigmas(target), read=READ, bound=BOUND), lambda step: None)
-
-
-def best_deltas(profile: Profile) -> dict[str, float]:
-    """Give the best Δ over σ, by objective; nothing of an empty profile."""
-    return {name: max(getattr(level, name) for level in profile) for name in WATCHED} if profile else {}
 
 
 def _sigmas(target: Target) -> list[float]:

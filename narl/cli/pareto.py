@@ -39,7 +39,8 @@ def register(subparsers) -> None:
 def run(args: argparse.Namespace) -> int:
     from narl.core.objectives import objective
     from narl.core.pareto import candidates
-    from narl.figures.front_table import front_table, nothing_of
+    from narl.core.records import nothing_of
+    from narl.figures.front_table import front_table
     from narl.search.folder import find_search
     from narl.search.ledger import read_ledger
 

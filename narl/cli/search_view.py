@@ -17,10 +17,10 @@ from narl.cli.fitted_table import fitted, print_fitted
 from narl.cli.terminal import new_console, say
 from narl.config.search_space import SearchSpace
 from narl.core.pareto import front_of
+from narl.core.plural import counted
 from narl.core.point import Point
 from narl.core.printable import printable
-from narl.core.records import TrialRecord
-from narl.figures.front_table import nothing_of
+from narl.core.records import TrialRecord, nothing_of
 from narl.search.ledger import num_counted, superseded
 
 CELLS_SHOWN = 20
@@ -160,7 +160,7 @@ class SearchView:
         out.print(
             f"{len(done) + stopped} trials done ({result.new_records} new, "
             f"{f'{stopped} stopped early, ' if stopped else ''}{failed} failed) over "
-            f"{_counted(len({r.config.arch for r in done}), 'architecture')} in {_clock(result.seconds)}; "
+            f"{counted(len({r.config.arch for r in done}), 'architecture')} in {_clock(result.seconds)}; "
             f"★ {len(front)} on the front of {', '.join(self._space.objectives)}. "
             f"Accuracies in %, of validation images{_floor(done)}. "
             "≥ and ≤: more may leak than was read (the tag doubts says why).",
@@ -207,10 +207,6 @@ def _counts(records: Sequence[TrialRecord]) -> tuple[int, int, int]:
     """How many trials are complete, stopped and failed; a failed one and its repetition count as one."""
     complete, stopped = (sum(record.status == status for record in records) for status in ("complete", "stopped"))
     return complete, stopped, num_counted(records) - complete - stopped
-
-
-def _counted(count: int, what: str) -> str:
-    return f"{count} {what}" + ("" if count == 1 else "s")
 
 
 def _floor(records: list[TrialRecord]) -> str:

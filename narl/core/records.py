@@ -6,12 +6,12 @@ Accuracies are percentages (0-100); `delta` is in percentage points; costs carry
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any, Literal, NamedTuple
 
 from narl.core.errors import ConfigError
-from narl.core.objectives import CERTIFIED, COST_NAMES, bound_sign, objective
+from narl.core.objectives import CERTIFIED, COST_NAMES, WATCHED, bound_sign, objective
 from narl.core.point import Point
 from narl.core.worth import Nothing, is_a_guess, sending_nothing, why_worthless
 
@@ -67,6 +67,11 @@ class SigmaLevel(NamedTuple):
     @property
     def delta_certified(self) -> float:
         return self.utility - self.bound
+
+
+def best_deltas(profile: Sequence[SigmaLevel]) -> dict[str, float]:
+    """Give the best Δ over σ, by objective; nothing of an empty profile."""
+    return {name: max(getattr(level, name) for level in profile) for name in WATCHED} if profile else {}
 
 
 @dataclass(frozen=True)
@@ -362,3 +367,9 @@ class TrialRecord:
         if row.get("stopped") is not None:
             row["stopped"] = Stopped(**row["stopped"])
         return cls(**row)
+
+
+def nothing_of(records: Iterable[TrialRecord]) -> Nothing | None:
+    """Tell what a client that sends nothing would give on the images of a search; None if no trial recorded that."""
+    told = (record.metrics.nothing for record in records if record.metrics is not None)
+    return next((nothing for nothing in told if nothing is not None), None)

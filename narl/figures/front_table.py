@@ -8,7 +8,6 @@ from typing import Any
 from narl.core.pareto import front_of
 from narl.core.point import Point
 from narl.core.records import TrialRecord
-from narl.core.worth import Nothing
 
 
 def front_table(
@@ -54,12 +53,6 @@ def front_table(
             for row in rows:
                 del row[key]
     return rows
-
-
-def nothing_of(records: Sequence[TrialRecord]) -> Nothing | None:
-    """Tell what a client that sends nothing would give on the images of a search; None if no trial recorded that."""
-    told = (record.metrics.nothing for record in records if record.metrics is not None)
-    return next((nothing for nothing in told if nothing is not None), None)
 
 
 def _settings(config: Point) -> Iterator[str]:

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 
 from narl.core.objectives import OBJECTIVES
 from narl.core.pareto import candidates, front_of
-from narl.core.records import TrialRecord
-from narl.figures.front_table import nothing_of
+from narl.core.plural import are
+from narl.core.records import TrialRecord, nothing_of
 from narl.figures.palette import PALETTE, SHAPES
 
 DELTA_LABEL = f"{OBJECTIVES['delta'].label}, {OBJECTIVES['delta'].unit}"
@@ -105,7 +105,7 @@ def front_view(records: Sequence[TrialRecord], objectives: Sequence[str], worthl
     if doubtful := sum(record.leakage_is_lower_bound for record in complete):
         doubts.append(f"Δ of {doubtful} is an upper bound (≤): more may leak than was read")
     if hollow := sum(bool(r.measured.why_worthless) for r in complete):
-        doubts.append(f"{hollow} {'is' if hollow == 1 else 'are'} worth no more than sending nothing (hollow)")
+        doubts.append(f"{hollow} {are(hollow)} worth no more than sending nothing (hollow)")
     return FrontView(
         complete=complete,
         counted=counted,

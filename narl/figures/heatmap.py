@@ -9,9 +9,9 @@ import numpy as np
 
 from narl.core.errors import ConfigError
 from narl.core.objectives import objective
-from narl.core.records import TrialRecord
+from narl.core.plural import are
+from narl.core.records import TrialRecord, nothing_of
 from narl.figures.canvas import new_figure, write_png
-from narl.figures.front_table import nothing_of
 
 # More columns or rows than this are not a grid but a scatter over a continuous range.
 MOST_VALUES = 12
@@ -66,7 +66,7 @@ def heatmap_png(records: Sequence[TrialRecord], title: str, path: Path | str) ->
     if (nothing := nothing_of(complete)) is not None:
         bound += f"\nsending nothing: Δ {nothing.delta:.0f}"
         if worthless := sum(bool(record.measured.why_worthless) for record in complete):
-            bound += f"; {worthless} {'is' if worthless == 1 else 'are'} worth no more"
+            bound += f"; {worthless} {are(worthless)} worth no more"
     figure.suptitle(f"{title}: {len(complete)} trials, dark is better{bound}", fontsize=12)
     write_png(figure, path)
 

@@ -12,11 +12,10 @@ from typing import Any
 from narl.config.search_space import SearchSpace
 from narl.core.errors import DAMAGED, NothingFeasible
 from narl.core.pareto import candidates, front_of
-from narl.core.records import TrialRecord
+from narl.core.records import TrialRecord, nothing_of
 from narl.core.worth import Nothing
 from narl.data.class_counts import ClassCounts
 from narl.evaluation.intervals import wilson_interval
-from narl.figures.front_table import nothing_of
 from narl.search.best import Demands
 from narl.search.folder import SearchFolder
 from narl.search.ledger import read_ledger

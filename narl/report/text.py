@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from narl.core.method_options import METHODS
 from narl.core.objectives import objective
+from narl.core.plural import are, counted
 from narl.core.records import TrialRecord
 from narl.data.splits import SPLITS
 from narl.evaluation.intervals import known_to
@@ -19,7 +20,6 @@ from narl.report.words import (
     certain,
     certificate,
     client,
-    counted,
     gained,
     goal,
     labels,
@@ -142,8 +142,7 @@ def _without_answers(subject: Subject) -> Iterator[str]:
 def _front(subject: Subject) -> Iterator[str]:
     utility, private = labels(subject)
     worthless = sum(bool(record.measured.why_worthless) for record in subject.finished)
-    are = "is" if worthless == 1 else "are"
-    left_out = f"{worthless} {are} no better than sending nothing; " if worthless else ""
+    left_out = f"{worthless} {are(worthless)} no better than sending nothing; " if worthless else ""
     yield (
         f"Of {counted(len(subject.finished), 'configuration')} that were trained and attacked, {left_out}"
         f"{len(subject.front)} cannot be improved in one respect without loss in another (the *front* of "

@@ -128,7 +128,3 @@ def answers(queries: Sequence[int]) -> str:
     if not queries:
         return "one answer to each picture"
     return f"one answer to each picture, and also the mean of {', '.join(map(str, queries))}"
-
-
-def counted(count: int, what: str) -> str:
-    return f"{count} {what}" + ("" if count == 1 else "s")

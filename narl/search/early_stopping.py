@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from statistics import median, pstdev
 
-from narl.core.objectives import COST_NAMES, to_minimise
+from narl.core.objectives import COST_NAMES
 from narl.core.pareto import Front
 from narl.core.point import Point
 from narl.core.records import ClientCost, Stopped, TrialRecord, curve_in_training
@@ -32,34 +32,32 @@ class EarlyStopping:
     def __init__(self, objectives: Sequence[str], cost: Callable[[Point], ClientCost]) -> None:
         self._costs = [(i, name) for i, name in enumerate(objectives) if name in COST_NAMES]
         ((self._position, self._delta),) = ((i, name) for i, name in enumerate(objectives) if name not in COST_NAMES)
-        self._objectives, self._cost = objectives, cost
+        self._cost = cost
         self._ends: list[tuple[Sequence[float], float]] = []
-        self._front: Front[int] = Front()
 
     def learn(self, record: TrialRecord) -> None:
         """Take in a trial that has finished; one that was not watched has shown nothing but its result."""
         if record.metrics is None:
             return
-        if not record.metrics.why_worthless:
-            self._front.add(to_minimise(record.metrics, self._objectives), record.trial_id)
         curve = record.curves.get(curve_in_training(self._delta))
         # An epoch whose features could not be read has no Δ: those after it would be taken for earlier ones.
         if curve and len(curve) == len(record.curves.get("train_task_loss", curve)):
             self._ends.append((curve, record.metrics.value(self._delta)))
 
-    def verdict(self, config: Point, epoch: int, deltas: Mapping[str, float]) -> Stopped | None:
+    def verdict(self, config: Point, epoch: int, deltas: Mapping[str, float], front: Front[int]) -> Stopped | None:
         """Judge a trial after an epoch of training.
 
         Args:
             epoch: from 0.
             deltas: in closed form, by objective.
+            front: of the trials that have finished, by number, smaller is better.
 
         Returns:
             Why it should stop, or None if it should go on.
         """
         delta = deltas[self._delta]
         ahead = [(curve[epoch], end) for curve, end in self._ends if len(curve) > epoch]
-        rival = self._best_rival(config)
+        rival = self._best_rival(config, front)
         if rival is None or len(ahead) < ENOUGH:
             return None
         nearest = sorted(ahead, key=lambda seen: abs(seen[0] - delta))[:NEAREST]
@@ -69,13 +67,13 @@ class EarlyStopping:
             return None
         return Stopped(epoch, delta, delta + median(gains), at_most, needed, number)
 
-    def _best_rival(self, config: Point) -> tuple[float, int] | None:
+    def _best_rival(self, config: Point, front: Front[int]) -> tuple[float, int] | None:
         """Δ and number of the best trial that costs no more."""
         cost = self._cost(config)
         limits = [(i, getattr(cost, name)) for i, name in self._costs]
         rivals = (
             (-row[self._position], number)
-            for number, row in self._front.by_item.items()
+            for number, row in front.by_item.items()
             if all(row[i] <= limit for i, limit in limits)
         )
         return max(rivals, default=None)

@@ -19,6 +19,7 @@ from optuna.samplers import (
 from optuna.trial import FrozenTrial
 
 from narl.core.objectives import COST_NAMES, objective
+from narl.core.records import nothing_of
 from narl.sampler.front_sampler import FrontSampler
 from narl.search.ledger import Ledger
 from narl.search.space import AffordableSpace
@@ -65,8 +66,8 @@ def front_sampler(space: AffordableSpace, ledger: Ledger, seed: int) -> FrontSam
         """Δ of a client that sends nothing, which every trial tells."""
         if not any(objective(name).plain in ("delta", "delta_certified") for name in objectives):
             return None
-        told = (record.metrics.nothing for record in ledger.records if record.metrics is not None)
-        return next((nothing.delta for nothing in told if nothing is not None), None)
+        nothing = nothing_of(ledger.records)
+        return None if nothing is None else nothing.delta
 
     return FrontSampler(
         space.distributions,

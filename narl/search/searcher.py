@@ -70,8 +70,8 @@ class StudySearcher(Searcher):
             **self._payload,
         )
 
-    def goes_on(self, trial_id: str, result: dict[str, Any]) -> bool:
-        """Hear of an epoch of a trial; returns whether there shall be another. If not, it is recorded."""
+    def hear(self, trial_id: str, result: dict[str, Any]) -> bool:
+        """Hear of an epoch of a trial; returns whether the trial goes on. If not, it is recorded."""
         if "phase" not in result or trial_id not in self._trial_ids:
             return True
         deltas = {name: result[name] for name in WATCHED if name in result}
@@ -161,7 +161,7 @@ class SessionScheduler(FIFOScheduler):
 
     def on_trial_result(self, tune_controller: Any, trial: Trial, result: dict[str, Any]) -> str:
         # Tune asks the scheduler alone: after a decision to stop, the searcher would not hear of the epoch.
-        goes_on = self._searcher.goes_on(trial.trial_id, result)
+        goes_on = self._searcher.hear(trial.trial_id, result)
         return str(TrialScheduler.CONTINUE if goes_on else TrialScheduler.STOP)
 
     def choose_trial_to_run(self, tune_controller: Any) -> Any:

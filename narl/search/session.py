@@ -120,22 +120,11 @@ class SearchSession:
             observer.progressed(trial_id, phase, epoch, detail)
         if self._stopping is None or not deltas:
             return True
-        config, proposed_at = self._live[trial_id]
-        stopped = self._stopping.verdict(config, epoch, deltas)
-        if stopped is None:
-            return True
-        self._finish(
-            TrialRecord(
-                trial_id=trial_id,
-                config=config,
-                status="stopped",
-                stopped=stopped,
-                started_at=proposed_at,
-                finished_at=time.time(),
-                tags=self._history(trial_id),
-            )
-        )
-        return False
+        config, _ = self._live[trial_id]
+        stopped = self._stopping.verdict(config, epoch, deltas, self._front)
+        if stopped is not None:
+            self._finish_without_metrics(trial_id, status="stopped", stopped=stopped)
+        return stopped is None
 
     def complete(self, trial_id: int, outcome: dict[str, Any]) -> None:
         """Record what a worker measured; a result that is not finite, or contradicts itself, becomes a failure.
@@ -157,20 +146,8 @@ class SearchSession:
 
     def fail(self, trial_id: int, error: str, *, log: str = "") -> None:
         """Record that the configuration cannot be trained; `log` is the end of what the worker had to say."""
-        config, proposed_at = self._live[trial_id]
         error, log = without_credentials(error), without_credentials(log)
-        self._finish(
-            TrialRecord(
-                trial_id=trial_id,
-                config=config,
-                status="failed",
-                error=error,
-                started_at=proposed_at,
-                finished_at=time.time(),
-                tags=self._history(trial_id),
-                log=log,
-            )
-        )
+        self._finish_without_metrics(trial_id, status="failed", error=error, log=log)
 
     def put_back(self, trial_id: int, reason: str, *, counts: bool = True) -> None:
         """Put back a trial that was lost through no fault of its configuration: it runs again, without a record.
@@ -215,6 +192,20 @@ class SearchSession:
             self._stopping.learn(record)
         if record.metrics is not None and not record.metrics.why_worthless:
             self._front.add(to_minimise(record.metrics, self._study.objectives), record.trial_id)
+
+    def _finish_without_metrics(self, trial_id: int, **why: Any) -> None:
+        """`why`: status and reason, as fields of `TrialRecord`."""
+        config, proposed_at = self._live[trial_id]
+        self._finish(
+            TrialRecord(
+                trial_id=trial_id,
+                config=config,
+                started_at=proposed_at,
+                finished_at=time.time(),
+                tags=self._history(trial_id),
+                **why,
+            )
+        )
 
     def _finish(self, record: TrialRecord) -> None:
         self._study.tell(record)

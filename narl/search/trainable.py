@@ -15,6 +15,7 @@ from narl.config.search_space import SearchSpace
 from narl.core.errors import DataError, TrialFailure
 from narl.core.front_so_far import FrontSoFar
 from narl.core.point import Point
+from narl.core.records import best_deltas
 from narl.search.node_data import open_on_node
 from narl.search.peers import Peers
 from narl.search.worker import Worker, free_memory, node_address, report_of
@@ -79,8 +80,6 @@ class TrialActor(tune.Trainable):
 
     def step(self) -> dict[str, Any]:
         report = outcome = None
-        from narl.attacks.in_training import best_deltas
-
         try:
             if self._steps is None:
                 self._steps = self._begin()

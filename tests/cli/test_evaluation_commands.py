@@ -7,7 +7,7 @@ import json
 import mlflow
 import pytest
 import yaml
-from example_pipelines import DIGITS
+from example_pipelines import FEW_DIGITS
 from example_records import make_record
 
 from narl.cli.main import main
@@ -17,11 +17,6 @@ from narl.search.folder import SearchFolder
 from narl.search.ledger import Ledger
 from narl.tracking.mirror import MLflowMirror, search_params
 
-PIPELINE = DIGITS | {
-    "image": {"size": 16},
-    "splits": {"train_limit": 120, "validation_limit": 60, "test_limit": 60},
-    "loader": "tensor",
-}
 ATTACK = {
     "epoch_steps": 1,
     "clean_epochs": 0,
@@ -33,14 +28,14 @@ ATTACK = {
 }
 TRAINING = {"epochs": 1, "batch_size": 64}
 CONFIG = {
-    "pipeline": PIPELINE,
+    "pipeline": FEW_DIGITS,
     "trial": {"arch": "mobilenet_v3_small", "split": 5, "sigma": 1.0, "lambda": 0.01, "bound": "l2-clip"},
     "training": TRAINING,
     "attack": ATTACK,
 }
 SPACE = {
     "name": "tiny",
-    "pipeline": PIPELINE,
+    "pipeline": FEW_DIGITS,
     "architectures": {"mobilenet_v3_small": {"split_points": [2]}},
     "sigma": 1,
     "lambda": 0.01,
@@ -175,7 +170,7 @@ COMPARE += ["--deepobfuscator-client", "mobilenet_v3_small/1", "--attacks", "lea
 
 
 def test_a_comparison_prints_both_tables_and_goes_on(folder, capsys):
-    (folder / "pipeline.yaml").write_text(yaml.safe_dump(PIPELINE))
+    (folder / "pipeline.yaml").write_text(yaml.safe_dump(FEW_DIGITS))
     assert main([*COMPARE, "--queries", "1"]) == 0
     first = capsys.readouterr()
     rows = json.loads((folder / "table" / "comparison.json").read_text())
@@ -207,7 +202,7 @@ def test_a_comparison_prints_both_tables_and_goes_on(folder, capsys):
     ],
 )
 def test_bad_input_is_one_line_and_exit_code_2(folder, arguments, message, capsys):
-    (folder / "pipeline.yaml").write_text(yaml.safe_dump(PIPELINE))
+    (folder / "pipeline.yaml").write_text(yaml.safe_dump(FEW_DIGITS))
     assert main(arguments) == 2
     error = capsys.readouterr().err
     assert message in error and "Traceback" not in error

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from example_pipelines import DIGITS
+from example_pipelines import FEW_DIGITS
 from torch import nn
 
 from narl.config.load import build
@@ -14,15 +14,10 @@ from narl.evaluation.evaluate import evaluate
 from narl.models.noise.gaussian import GaussianNoise
 from narl.models.split import Obfuscator
 
-CONTENT = DIGITS | {
-    "image": {"size": 16},
-    "splits": {"train_limit": 120, "validation_limit": 60, "test_limit": 60},
-    "loader": "tensor",
-}
-PIPELINE = build(Pipeline, CONTENT, "test")
+PIPELINE = build(Pipeline, FEW_DIGITS, "test")
 ATTACK = {"max_epochs": 2, "min_epochs": 1, "patience": 1, "batch_size": 60}
 TRIAL = {"arch": "mobilenet_v3_small", "split": 2, "sigma": 1.0, "lambda": 0.01}
-CONFIG = build(TrainConfig, {"pipeline": CONTENT, "trial": TRIAL, "attack": ATTACK}, "test")
+CONFIG = build(TrainConfig, {"pipeline": FEW_DIGITS, "trial": TRIAL, "attack": ATTACK}, "test")
 POOL = nn.AvgPool2d(4)
 OWN = {"pipeline": PIPELINE, "attack": ATTACK, "attacks": ("certificate",), "queries": (16,)}
 

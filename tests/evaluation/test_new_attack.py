@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import pytest
 import torch
-from example_pipelines import DIGITS
+from example_pipelines import FEW_DIGITS
 from torch import Tensor
 
 from narl.attacks.finding import AttackStep, Case, Finding, mean_of_numbers, plain
@@ -25,12 +25,7 @@ from narl.evaluation.summary import scalars, summarise
 CONFIG = build(
     TrainConfig,
     {
-        "pipeline": DIGITS
-        | {
-            "splits": {"train_limit": 120, "validation_limit": 60, "test_limit": 60},
-            "image": {"size": 16},
-            "loader": "tensor",
-        },
+        "pipeline": FEW_DIGITS,
         "trial": {"arch": "mobilenet_v3_small", "split": 2, "sigma": 1.0, "lambda": 0.01},
         "training": {"epochs": 1, "batch_size": 64},
         "attack": {

@@ -6,7 +6,7 @@ import copy
 
 import pytest
 import torch
-from example_pipelines import DIGITS
+from example_pipelines import FEW_DIGITS
 from torch import nn
 
 from narl.config.load import build
@@ -22,11 +22,6 @@ from narl.models.noise.keyed import KeyedGaussianNoise
 from narl.models.split import sequential
 from narl.models.zoo import architecture
 
-PIPELINE = DIGITS | {
-    "image": {"size": 16},
-    "splits": {"train_limit": 120, "validation_limit": 60, "test_limit": 60},
-    "loader": "tensor",
-}
 ATTACK = {
     "epoch_steps": 1,
     "clean_epochs": 0,
@@ -35,7 +30,7 @@ ATTACK = {
     "patience": 1,
     "batch_size": 60,
 }
-CONFIG = build(OwnClientConfig, {"pipeline": PIPELINE, "attack": ATTACK, "seed": 3}, "test")
+CONFIG = build(OwnClientConfig, {"pipeline": FEW_DIGITS, "attack": ATTACK, "seed": 3}, "test")
 ATTACKS = ("certificate", "averaging")
 
 
@@ -53,7 +48,7 @@ def report_of(own: OwnClient, dataset, attacks=ATTACKS, **attack):
 
 def test_it_is_measured_as_the_same_client_of_narl_is(dataset):
     trial = {"arch": "mobilenet_v3_small", "split": 2, "sigma": 0.5, "lambda": 0.01, "seed": 3}
-    config = build(TrainConfig, {"pipeline": PIPELINE, "trial": trial, "attack": ATTACK}, "test")
+    config = build(TrainConfig, {"pipeline": FEW_DIGITS, "trial": trial, "attack": ATTACK}, "test")
     client = halves_of(config.trial, 16).client(seed=0)
     own = OwnClient(
         copy.deepcopy(client.body),
@@ -146,4 +141,4 @@ def test_what_would_be_measured_wrongly_is_refused(own, message, dataset):
 
 def test_a_label_that_is_attacked_anyway_is_not_audited():
     with pytest.raises(ConfigError, match="private label"):
-        build(OwnClientConfig, {"pipeline": PIPELINE, "audit": ["digit"]}, "test")
+        build(OwnClientConfig, {"pipeline": FEW_DIGITS, "audit": ["digit"]}, "test")

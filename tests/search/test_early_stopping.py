@@ -16,7 +16,8 @@ from watched import EPOCHS, deltas, run_watched
 
 from narl.core.consistency import check_record
 from narl.core.errors import ConfigError
-from narl.core.pareto import front_of
+from narl.core.objectives import to_minimise
+from narl.core.pareto import Front, front_of
 from narl.core.point import Point
 from narl.core.records import ClientCost, Stopped, TrialRecord
 from narl.search.early_stopping import ENOUGH, NEAREST, EarlyStopping
@@ -36,9 +37,11 @@ def finished(trial_id: int, then: float, end: float, gflops: float = 1.0, memory
 
 def judge(records, delta: float, *, gflops: float = 1.0, memory: float = 10.0) -> Stopped | None:
     stopping = EarlyStopping(OBJECTIVES, lambda point: ClientCost(gflops, memory, 1.0, 1.0))
+    front = Front()
     for record in records:
         stopping.learn(record)
-    return stopping.verdict(POINT, 0, {"delta": delta})
+        front.add(to_minimise(record.metrics, OBJECTIVES), record.trial_id)
+    return stopping.verdict(POINT, 0, {"delta": delta}, front)
 
 
 @given(
