@@ -85,16 +85,16 @@ def test_notice_alone_makes_a_trial_keep_what_it_has_and_go_on_elsewhere(notice,
         _until(first.workers, driver)
         time.sleep(5)  # into the trial or not: notice that comes before its first epoch holds as well
         assert not kept.exists()
-        second = cluster.add(1)  # before the notice: nothing is left to wait for between what is kept and the end
         match notice:
             case "terminated":
                 first.terminate()
             case "taken":
                 spot.taken_at = (datetime.now(UTC) + timedelta(seconds=300)).strftime("%Y-%m-%dT%H:%M:%SZ")
         _until(lambda: list(kept.glob("*.safetensors")), driver)
-        first.kill()
+        first.kill()  # at once: while another node starts, the trial would come to its end here
         (file,) = kept.glob("*.safetensors")
         header = Snapshot.decode(file.read_bytes()).header
+        second = cluster.add(1)
         done = finish(driver)
     assert (done.returncode, done.stderr) == (0, ""), done.stdout
     assert f"node {first.ip} will be gone soon and gets no more trials" in done.stdout
