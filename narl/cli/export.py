@@ -2,7 +2,8 @@
 
 The halves come from `--from` (a folder that `narl train` wrote) or from the search's own folder; if the chosen
 configuration was never trained for keeps, it is trained, attacked and tested first. Beside the weights lie both halves
-as ONNX graphs and what runs them with numpy and onnxruntime alone, see the README there.
+as ONNX graphs and what runs them with numpy and onnxruntime alone, see the README there. Who reads the place meanwhile
+sees the export before: a new one appears at once, when it is whole.
 """
 
 from __future__ import annotations
@@ -26,13 +27,18 @@ def register(subparsers) -> None:
         "--variants", metavar="float16,int8", help="smaller clients as well, measured on the test images, here and now"
     )
     parser.add_argument("--endpoint-url", metavar="URL", help="S3 endpoint, for stores other than AWS")
+    parser.add_argument(
+        "--sse", choices=("AES256", "aws:kms"), help="how S3 is to encrypt (default: as the bucket says)"
+    )
+    parser.add_argument("--kms-key-id", metavar="KEY", help="id or ARN of the key, with --sse aws:kms")
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
     from narl.core.addresses import shown
     from narl.export.bundle import FILES, PORTABLE, VARIANTS, upload_bundle, verify_bundle
-    from narl.export.stores import MANIFEST, open_store
+    from narl.export.releases import Encryption
+    from narl.export.stores import open_store
     from narl.search.best import Demands
     from narl.search.folder import find_search
     from narl.search.ledger import read_ledger
@@ -49,8 +55,8 @@ def run(args: argparse.Namespace) -> int:
         record = asked.best_of(read_ledger(folder.ledger_path))
     else:
         verify_bundle(args.source)
-    store = open_store(args.to, endpoint_url=args.endpoint_url)
-    store.check([*FILES, *PORTABLE, *VARIANTS.values(), MANIFEST])  # before minutes of training, not after
+    store = open_store(args.to, endpoint_url=args.endpoint_url, encryption=Encryption(args.sse, args.kms_key_id))
+    store.check([*FILES, *PORTABLE, *VARIANTS.values()])  # before minutes of training, not after
     bundle = args.source if args.source is not None else _trained(record, folder)
 
     from narl.export.portable import make_portable
@@ -67,8 +73,8 @@ def run(args: argparse.Namespace) -> int:
                     f"bound {row['leakage_bound']:.2f} %, {row['size'] / 1024:.1f} KiB, "
                     f"{row['latency_ms']['median']:.2f} ms (95 %: {row['latency_ms']['p95']:.2f})"
                 )
-        upload_bundle(whole, store)
-    say(f"exported {bundle} to {shown(args.to)}")
+        more = upload_bundle(whole, store)
+    say(f"exported {bundle} to {shown(args.to)}{more and ': '}{more}")
     return 0
 
 

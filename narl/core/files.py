@@ -5,12 +5,16 @@ One rule: content is on the disk before its name is, and the name before anythin
 
 from __future__ import annotations
 
+import ctypes
 import os
 import shutil
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+
+# Of renameat2: paths are relative to the working folder, names change places.
+_HERE, _RENAME_EXCHANGE = -100, 2
 
 
 @contextmanager
@@ -43,11 +47,12 @@ def first_file(path: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def whole_folder(folder: Path) -> Iterator[Path]:
+def whole_folder(folder: Path, *, replaces: bool = False) -> Iterator[Path]:
     """Yield a new folder beside `folder` to fill; without an error it becomes `folder`, on the disk; else it goes.
 
     Args:
         folder: absent or empty. What an earlier writer left half-filled is removed, so let one write at a time.
+        replaces: `folder` may hold something, which goes at the moment that the new folder takes its name.
     """
     folder = folder.absolute()
     temporary = folder.with_name(f".{folder.name}.partial")
@@ -56,10 +61,36 @@ def whole_folder(folder: Path) -> Iterator[Path]:
     try:
         yield temporary
         for path in temporary.rglob("*"):
-            _sync(path)
-        replace_whole(temporary, folder)
+            if path.is_dir() or path.is_file():
+                _sync(path)
+        if replaces and folder.exists():
+            _sync(temporary)
+            exchange(temporary, folder)
+            _sync(folder.parent)
+        else:
+            replace_whole(temporary, folder)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def exchange(one: Path, other: Path) -> None:
+    """Let two names of one file system change places, at once where its kernel can (Linux); else one goes first."""
+    try:
+        failed = ctypes.CDLL(None, use_errno=True).renameat2(
+            _HERE, os.fsencode(one), _HERE, os.fsencode(other), _RENAME_EXCHANGE
+        )
+    except AttributeError:  # another system
+        failed = True
+    if failed:  # or a file system that cannot, such as NFS
+        aside = other.with_name(f".{other.name}.aside")
+        shutil.rmtree(aside, ignore_errors=True)
+        os.rename(other, aside)
+        try:
+            os.rename(one, other)
+        except OSError:
+            os.rename(aside, other)
+            raise
+        os.rename(aside, one)
 
 
 def write_whole(path: Path, content: bytes | str) -> None:

@@ -17,7 +17,8 @@ import numpy as np
 
 from narl.data.dataset import Dataset
 from narl.evaluation.artefact import images_of, measure, opened
-from narl.export.bundle import CLIENT_GRAPH, VARIANTS, load_bundle, verify_bundle, write_manifest
+from narl.export.bundle import CLIENT_GRAPH, VARIANTS, load_bundle, verify_bundle
+from narl.export.manifest import write_manifest
 from narl.export.runtime.narl_client import Client, unit_range
 from narl.export.variants import write_variant
 

@@ -11,10 +11,9 @@ manifest.json        format, version, time, size and SHA-256 of each file; writt
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from os.path import isdir, isfile, islink
 from pathlib import Path
@@ -25,18 +24,17 @@ import yaml
 import narl
 from narl.config.bundle import BundleConfig
 from narl.config.load import build, read_yaml
-from narl.core.errors import DAMAGED, ConfigError, NarlError
+from narl.core.errors import ConfigError, NarlError
 from narl.core.files import whole_folder
 from narl.core.paths import user_path
-from narl.export.stores import FORMAT, MANIFEST, Store
+from narl.export.manifest import FORMAT, FORMAT_VERSION, MANIFEST, fingerprint, parse_manifest, write_manifest
+from narl.export.stores import Store
 
 if TYPE_CHECKING:
     from torch import Generator, Tensor, nn
 
     from narl.models.split import Obfuscator
 
-FORMAT_VERSION = 2
-READABLE = (1, 2)  # in format 1 nothing standardised z before M2
 CLIENT, SERVER, CONFIG, METRICS = "client.safetensors", "server.safetensors", "config.yaml", "metrics.json"
 FILES = (CLIENT, SERVER, CONFIG, METRICS)
 # What `narl.export.portable` adds.
@@ -80,13 +78,6 @@ def write_bundle(
         return write_manifest(partial, manifest, FILES)
 
 
-def write_manifest(folder: Path, about: Mapping[str, Any], files: Iterable[str]) -> dict[str, Any]:
-    """Write the manifest of `files` in `folder`, with what else it says of them, and return it."""
-    manifest = {**about, "files": {name: _fingerprint(folder / name) for name in files}}
-    (folder / MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
-    return manifest
-
-
 def refuse_occupied(folder: Path) -> None:
     """Fail before hours of training rather than after.
 
@@ -107,15 +98,16 @@ def verify_bundle(folder: Path | str) -> dict[str, Any]:
         NarlError: no manifest, a manifest of another kind, or a file that is missing, changed or outside the folder.
     """
     folder = Path(folder)
-    manifest = _read_manifest(folder / MANIFEST)
+    if not isfile(folder / MANIFEST):
+        raise NarlError(f"{folder} holds no {MANIFEST}: it is not an export, or not a finished one")
+    manifest = parse_manifest((folder / MANIFEST).read_bytes(), folder, FILES)
     for name, expected in manifest["files"].items():
         path = folder / name
-        # A name is a name, not a way out of the folder.
-        if name in ("", ".", "..", MANIFEST) or any(c in name for c in "/\\\0") or islink(path):
+        if islink(path):
             raise NarlError(f"{folder}: the manifest names {name!r}, which is not a plain file of the bundle")
         if not isfile(path):
             raise NarlError(f"{folder}: {name} is missing")
-        if _fingerprint(path) != expected:
+        if fingerprint(path) != expected:
             raise NarlError(f"{folder}: {name} is not the file that was exported (its size or SHA-256 differs)")
     return manifest
 
@@ -196,44 +188,14 @@ def load_bundle(folder: Path | str, noise_key: bytes | None = None) -> Bundle:
     return Bundle(client.eval(), server.eval(), config)
 
 
-def upload_bundle(folder: Path | str, store: Store) -> dict[str, Any]:
-    """Check the bundle and copy it to `store`, the manifest last; returns the manifest.
+def upload_bundle(folder: Path | str, store: Store) -> str:
+    """Check the bundle and make it what is read in `store`; returns what there is to say besides.
 
     Raises:
-        NarlError: a damaged bundle, or a store that cannot be used. What was stored until then has no manifest.
+        NarlError: a damaged bundle, or a store that cannot be used. What was read there before still is.
     """
     folder = Path(folder)
-    manifest = verify_bundle(folder)
-    store.begin([*manifest["files"], MANIFEST])
-    for name in manifest["files"]:
-        store.put(name, folder / name)
-    store.put(MANIFEST, folder / MANIFEST)
-    return manifest
-
-
-def _read_manifest(path: Path) -> dict[str, Any]:
-    if not isfile(path):
-        raise NarlError(f"{path.parent} holds no {MANIFEST}: it is not an export, or not a finished one")
-    try:
-        manifest = json.loads(path.read_text(encoding="utf-8"))
-    except DAMAGED as error:
-        raise NarlError(f"{path} is not JSON ({error})") from error
-    if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
-        raise NarlError(f"{path} is not the manifest of a {FORMAT}")
-    if (given := manifest.get("format_version")) not in READABLE:
-        raise NarlError(f"{path} has format version {given!r}; this narl reads {' and '.join(map(str, READABLE))}")
-    files = manifest.get("files")
-    if not isinstance(files, dict) or not set(FILES) <= set(files):
-        raise NarlError(f"{path} must list at least {', '.join(FILES)}")
-    return manifest
-
-
-def _fingerprint(path: Path) -> dict[str, Any]:
-    digest = hashlib.sha256()
-    with open(path, "rb") as file:
-        while block := file.read(2**20):
-            digest.update(block)
-    return {"sha256": digest.hexdigest(), "size": path.stat().st_size}
+    return store.publish(folder, verify_bundle(folder))
 
 
 def _save_tensors(state: Mapping[str, Tensor], path: Path) -> None:

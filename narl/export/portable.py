@@ -35,9 +35,9 @@ from narl.export.bundle import (
     load_bundle,
     refuse_occupied,
     verify_bundle,
-    write_manifest,
 )
 from narl.export.graphs import graph_of
+from narl.export.manifest import write_manifest
 from narl.export.noise_graph import Drawn, drawn
 from narl.methods.catalogue import halves_of
 

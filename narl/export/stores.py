@@ -1,67 +1,66 @@
-"""Places an export can go to: a local folder or an S3 bucket.
+"""Places an export can go to: a local folder or a prefix on S3, each showing one whole export at any moment.
 
-An unfinished store has no manifest, so nobody takes it for an export.
+An export that breaks off changes nothing of what is read there; see `FolderStore` and `narl.export.releases.S3Store`.
 """
 
 from __future__ import annotations
 
-import json
+import os
 import shutil
-from collections.abc import Callable, Collection, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from narl.core.addresses import shown
-from narl.core.errors import DAMAGED, ConfigError, NarlError
-from narl.core.files import whole_file
-from narl.core.paths import user_path
-from narl.storage.s3 import S3Address, check_endpoint, is_url, parse_s3, s3_client, s3_errors
-
-MANIFEST = "manifest.json"
-FORMAT = "narl-bundle"  # what a manifest of ours calls itself
+from narl.core.errors import ConfigError, NarlError
+from narl.core.files import whole_folder
+from narl.core.paths import resolved, user_path
+from narl.export.manifest import MANIFEST, refuse_foreign
+from narl.export.releases import AS_THE_BUCKET_SAYS, Encryption, S3Store
+from narl.storage.s3 import check_endpoint, is_url, parse_s3
 
 
 class Store(Protocol):
-    """A flat set of named files."""
+    """Where the latest export is read, and earlier ones as long as it is not whole."""
 
     url: str
 
     def check(self, names: Collection[str]) -> None:
-        """Refuse what `begin` would refuse; nothing is made or changed.
+        """Refuse what `publish` would refuse; nothing is made or changed.
 
-        Raises: as `begin`.
-        """
-
-    def begin(self, names: Collection[str]) -> None:
-        """Make ready for files of these names: an earlier export's manifest is withdrawn, other content refused.
+        Args:
+            names: of files that an export may have.
 
         Raises:
-            ConfigError: something other than an earlier export is there.
+            ConfigError: something other than an export is there.
             NarlError: the store cannot be used.
         """
 
-    def put(self, name: str, path: Path) -> None:
-        """Store the file at `path` as `name`; whole or not at all.
+    def publish(self, folder: Path, manifest: Mapping[str, Any]) -> str:
+        """Make the files in `folder` that its manifest lists, and that, what is read here; says what else is to say.
 
         Raises:
-            NarlError: the store cannot be used.
+            ConfigError, NarlError: as `check`; what was read here before still is.
         """
 
 
-def open_store(url: str, *, endpoint_url: str | None = None) -> Store:
+def open_store(url: str, *, endpoint_url: str | None = None, encryption: Encryption = AS_THE_BUCKET_SAYS) -> Store:
     """Make a folder's store, or the S3 store of `s3://bucket/prefix`; nothing is contacted or created yet.
 
     Args:
         endpoint_url: of an S3 server other than AWS.
+        encryption: of objects on S3.
 
     Raises:
-        ConfigError: an address that names neither, or an endpoint without S3.
+        ConfigError: an address that names neither, or an endpoint or encryption without S3.
     """
     if not is_url(url):
         if endpoint_url is not None:
             raise ConfigError(f"an endpoint is for s3://bucket/prefix, and {shown(url)!r} is a folder")
+        if encryption != AS_THE_BUCKET_SAYS:
+            raise ConfigError(f"S3 encrypts what is at s3://bucket/prefix, and {shown(url)!r} is a folder")
         if not url:
             raise ConfigError("expected a folder or s3://bucket/prefix, got nothing")
         return FolderStore(user_path(url))
@@ -69,33 +68,56 @@ def open_store(url: str, *, endpoint_url: str | None = None) -> Store:
     if endpoint_url is not None:
         check_endpoint(endpoint_url)
         address = replace(address, endpoint=endpoint_url)
-    return S3Store(address)
+    return S3Store(address, encryption)
 
 
 class FolderStore:
-    """Files in a folder, each moved into place once it is whole."""
+    """A folder that is filled under another name beside it, and then takes the place of the one that was there."""
 
-    def __init__(self, folder: Path):
+    def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.url = str(folder)
 
     def check(self, names: Collection[str]) -> None:
-        with self._errors():
-            if not self.folder.exists():
-                return
-            found = [p.name for p in self.folder.iterdir() if not _is_partial(p.name)]
-            _refuse_foreign(self.url, found, names, lambda: (self.folder / MANIFEST).read_bytes())
+        self._others(names)
 
-    def begin(self, names: Collection[str]) -> None:
-        self.check(names)
-        with self._errors():
-            self.folder.mkdir(parents=True, exist_ok=True)
-            (self.folder / MANIFEST).unlink(missing_ok=True)
+    def publish(self, folder: Path, manifest: Mapping[str, Any]) -> str:
+        names = [*manifest["files"], MANIFEST]
+        with self.staged(names) as partial:
+            for name in names:
+                shutil.copyfile(folder / name, partial / name)
+        return ""
 
-    def put(self, name: str, path: Path) -> None:
-        # Under one name, so that what a crash leaves is known for what it is.
-        with self._errors(), whole_file(self.folder / name, name=f".{name}.partial") as temporary:
-            shutil.copyfile(path, temporary)
+    @contextmanager
+    def staged(self, names: Collection[str]) -> Iterator[Path]:
+        """Yield a folder to fill with files of these names; without an error it takes this one's place.
+
+        Anybody may read the files. What others put beside an earlier export stays.
+        """
+        others = self._others(names)
+        with self._errors(), whole_folder(resolved(self.folder), replaces=True) as partial:
+            yield partial
+            for path in partial.iterdir():
+                path.chmod(0o644)
+            partial.chmod(0o755)
+            for name in others:
+                _keep(self.folder / name, partial / name)
+
+    def _others(self, names: Collection[str]) -> list[str]:
+        """List what is in the folder and not of an export; refuse a folder that is none of ours or cannot change."""
+        with self._errors():
+            folder = resolved(self.folder)
+            above = next(parent for parent in folder.parents if parent.exists())
+            if os.path.ismount(folder) or not os.access(above, os.W_OK):
+                raise NarlError(
+                    f"cannot export to {self.url}: it appears at once, under its name in {above}, which must be on the "
+                    "same disk and can be written to: name a folder elsewhere, or in this one"
+                )
+            if not folder.exists():
+                return []
+            found = [path.name for path in folder.iterdir() if not _is_partial(path.name)]
+            ours = refuse_foreign(self.url, found, names, lambda name: (folder / name).read_bytes(), MANIFEST)
+            return [name for name in found if name not in ours]
 
     @contextmanager
     def _errors(self) -> Iterator[None]:
@@ -105,64 +127,19 @@ class FolderStore:
             raise NarlError(f"cannot export to {self.url}: {error.strerror or error}") from error
 
 
-class S3Store:
-    """Objects under a prefix of a bucket."""
-
-    def __init__(self, address: S3Address):
-        self.bucket = address.bucket
-        self.prefix = f"{address.prefix}/" if address.prefix else ""
-        self.url = address.url
-        self._address = address
-        with self._errors():
-            self._s3 = s3_client(address)
-
-    def check(self, names: Collection[str]) -> None:
-        self._found(names)
-
-    def begin(self, names: Collection[str]) -> None:
-        if MANIFEST in self._found(names):
-            with self._errors():
-                self._s3.delete_object(Bucket=self.bucket, Key=self.prefix + MANIFEST)
-
-    def _found(self, names: Collection[str]) -> list[str]:
-        """List the names below the prefix; refuse those of something else."""
-        with self._errors():
-            page = self._s3.list_objects_v2(Bucket=self.bucket, Prefix=self.prefix, MaxKeys=1000)
-            found = [item["Key"].removeprefix(self.prefix) for item in page.get("Contents", [])]
-            manifest = {"Bucket": self.bucket, "Key": self.prefix + MANIFEST}
-            _refuse_foreign(
-                self.url,
-                [name for name in found if name],
-                names,
-                lambda: self._s3.get_object(**manifest)["Body"].read(),
-            )
-        return found
-
-    def put(self, name: str, path: Path) -> None:
-        with self._errors():
-            self._s3.upload_file(str(path), self.bucket, self.prefix + name)
-
-    def _errors(self) -> AbstractContextManager[None]:
-        return s3_errors(f"export to {self.url}", self._address)
+def _keep(path: Path, there: Path) -> None:
+    """Let somebody's file or folder be at another place too."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.copytree(path, there, symlinks=True, copy_function=_link)
+    else:
+        _link(path, there)
 
 
-def _refuse_foreign(url: str, found: Sequence[str], names: Collection[str], read_manifest: Callable[[], bytes]) -> None:
-    """Refuse other content: an earlier export has our manifest, an interrupted one only files of an export."""
-    foreign = sorted(set(found) - set(names))
-    if MANIFEST in found and not _is_ours(read_manifest()):
-        foreign.insert(0, MANIFEST)
-    elif MANIFEST in found:
-        return
-    if foreign:
-        raise ConfigError(f"{url} is not empty and no earlier export (it holds {foreign[0]!r}): name another place")
-
-
-def _is_ours(manifest: bytes) -> bool:
+def _link(path: Path | str, there: Path | str) -> None:
     try:
-        content = json.loads(manifest)
-    except DAMAGED:
-        return False
-    return isinstance(content, dict) and content.get("format") == FORMAT
+        os.link(path, there, follow_symlinks=False)
+    except OSError:  # a file system without links
+        shutil.copy2(path, there, follow_symlinks=False)
 
 
 def _is_partial(name: str) -> bool:

@@ -427,6 +427,8 @@ def test_train_does_not_write_over_anything(work, refused):
         ("s3://Bad_Bucket/x", [], ["'Bad_Bucket' is no bucket name"]),
         ("s3://bucket/x", ["--endpoint-url", "ftp://ann:swordfish@host"], ["http://", "ftp://host"]),
         ("folder", ["--endpoint-url", "http://127.0.0.1:1"], ["is a folder"]),
+        ("folder", ["--sse", "AES256"], ["S3 encrypts", "is a folder"]),
+        ("s3://bucket/x", ["--kms-key-id", "1234"], ["a KMS key is for --sse aws:kms, got --sse nothing"]),
         ("s3://bucket/x", ["--endpoint-url", "http://127.0.0.1:1"], ["http://127.0.0.1:1 cannot be reached"]),
         ("taken", [], ["taken is not empty", "thesis.tex"]),
     ],

@@ -85,3 +85,13 @@ def test_folder_is_not_put_in_place_of_one_that_holds_something(tmp_path):
     with pytest.raises(OSError, match="not empty"), whole_folder(tmp_path / "a") as temporary:
         (temporary / "file").write_text("new")
     assert [path.name for path in tmp_path.rglob("*")] == ["a", "kept"]
+
+
+def test_folder_takes_the_place_of_another_whole_or_not_at_all(tmp_path):
+    for content in ("old", "new"):
+        with whole_folder(tmp_path / "a", replaces=True) as temporary:
+            (temporary / content).touch()
+    assert [path.name for path in (tmp_path / "a").iterdir()] == ["new"]
+    with pytest.raises(FileNotFoundError), whole_folder(tmp_path / "a", replaces=True) as temporary:
+        write_then_fail(temporary / "file")
+    assert [path.name for path in tmp_path.rglob("*")] == ["a", "new"]

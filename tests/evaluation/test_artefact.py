@@ -19,7 +19,8 @@ from narl.evaluation.artefact import check_measured, measure, opened
 from narl.evaluation.final import train
 from narl.evaluation.variants import add_variants
 from narl.export import runtime
-from narl.export.bundle import VARIANTS, load_bundle, verify_bundle, write_manifest
+from narl.export.bundle import VARIANTS, load_bundle, verify_bundle
+from narl.export.manifest import write_manifest
 from narl.export.noise_check import check_noise, portable_bundle
 from narl.export.portable import make_portable
 from narl.export.runtime.narl_client import BundleError, Client

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs, unquote, urlsplit
@@ -12,7 +13,7 @@ from example_bundle import bundle_config
 
 from narl.core.errors import NarlError
 from narl.export.bundle import FILES, upload_bundle, write_bundle
-from narl.export.stores import MANIFEST, open_store
+from narl.export.stores import open_store
 from narl.storage.places import open_storage
 
 BUCKET = "models"
@@ -46,7 +47,8 @@ class Strict(BaseHTTPRequestHandler):
         else:
             prefix = parse_qs(url.query).get("prefix", [""])[0]
             keys = sorted(k for k in self.server.objects if k.startswith(prefix))
-            rows = "".join(f"<Contents><Key>{key}</Key><Size>1</Size></Contents>" for key in keys)
+            sizes = {key: len(self.server.objects[key]) for key in keys}
+            rows = "".join(f"<Contents><Key>{k}</Key><Size>{size}</Size></Contents>" for k, size in sizes.items())
             self.answer(200, f"<ListBucketResult><IsTruncated>false</IsTruncated>{rows}</ListBucketResult>".encode())
 
     def do_PUT(self):
@@ -97,7 +99,8 @@ def test_a_bundle_is_exported(server, location, tmp_path):
     config = bundle_config({"arch": "resnet18", "split": 2, "sigma": 1, "lambda": 0.01})
     write_bundle(tmp_path / "bundle", client_state=state, server_state=state, config=config, metrics={})
     upload_bundle(tmp_path / "bundle", open_store(location))
-    assert set(server.objects) == {f"x/{name}" for name in (*FILES, MANIFEST)}
+    release = f"x/releases/{json.loads(server.objects['x/current.json'])['release']}"
+    assert set(server.objects) == {"x/current.json", *(f"{release}/{name}" for name in (*FILES, "manifest.json"))}
 
 
 def test_an_error_holds_the_servers_words_and_its_address(server, location):
