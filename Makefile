@@ -9,8 +9,9 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 # FFCV compiles against the first four; the venv and the compiler need the rest of a bare machine's gaps.
 FFCV_PACKAGES := libopencv-dev libturbojpeg0-dev pkg-config g++
-# What the hosts speak that tests/cluster makes, and the database of tests/search/test_postgres.py.
-HOST_PACKAGES := openssh-server rsync postgresql
+# What the hosts speak that tests/cluster makes, the database of tests/search/test_postgres.py, and the browser of
+# tests/tracking/test_ui.py.
+HOST_PACKAGES := openssh-server rsync postgresql chromium-driver
 SUDO := $(shell [ "$$(id -u)" = 0 ] || { sudo -n true 2>/dev/null && echo sudo -n; })
 MAY_INSTALL := $(shell { [ "$$(id -u)" = 0 ] || sudo -n true 2>/dev/null; } && command -v apt-get)
 
@@ -75,13 +76,13 @@ $(VENV)/.system:
 
 # Not where systemd runs: there the package would start a server that is open to the network.
 $(VENV)/.hosts: | $(INSTALLED)
-	@ready() { command -v rsync && PATH="$$PATH:/usr/sbin" command -v sshd && ls /usr/lib/postgresql/*/bin/initdb; } >/dev/null 2>&1; \
+	@ready() { command -v rsync && PATH="$$PATH:/usr/sbin" command -v sshd && command -v chromedriver && ls /usr/lib/postgresql/*/bin/initdb; } >/dev/null 2>&1; \
 	if ! ready && [ -n "$(MAY_INSTALL)" ] && [ ! -d /run/systemd/system ]; then \
 		echo "installing $(HOST_PACKAGES)"; \
 		$(SUDO) apt-get update -qq && DEBIAN_FRONTEND=noninteractive \
 			$(SUDO) apt-get install -y -qq --no-install-recommends $(HOST_PACKAGES) >/dev/null || true; \
 	fi; \
-	ready || echo "the tests on two hosts and on PostgreSQL will be skipped where they lack $(HOST_PACKAGES)"; \
+	ready || echo "the tests on two hosts, on PostgreSQL and in a browser will be skipped where they lack $(HOST_PACKAGES)"; \
 	touch $@
 
 # After a change of setup.cfg. torch and torchvision are paired by torchvision's own metadata.

@@ -50,6 +50,14 @@ def positive_int(text: str) -> int:
     return value
 
 
+def port_number(text: str) -> int:
+    """A TCP port."""
+    number = positive_int(text)
+    if number > 65535:
+        raise argparse.ArgumentTypeError(f"expected a port from 1 to 65535, got {text!r}")
+    return number
+
+
 def query_counts(text: str) -> tuple[float, ...]:
     """Whole numbers above 0 and `inf`, separated by commas, sorted; 1 is always among them."""
     counts = {math.inf if part.strip() == "inf" else float(positive_int(part.strip())) for part in text.split(",")}

@@ -29,6 +29,7 @@ SUBCOMMANDS = (
     "export",
     "verify",
     "sync",
+    "ui",
 )
 
 

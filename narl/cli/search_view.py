@@ -185,7 +185,7 @@ class SearchView:
         if result.storage_error:
             say(f"narl: the storage lacks some trials ({result.storage_error}); --resume sends them", file=sys.stderr)
         out.print(
-            f"Ledger {result.folder.ledger_path}; next: narl pareto, narl best-config, mlflow ui",
+            f"Ledger {result.folder.ledger_path}; next: narl pareto, narl best-config, narl ui",
             soft_wrap=True,
         )
 

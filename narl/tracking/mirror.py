@@ -2,15 +2,13 @@
 
 The ledger is the truth. A sync compares it with what MLflow holds and sends what is missing, so it may be late, fail
 half-way or be repeated. A child counts as sent once its status is final, which is the last thing written; one that a
-crash left running is deleted and sent again. A parent with a child that the ledger does not hold belongs to another
-search of the same name, so a search that was started afresh gets a parent of its own.
+crash left running is deleted and sent again. A search that was started afresh gets a parent of its own.
 """
 
 from __future__ import annotations
 
 import json
 import math
-import os
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -21,7 +19,6 @@ from urllib.parse import quote
 from narl.config.search_space import SearchSpace
 from narl.core.addresses import shown
 from narl.core.errors import NarlError
-from narl.core.hashing import stable_hash
 from narl.core.records import TrialRecord
 from narl.figures.concurrency import concurrency_png
 from narl.figures.front_page import front_figure, write_html
@@ -29,12 +26,13 @@ from narl.figures.front_picture import front_png
 from narl.figures.front_table import front_table
 from narl.storage.databases import sqlite_path
 from narl.tracking.connection import connected, default_uri, one_line
+from narl.tracking.pages import FRONT_TAG, VIEW_TAG, trials_view
 from narl.tracking.parent_run import COUNTS, Progress, finish_order
+from narl.tracking.search_runs import experiment_of, find_runs, record_hash, trial_id
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
 
-PAGE = 1000  # runs a query
 BATCH = {"metrics": 900, "params": 100}  # one log_batch may carry 1,000 things, of which 100 parameters
 TEXT = 2000  # characters of an error message
 RUN_STATUS = {"complete": "FINISHED", "stopped": "KILLED", "failed": "FAILED"}
@@ -67,7 +65,8 @@ class MLflowMirror:
         self.uri = tracking_uri or default_uri()
         self._search_params = dict(flat(search_params))
         self._parent: Run | None = None
-        self._sent: set[int] = set()
+        self._sent: dict[int, str] = {}  # run of each trial
+        self._marked: set[int] = set()  # trials whose runs say that they are on the front
         self._reported = 0  # the last step of the parent's metrics
         self._progress = Progress(self.objectives)
         self._drawn: frozenset[int] = frozenset()  # trials on the front that the parent shows
@@ -100,6 +99,7 @@ class MLflowMirror:
         count = self._send_missing(records)
         front = frozenset(self._progress.front)
         if front != self._drawn and time.monotonic() - self._drawn_at >= self._redraw_seconds:
+            self._mark()
             self._draw(records)
             self._drawn, self._drawn_at = front, time.monotonic()
         return count
@@ -112,6 +112,7 @@ class MLflowMirror:
     def _finish(self, records: Sequence[TrialRecord]) -> int:
         count = self._send_missing(records)
         if any(r.metrics is not None for r in records):
+            self._mark()
             self._draw(records)
             self._draw_concurrency(records)
         self._client.set_terminated(self._parent_id, "FINISHED")
@@ -122,15 +123,14 @@ class MLflowMirror:
             self._connect(records)
         missing = [record for record in records if record.trial_id not in self._sent]
         for record in sorted(missing, key=finish_order):
-            self._send(record)
-            self._sent.add(record.trial_id)
+            self._sent[record.trial_id] = self._send(record)
         self._report(records)
         return len(missing)
 
     def _connect(self, records: Sequence[TrialRecord]) -> None:
         """Find or create the experiment and the parent, and learn which trials it has."""
         self._client, _ = connected(self.uri)
-        title = os.environ.get("MLFLOW_EXPERIMENT_NAME") or f"narl/{self.name}"
+        title = experiment_of(self.name)
         experiment = self._client.get_experiment_by_name(title)
         if experiment is None:
             self._experiment_id = self._client.create_experiment(title, _artifacts(self.uri, title))
@@ -139,35 +139,23 @@ class MLflowMirror:
         else:
             raise NarlError(f"experiment {title!r} is deleted; restore it or set MLFLOW_EXPERIMENT_NAME to another")
 
-        hashes = {r.trial_id: _record_hash(r) for r in records}
-        known = []
-        for parent in self._runs(f"tags.`narl.search` = '{self.name}'"):
-            children = self._runs(f"tags.`mlflow.parentRunId` = '{parent.info.run_id}'")
-            if all(hashes.get(_trial_id(run)) == run.data.tags.get("narl.record_hash") for run in children):
-                known.append((parent, children))
-        # Among parents that fit, one with trials is surer than one without.
-        parent, children = max(known, key=lambda pair: len(pair[1]), default=None) or (self._new_parent(records), [])
+        if experiment is None or VIEW_TAG not in experiment.tags:
+            view = trials_view(self.objectives, time.time())
+            self._client.set_experiment_tag(self._experiment_id, VIEW_TAG, view)
+
+        found = find_runs(self._client, self._experiment_id, self.name, records)
+        parent, children = found or (self._new_parent(records), [])
         finished = [run for run in children if run.info.status in RUN_STATUS.values()]
         for run in children:
             if run not in finished:
                 self._client.delete_run(run.info.run_id)
-        self._sent = {_trial_id(run) for run in finished}
+        self._sent = {trial_id(run): run.info.run_id for run in finished}
+        self._marked = {trial_id(run) for run in finished if run.data.tags.get(FRONT_TAG) == "true"}
         self._reported = int(sum(parent.data.metrics.get(key, 0) for key in COUNTS.values()))
         self._progress = Progress(self.objectives)
         self._drawn = frozenset()
         self._resume_parent(parent)
         self._parent = parent
-
-    def _runs(self, condition: str) -> list[Run]:
-        """Yield every run of the experiment that meets the condition, newest first."""
-        runs: list[Run] = []
-        token = None
-        while True:
-            page = self._client.search_runs([self._experiment_id], condition, max_results=PAGE, page_token=token)
-            runs.extend(page)
-            token = page.token
-            if not token:
-                return runs
 
     def _new_parent(self, records: Sequence[TrialRecord]) -> Run:
         started = min((r.started_at for r in records), default=time.time())
@@ -187,8 +175,8 @@ class MLflowMirror:
         for batch in _batches(lacking, BATCH["params"]):
             self._client.log_batch(run_id, params=batch)
 
-    def _send(self, record: TrialRecord) -> None:
-        """Send one child run, its final status last."""
+    def _send(self, record: TrialRecord) -> str:
+        """Send one child run, its final status last; returns its id."""
         from mlflow.entities import Metric, Param
 
         config = record.config
@@ -199,7 +187,7 @@ class MLflowMirror:
             "mlflow.source.name": "narl",
             "narl.trial_id": str(record.trial_id),
             "narl.content_hash": config.content_hash,
-            "narl.record_hash": _record_hash(record),
+            "narl.record_hash": record_hash(record),
             "narl.status": record.status,
         }
         if record.metrics is not None and (reason := record.metrics.why_worthless):
@@ -212,7 +200,7 @@ class MLflowMirror:
             self._experiment_id,
             start_time=_milliseconds(record.started_at),
             tags=tags,
-            run_name=f"{record.trial_id:04d} {config.client}",
+            run_name=f"{record.trial_id} {config.client}",
         ).info.run_id
         scalars = {**(record.metrics.scalars() if record.metrics else {}), **record.telemetry}
         metrics = [Metric(key, value, finished, 0) for key, value in scalars.items()]
@@ -223,6 +211,7 @@ class MLflowMirror:
         for batch in rest:
             self._client.log_batch(run_id, metrics=batch)
         self._client.set_terminated(run_id, RUN_STATUS[record.status], finished)
+        return run_id
 
     def _report(self, records: Sequence[TrialRecord]) -> None:
         """Send the parent's metrics, a step per finished trial, for the steps not reported before."""
@@ -237,6 +226,13 @@ class MLflowMirror:
         for batch in _batches(metrics, BATCH["metrics"]):
             self._client.log_batch(self._parent_id, metrics=batch)
         self._reported = max(self._reported, self._progress.steps)
+
+    def _mark(self) -> None:
+        """Say on the runs of the front's trials that they are on it, and on those that have left that they are not."""
+        front = set(self._progress.front)
+        for trial in front ^ self._marked:
+            self._client.set_tag(self._sent[trial], FRONT_TAG, "true" if trial in front else "false")
+        self._marked = front
 
     def _draw(self, records: Sequence[TrialRecord]) -> None:
         """Put front.json, front.html and front.png on the parent, over the ones it has."""
@@ -284,14 +280,6 @@ def _artifacts(uri: str, title: str) -> str | None:
     if path is None or quote(str(path)) == str(path):
         return None
     return (path.absolute().parent / "mlruns" / title).as_uri()
-
-
-def _record_hash(record: TrialRecord) -> str:
-    return stable_hash(record.to_json())
-
-
-def _trial_id(run: Run) -> int:
-    return int(run.data.tags.get("narl.trial_id", -1))
 
 
 def _milliseconds(seconds: float) -> int:

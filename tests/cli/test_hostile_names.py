@@ -262,7 +262,7 @@ def test_mlflow(tmp_path):
     for record in some:
         run = runs[str(record.trial_id)]
         assert run.data.params["arch"] == run.data.tags["node"] == record.config.arch
-        assert run.info.run_name == f"{record.trial_id:04d} {record.config.client}"
+        assert run.info.run_name == f"{record.trial_id} {record.config.client}"
 
 
 @given(st.lists(TEXTS, unique=True, max_size=5))

@@ -204,7 +204,7 @@ def test_parent_metrics_have_one_step_a_trial_however_they_are_sent(uri, search)
 
 
 def test_more_trials_than_a_page_are_all_recognised(uri, search, monkeypatch):
-    monkeypatch.setattr("narl.tracking.mirror.PAGE", 3)
+    monkeypatch.setattr("narl.tracking.search_runs.PAGE", 3)
     records = search(8, curves=False)
     mirror_to(uri).sync(records)
     assert mirror_to(uri).sync(records) == 0

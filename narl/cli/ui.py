@@ -1,0 +1,55 @@
+"""`narl ui`: a search in MLflow's pages, served on this machine alone until Ctrl-C."""
+
+from __future__ import annotations
+
+import argparse
+from typing import TYPE_CHECKING
+
+from narl.cli.arguments import add_runs, port_number
+from narl.cli.terminal import say
+from narl.core.errors import NarlError
+
+if TYPE_CHECKING:
+    from mlflow.entities import Run
+
+
+def register(subparsers) -> None:
+    parser = subparsers.add_parser("ui", help="look at a search in MLflow's pages", description=__doc__)
+    parser.add_argument("name", nargs="?", metavar="NAME", help="search (default: the one most recently written to)")
+    add_runs(parser)
+    parser.add_argument(
+        "--port", type=port_number, metavar="P", help="of 127.0.0.1 (default: 5000, or any other if that is taken)"
+    )
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    from narl.core.addresses import shown
+    from narl.search.folder import find_search
+    from narl.search.ledger import read_ledger
+    from narl.tracking.connection import default_uri
+    from narl.tracking.search_runs import parent_of
+    from narl.tracking.server import mlflow_server
+
+    folder = find_search(args.runs, args.name)
+    uri = default_uri()
+    parent = parent_of(uri, folder.name, read_ledger(folder.ledger_path))
+    if uri.startswith(("http://", "https://")):
+        _say_where(folder.name, parent, shown(uri).rstrip("/"))
+        return 0
+    try:
+        with mlflow_server(uri, args.port) as server:
+            _say_where(folder.name, parent, server.address)
+            say("Ctrl-C ends it.")
+            server.wait()
+    except KeyboardInterrupt:
+        return 0
+    raise NarlError("MLflow's server ended")
+
+
+def _say_where(name: str, parent: Run, server: str) -> None:
+    from narl.tracking.pages import run_page, trials_page
+
+    experiment = parent.info.experiment_id
+    say(f"search {name!r}: {run_page(server, experiment, parent.info.run_id)}")
+    say(f"its front in a table: {trials_page(server, experiment)}")
