@@ -22,7 +22,7 @@ from narl.attacks.exact.of_target import Exact
 from narl.attacks.finding import AttackStep
 from narl.attacks.in_training import profile_in_training
 from narl.attacks.leakage import Leakage, attack
-from narl.attacks.sigma_profile import Profile, asked_of, at_inference
+from narl.attacks.sigma_profile import NONE, Profile, asked_of, at_inference
 from narl.attacks.target import Finished, Target
 from narl.checkpoints.store import Checkpoints
 from narl.checkpoints.team import TeamCheckpoints
@@ -243,7 +243,7 @@ def attack_client(
         team: computes features; then all but rank 0 return None.
         exact_queries: numbers of answers that exact attackers read besides one and `attack.queries`.
         front: of the search; if it excludes the client by what the Bayes attacker reads, no networks attack, as leakage
-            is a maximum. None: they always attack.
+            is a maximum. None: they always attack. Its constraints are met by the choice of σ where they can be.
 
     Raises:
         DivergedTraining: an attacker's loss diverged.
@@ -262,7 +262,8 @@ def attack_client(
     if team.rank > 0:
         return None
     target.finished = finished
-    profile = yield from mapped(at_inference(target), attack_progress)
+    constraints = NONE if front is None else front.constraints
+    profile = yield from mapped(at_inference(target, constraints), attack_progress)
 
     def outcome(leakage: Leakage, averaging: Averaging) -> TrialOutcome:
         return TrialOutcome(

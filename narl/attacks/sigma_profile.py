@@ -11,9 +11,10 @@ that σ. The largest of several noisy numbers is optimistic: believe Δ at the c
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from collections.abc import Generator as Steps
-from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal
 
 from narl.attacks.exact.levels import ExactStep
@@ -22,10 +23,13 @@ from narl.attacks.finding import Case, Finding, Numbers
 from narl.attacks.label_floor import label_floor
 from narl.attacks.target import Target
 from narl.core.chance import most_by_luck
+from narl.core.constraints import Constraints
 from narl.core.records import SigmaLevel
 from narl.models.noise.base import WhitenedNoise
 
 Profile = tuple[SigmaLevel, ...]
+
+NONE = Constraints()
 
 
 def asked_of(target: Target) -> float | Literal["best"] | None:
@@ -33,11 +37,14 @@ def asked_of(target: Target) -> float | Literal["best"] | None:
     return None if target.halves.point is None else target.halves.point.sigma_inference
 
 
-def at_inference(target: Target) -> Steps[ExactStep, None, Profile]:
+def at_inference(target: Target, constraints: Constraints = NONE) -> Steps[ExactStep, None, Profile]:
     """Give the client the noise of its point's `sigma_inference`; returns its profile over σ on validation images.
 
     The profile is empty without the Bayes attacker among the adversaries, and of noise that has no Gaussian shape to
     scale. A profile kept through an interruption is not computed again: another CPU might choose another σ.
+
+    Args:
+        constraints: of the search, which the chosen σ shall meet.
 
     Raises:
         DivergedTraining: features that are not finite.
@@ -52,7 +59,9 @@ def at_inference(target: Target) -> Steps[ExactStep, None, Profile]:
     if asked == "best" and profile:
         useful = target.labels("utility")["validation"]
         chance = 100 * useful.bincount().max().item() / len(useful)
-        target.client.noise = noise.with_sigma(best_sigma(profile, guess=most_by_luck(chance, len(useful))))
+        guess = most_by_luck(chance, len(useful))
+        missed = partial(constraints.excess_in_closed_form, images=len(useful))
+        target.client.noise = noise.with_sigma(best_sigma(profile, guess, missed))
     elif isinstance(asked, float):
         target.client.noise = noise.with_sigma(asked)
     return profile
@@ -97,13 +106,20 @@ def profile_at(
     return tuple(levels)
 
 
-def best_sigma(profile: Sequence[SigmaLevel], guess: float = 0.0) -> float:
+def best_sigma(
+    profile: Sequence[SigmaLevel], guess: float = 0.0, missed: Callable[[SigmaLevel], float] = lambda level: 0.0
+) -> float:
     """Choose the σ of the largest Δ; among several the largest, which hides most.
 
     Args:
         guess: a utility up to this percent is a guess, and its Δ counts only if all are guesses.
+        missed: points by which a level may miss constraints; it counts only if all may, and none by less.
     """
-    return max(profile, key=lambda level: (level.utility > guess, round(level.delta, 2), level.sigma)).sigma
+
+    def worth(level: SigmaLevel) -> tuple[bool, float, float, float]:
+        return level.utility > guess, -round(missed(level), 2), round(level.delta, 2), level.sigma
+
+    return max(profile, key=worth).sigma
 
 
 def trained_sigma(target: Target) -> float:

@@ -163,7 +163,8 @@ def add_worthless(parser: argparse._ActionsContainer) -> None:
     parser.add_argument(
         "--with-worthless",
         action="store_true",
-        help="also count trials that are no better than sending nothing: utility is a guess, or Δ is no higher",
+        help="also count trials that are no better than sending nothing (utility is a guess, or Δ is no higher) or miss "
+        "the constraints of their search",
     )
 
 

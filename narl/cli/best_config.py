@@ -65,7 +65,7 @@ def answer(args: argparse.Namespace, folder) -> int:
 
 
 def _explained(record: TrialRecord, search: str, refused: Sequence[TrialRecord]) -> Iterator[str]:
-    """Describe the configuration in comments; `refused` trials of higher Δ were not chosen, being worthless."""
+    """Describe the configuration in comments; `refused` trials of higher Δ were not chosen, as they do not count."""
     m = record.measured
     yield f"# Search {search!r}, trial {record.trial_id}, measured on validation images:"
     floor = f"label floor {m.label_floor:.2f} %"
@@ -74,10 +74,12 @@ def _explained(record: TrialRecord, search: str, refused: Sequence[TrialRecord])
         yield f"# Sending nothing has Δ {nothing.delta:.2f} = {nothing.utility:.2f} % − {nothing.leakage:.2f} %"
     if m.why_worthless:
         yield f"# Worth no more than sending nothing: {m.why_worthless}."
+    elif record.why_not_counted:
+        yield f"# Misses what the search asks for: {record.why_not_counted}."
     for other in refused[:MOST_REFUSED]:
         yield (
             f"# Refused (--with-worthless admits it): trial {other.trial_id}, Δ {other.measured.delta:.2f}, as "
-            f"{other.measured.why_worthless}."
+            f"{other.why_not_counted}."
         )
     if len(refused) > MOST_REFUSED:
         yield f"# Refused for such reasons: {len(refused) - MOST_REFUSED} more of higher Δ."

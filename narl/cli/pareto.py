@@ -38,7 +38,7 @@ def register(subparsers) -> None:
 
 def run(args: argparse.Namespace) -> int:
     from narl.core.objectives import objective
-    from narl.core.pareto import candidates
+    from narl.core.pareto import candidates, what_counts
     from narl.core.records import nothing_of
     from narl.figures.front_table import front_table
     from narl.search.folder import find_search
@@ -63,9 +63,8 @@ def run(args: argparse.Namespace) -> int:
     rows = front_table(records, objectives, worthless=args.with_worthless)
     if not rows:
         raise NothingFeasible(
-            f"search {folder.name!r} has no front: none of {len(finished)} finished trials is worth more than sending "
-            f"nothing (of trial {finished[0].trial_id}, {finished[0].measured.why_worthless}; --with-worthless counts "
-            "them)"
+            f"search {folder.name!r} has no front: none of {len(finished)} finished trials {what_counts(finished)} (of "
+            f"trial {finished[0].trial_id}, {finished[0].why_not_counted}; --with-worthless counts them)"
         )
     if args.figure is not None:
         _draw(args.figure, records, objectives, folder.name, worthless=args.with_worthless)

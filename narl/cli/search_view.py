@@ -200,7 +200,7 @@ class SearchView:
 
 
 def _rank(record: TrialRecord) -> tuple[bool, float]:
-    return not record.measured.why_worthless, record.measured.delta
+    return not record.why_not_counted, record.measured.delta
 
 
 def _counts(records: Sequence[TrialRecord]) -> tuple[int, int, int]:
@@ -237,5 +237,12 @@ def _line(record: TrialRecord, count: int, total: int) -> str:
         f"{record.leakage_bracket} "
         f"({m.cost.client_gflops:.4f} GFLOPs, {m.cost.client_memory_mib:.2f} MiB, "
         f"{record.finished_at - record.started_at:.0f} s)"
-        f"{' – worth no more than sending nothing' if m.why_worthless else ''}"
+        f"{_why_not(record)}"
     )
+
+
+def _why_not(record: TrialRecord) -> str:
+    """Why a finished trial is on no front, put after it."""
+    if record.measured.why_worthless:
+        return " – worth no more than sending nothing"
+    return f" – {record.why_not_counted}" if record.why_not_counted else ""

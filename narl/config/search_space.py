@@ -13,6 +13,7 @@ from narl.config.method_space import Architectures, MethodSpace, check_options, 
 from narl.config.pipeline import Pipeline, with_absolute_paths, without_place
 from narl.config.trial import BEST_NEEDS_BAYES, Attack, FoundBy, TrainConfig, Training, with_pipeline
 from narl.config.values import Choices, Values
+from narl.core.constraints import Constraints
 from narl.core.errors import ConfigError, unknown_name
 from narl.core.hashing import stable_hash
 from narl.core.method_options import METHODS
@@ -83,7 +84,8 @@ class Resources(Strict):
 
 
 class SearchSpace(Strict):
-    """One search. Budgets bound costs, which are known before training: what exceeds one is never trained.
+    """One search. Budgets bound costs, which are known before training: what exceeds one is never trained. Constraints
+    bound what is measured: what misses one is on no front, and σ at inference is chosen so that they are met.
 
     `method` is a name, a list of names, or names with options; `architectures`, `sigma` and `lambda` are for every
     method without values of its own. `uplink_dtype` is what a value of z is counted as when sent; accuracies are
@@ -102,6 +104,7 @@ class SearchSpace(Strict):
     sigma_inference: Literal["trained", "best"] = "trained"
     objectives: tuple[str, ...] = ("delta", "client_gflops", "client_memory_mib")
     budgets: dict[str, float] = {}
+    constraints: Constraints = Constraints()
     uplink_dtype: Literal["float32", "float16", "int8"] = "float32"
     sampler: SamplerName = "tpe"
     early_stopping: bool = False
@@ -177,6 +180,14 @@ class SearchSpace(Strict):
             )
         if self.early_stopping and not self.attack.is_exact:
             raise ValueError("early_stopping reads in closed form: attack.adversaries must list bayes")
+        return self
+
+    @model_validator(mode="after")
+    def _identification_is_measured(self) -> Self:
+        if self.constraints.max_identification is not None and not self.attack.is_exact:
+            raise ValueError(
+                "constraints: max_identification is measured in closed form: attack.adversaries must list bayes"
+            )
         return self
 
     @field_serializer("method", mode="wrap")
@@ -276,4 +287,6 @@ class SearchSpace(Strict):
             del content["pipeline"]["augment"]["color_jitter"]
         if content["sigma_inference"] == "trained":
             del content["sigma_inference"]
+        if not self.constraints:
+            del content["constraints"]
         return stable_hash(content)

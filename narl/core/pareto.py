@@ -14,7 +14,7 @@ from typing import Generic, TypeVar
 
 from narl.core.errors import NothingFeasible
 from narl.core.objectives import COST_NAMES, objective, to_minimise
-from narl.core.records import TrialRecord
+from narl.core.records import UNMET_TAG, TrialRecord
 
 Row = Sequence[float]
 Item = TypeVar("Item")
@@ -102,7 +102,7 @@ def front_of(
     """List the complete records on the front of `objectives`, in the order of GFLOPs, then memory, then trial id.
 
     Args:
-        worthless: whether trials count that are no better than sending nothing (narl/core/worth.py).
+        worthless: see `candidates`.
     """
     complete = candidates(records, worthless=worthless)
     rows = [to_minimise(record.measured, objectives) for record in complete]
@@ -111,9 +111,10 @@ def front_of(
 
 
 def candidates(records: Iterable[TrialRecord], *, worthless: bool = False) -> list[TrialRecord]:
-    """List the complete records; without `worthless`, only those that are better than sending nothing."""
+    """List the complete records; without `worthless`, only those that are better than sending nothing
+    (narl/core/worth.py) and meet the constraints of their search (narl/core/constraints.py)."""
     complete = (record for record in records if record.metrics is not None)
-    return [record for record in complete if worthless or not record.measured.why_worthless]
+    return [record for record in complete if worthless or not record.why_not_counted]
 
 
 def best_within(
@@ -130,7 +131,7 @@ def best_within(
         best: `delta`, or `delta_certified`.
         at_most: upper bounds by objective name, e.g. `{"client_gflops": 2.0}`.
         at_least: lower bounds by objective name, e.g. `{"utility": 90.0}`.
-        worthless: whether trials may be chosen that are no better than sending nothing (narl/core/worth.py).
+        worthless: see `candidates`.
 
     Raises:
         ConfigError: an unknown objective, or one that was not measured.
@@ -165,14 +166,20 @@ def _why_nothing(complete: Sequence[TrialRecord], fitting: Sequence[TrialRecord]
     if not fitting:
         return f"none of {len(complete)} finished trials has {bounds}"
     if not bounds:
-        answer = f"none of {len(complete)} finished trials is worth more than sending nothing"
+        answer = f"none of {len(complete)} finished trials {what_counts(complete)}"
     else:
         answer = (
             f"of {len(complete)} finished trials {len(fitting)} {'has' if len(fitting) == 1 else 'have'} {bounds}, but "
-            "none of them is worth more than sending nothing"
+            f"none of them {what_counts(fitting)}"
         )
     refused = max(fitting, key=lambda r: r.measured.value(best))
-    return f"{answer} (of trial {refused.trial_id}, {refused.measured.why_worthless}; `with_worthless` admits it)"
+    return f"{answer} (of trial {refused.trial_id}, {refused.why_not_counted}; `with_worthless` admits it)"
+
+
+def what_counts(records: Iterable[TrialRecord]) -> str:
+    """Say what none of `records` is or does, so that none of them counts; see `candidates`."""
+    meets = " and meets the constraints of the search" if any(UNMET_TAG in record.tags for record in records) else ""
+    return f"is worth more than sending nothing{meets}"
 
 
 def within(

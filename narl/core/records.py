@@ -26,6 +26,8 @@ def curve_in_training(delta: str) -> str:
 
 # A record with this tag says so: networks did not attack, since the trial cannot be on the front.
 NETWORKS_TAG = "networks"
+# And with this one, which constraint of the search it misses (narl/core/constraints.py).
+UNMET_TAG = "unmet"
 
 
 @dataclass(frozen=True)
@@ -290,6 +292,11 @@ class TrialRecord:
         """In words: `failed: DivergedTraining: …` or `stopped: Δ 47.10 after …`; empty if there is one."""
         reason = self.stopped if self.status == "stopped" else self.error
         return "" if self.status == "complete" else f"{self.status}: {reason}"
+
+    @property
+    def why_not_counted(self) -> str:
+        """Why a complete trial is on no front: it is worthless, or misses a constraint of its search; or empty."""
+        return self.measured.why_worthless or self.tags.get(UNMET_TAG, "")
 
     @property
     def networks_were_spared(self) -> bool:

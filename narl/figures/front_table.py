@@ -40,7 +40,7 @@ def front_table(
                 "delta_is_upper_bound": record.leakage_is_lower_bound,
                 "label_floor": round(m.label_floor, 2),
                 "delta_of_nothing": None if m.nothing is None else round(m.nothing.delta, 2),
-                "worthless": m.why_worthless,
+                "worthless": record.why_not_counted,
                 **{f"delta_at_queries({n})": round(m.utility - value, 2) for n, value in m.leakage_at_queries.items()},
                 "client_gflops": m.cost.client_gflops,
                 "client_memory_mib": m.cost.client_memory_mib,

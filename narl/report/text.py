@@ -142,7 +142,9 @@ def _without_answers(subject: Subject) -> Iterator[str]:
 def _front(subject: Subject) -> Iterator[str]:
     utility, private = labels(subject)
     worthless = sum(bool(record.measured.why_worthless) for record in subject.finished)
+    unmet = sum(bool(record.why_not_counted) for record in subject.finished) - worthless
     left_out = f"{worthless} {are(worthless)} no better than sending nothing; " if worthless else ""
+    left_out += f"{unmet} {'misses' if unmet == 1 else 'miss'} what the search asks for; " if unmet else ""
     yield (
         f"Of {counted(len(subject.finished), 'configuration')} that were trained and attacked, {left_out}"
         f"{len(subject.front)} cannot be improved in one respect without loss in another (the *front* of "

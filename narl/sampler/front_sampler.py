@@ -2,7 +2,10 @@
 
 Costs of a client follow from its architecture, so only Δ is modelled, and what a trial is expected to add to the front
 is exact (narl/sampler/expected_gain.py). It is divided by the seconds that the trial is expected to take: those that
-trials of the same costs took. Conditional spaces need no special treatment: candidates are drawn by the caller's own function. It works in any Optuna study:
+trials of the same costs took. Conditional spaces need no special treatment: candidates are drawn by the caller's own function. Where trials have
+constraints (`optuna.Trial.set_constraint`), those that miss one are on no front, and the gain is multiplied by the
+probability that each is met (Gardner et al., Bayesian optimization with inequality constraints, ICML 2014). It works in
+any Optuna study:
 
     sampler = FrontSampler(distributions, draw, known=lambda params: {1: gflops(params)}, seed=0)
     study = optuna.create_study(directions=["maximize", "minimize"], sampler=sampler)
@@ -22,6 +25,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from narl.core.pareto import non_dominated
 from narl.sampler.expected_gain import Array, Steps
+from narl.sampler.feasibility import Feasibility, is_feasible
 from narl.sampler.surrogate import Encoding, Surrogate
 
 Params = Mapping[str, Any]
@@ -68,6 +72,7 @@ class FrontSampler(BaseSampler):
         self._stopped, self._worst = stopped, worst
         self._startup, self._random = startup, np.random.default_rng(seed)
         self._encode, self._surrogate = Encoding(distributions), Surrogate(seed)
+        self._feasibility = Feasibility(seed)
         self._independent = RandomSampler(seed=seed)
         drawn_ones = [draw(self._random) for _ in range(CANDIDATES)]
         self._known_positions = set(known(drawn_ones[0]))
@@ -93,7 +98,7 @@ class FrontSampler(BaseSampler):
             return dict(self._spread([*params, *running], candidates))
         sign = 1.0 if study.directions[self._position(study)] == StudyDirection.MAXIMIZE else -1.0
         values = _without_outliers(np.array([sign * value for _, value in seen]))
-        members, model = self._learn(params, values, running)
+        members, model = self._learn(params, values, [t.constraints for t, _ in seen], running)
         worst = self._worst()
         front = members, float(values.min()) if worst is None else sign * worst
         seconds = self._seconds([t for t, _ in seen if t.state == TrialState.COMPLETE])
@@ -131,22 +136,33 @@ class FrontSampler(BaseSampler):
         return unknown.pop()
 
     def _learn(
-        self, params: Sequence[Params], values: Array, running: Sequence[Params]
+        self,
+        params: Sequence[Params],
+        values: Array,
+        excess: Sequence[Mapping[str, float]],
+        running: Sequence[Params],
     ) -> tuple[list[tuple[Costs, float]], Surrogate]:
-        """Costs and value of each member of the front, and a model; both count what still runs."""
+        """Costs and value of each member of the front, and a model; both count what still runs.
+
+        Args:
+            excess: by how much each trial misses constraints.
+        """
         costs = [self._scaled(each) for each in params]
-        on_front = non_dominated([(*cost, -value) for cost, value in zip(costs, values, strict=True)])
+        admitted = [i for i, each in enumerate(excess) if is_feasible(each)]
+        on_front = [admitted[i] for i in non_dominated([(*costs[i], -values[i]) for i in admitted])]
         members = set(on_front)
         latest = [i for i in range(len(params) - 1, -1, -1) if i not in members]
         kept = sorted([*on_front, *latest][:KNOWN_TRIALS])
-        self._surrogate.fit(self._rows([params[i] for i in kept], [costs[i] for i in kept]), values[kept])
+        rows = self._rows([params[i] for i in kept], [costs[i] for i in kept])
+        self._surrogate.fit(rows, values[kept])
+        self._feasibility.fit(rows, [excess[i] for i in kept])
         front = [(costs[i], float(values[i])) for i in on_front]
         model = self._surrogate
         if running:
             running_costs = [self._scaled(each) for each in running]
             rows = self._rows(running, running_costs)
-            expected = model.predict(rows)[0]
-            front += [(cost, float(value)) for cost, value in zip(running_costs, expected, strict=True)]
+            expected, likely = model.predict(rows)[0], self._feasibility.probability(rows) > 0.5
+            front += [(running_costs[i], float(expected[i])) for i in np.flatnonzero(likely)]
             model = model.add(rows)
         return front, model
 
@@ -172,13 +188,14 @@ class FrontSampler(BaseSampler):
         """Of each candidate, per second."""
         members, worst = front
         costs = [self._scaled(each) for each in candidates]
-        mean, std = model.predict(self._rows(candidates, costs))
+        rows = self._rows(candidates, costs)
+        mean, std = model.predict(rows)
         gain = np.empty(len(candidates))
         for cost in set(costs):
             same = np.array([each == cost for each in costs])
             steps = Steps(cost, members, [REFERENCE] * len(cost), worst)
             gain[same] = steps.expected(mean[same], std[same]) / seconds(cost)
-        return gain
+        return gain * self._feasibility.probability(rows)
 
     def _spread(self, seen: Sequence[Params], candidates: Sequence[Params]) -> Params:
         """Choose a candidate of the costs that were tried least, far from what was tried."""

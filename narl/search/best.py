@@ -62,12 +62,12 @@ class Demands:
         )
 
     def refused(self, records: Sequence[TrialRecord], chosen: TrialRecord) -> list[TrialRecord]:
-        """List the worthless records within the bounds that are better than `chosen`, the best first."""
+        """List the records within the bounds that are better than `chosen` and do not count, the best first."""
         if self.with_worthless:
             return []
         best = chosen.measured.value(self.best)
         fitting = within(records, at_most=self.at_most, at_least=self.at_least)
-        better = [r for r in fitting if r.measured.why_worthless and r.measured.value(self.best) > best]
+        better = [r for r in fitting if r.why_not_counted and r.measured.value(self.best) > best]
         return sorted(better, key=lambda r: -r.measured.value(self.best))
 
 

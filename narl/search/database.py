@@ -6,12 +6,13 @@ time, in one transaction when the trial starts and one when it ends.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import wraps
 from typing import Any
 
 import optuna
+from optuna.study._constrained_optimization import _CONSTRAINTS_KEY
 from optuna.trial import FrozenTrial, TrialState
 
 from narl.core.addresses import shown
@@ -94,8 +95,17 @@ class StudyDatabase:
         self._num_trials += 1
 
     @_in_one_line
-    def end(self, number: int, state: TrialState, values: Sequence[float] | None = None) -> None:
+    def end(
+        self,
+        number: int,
+        state: TrialState,
+        values: Sequence[float] | None = None,
+        constraints: Mapping[str, float] | None = None,
+    ) -> None:
         """Give a trial its final state."""
+        for key, excess in (constraints or {}).items():
+            # As `optuna.Trial.set_constraint` stores it, which only the trial that was asked for has.
+            self._storage.set_trial_system_attr(self._id(number), f"{_CONSTRAINTS_KEY}:{key}", excess)
         self._storage.set_trial_state_values(self._id(number), state, values)
 
     @_in_one_line
@@ -104,7 +114,7 @@ class StudyDatabase:
         if trial.number == self._num_trials:
             self.add(trial)
         elif trial.state.is_finished():
-            self.end(trial.number, trial.state, trial.values)
+            self.end(trial.number, trial.state, trial.values, trial.constraints)
         else:
             self._start_waiting(trial)
 

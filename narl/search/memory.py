@@ -49,7 +49,7 @@ class WindowedStorage(InMemoryStorage):
     def _settle(self, study_id: int, trial_id: int) -> None:
         """Hide what a trial that has just ended pushes out."""
         trial = self.get_trial(trial_id)
-        if trial.state == TrialState.COMPLETE:
+        if trial.state == TrialState.COMPLETE and all(excess <= 0 for excess in trial.constraints.values()):
             directions = self.get_study_directions(study_id)
             signs = [-1 if direction == StudyDirection.MAXIMIZE else 1 for direction in directions]
             self._front.add([sign * value for sign, value in zip(signs, trial.values, strict=True)], trial_id)

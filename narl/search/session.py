@@ -8,6 +8,7 @@ from __future__ import annotations
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Protocol
 
 from narl.core.addresses import without_credentials
@@ -16,7 +17,7 @@ from narl.core.front_so_far import FrontSoFar
 from narl.core.objectives import to_minimise
 from narl.core.pareto import Front
 from narl.core.point import Point
-from narl.core.records import TrialRecord
+from narl.core.records import UNMET_TAG, TrialRecord
 from narl.search.early_stopping import EarlyStopping
 from narl.search.ledger import Ledger, num_counted
 from narl.search.study import SearchStudy
@@ -82,7 +83,7 @@ class SearchSession:
     @property
     def front(self) -> FrontSoFar:
         """Of all trials that have finished, earlier sessions' included."""
-        return FrontSoFar(self._study.objectives, self._front.rows)
+        return FrontSoFar(self._study.objectives, self._front.rows, self._study.constraints)
 
     @property
     def num_live(self) -> int:
@@ -139,6 +140,8 @@ class SearchSession:
             row = {**outcome, **times, "tags": tags, "trial_id": trial_id, "config": config.to_json()}
             record = TrialRecord.from_json({**row, "status": "complete"})
             check_record(record)  # else the ledger could not be read again
+            if unmet := self._study.constraints.why_missed(record.measured):
+                record = replace(record, tags={**record.tags, UNMET_TAG: unmet})
         except ValueError as error:
             self.fail(trial_id, f"BadMetric: {error}")
             return
@@ -190,7 +193,7 @@ class SearchSession:
     def _learn(self, record: TrialRecord) -> None:
         if self._stopping is not None:
             self._stopping.learn(record)
-        if record.metrics is not None and not record.metrics.why_worthless:
+        if record.metrics is not None and not record.why_not_counted:
             self._front.add(to_minimise(record.metrics, self._study.objectives), record.trial_id)
 
     def _finish_without_metrics(self, trial_id: int, **why: Any) -> None:

@@ -52,6 +52,8 @@ class SearchStudy:
         self._space = space
         self._ledger = ledger
         self._objectives = space.space.objectives
+        self.constraints = space.space.constraints
+        """Of the search."""
         self._conditional = space.space.sampler in CONDITIONAL
         self._running: dict[int, tuple[optuna.Trial, Point]] = {}
         self._retries: dict[int, int] = {}  # trial id -> the failed trial that it repeats
@@ -161,6 +163,8 @@ class SearchStudy:
         return self._space.parameters(unseen[chosen], conditional=self._conditional)
 
     def _tell(self, trial: optuna.Trial, record: TrialRecord) -> None:
+        for key, excess in self._excess(record).items():
+            trial.set_constraint(key, excess)
         self._database.write(self._study.tell(trial, told_values(record, self._objectives), state=_state(record)))
 
     def _follow_ledger(self) -> None:
@@ -181,7 +185,8 @@ class SearchStudy:
                 )
             if trial.state == TrialState.RUNNING:
                 if record is not None:
-                    self._database.end(trial.number, _state(record), told_values(record, self._objectives))
+                    values = told_values(record, self._objectives)
+                    self._database.end(trial.number, _state(record), values, self._excess(record))
                     continue
                 if trial_id is not None:  # else nobody has seen its configuration
                     self._database.add(_rerun(trial))
@@ -221,7 +226,12 @@ class SearchStudy:
             params=params,
             distributions={name: self._space.distributions[name] for name in params},
             user_attrs={"trial_id": record.trial_id},
+            constraints=self._excess(record),
         )
+
+    def _excess(self, record: TrialRecord) -> dict[str, float]:
+        """Points by which a complete trial misses the constraints, in the terms of Optuna: more than 0 is infeasible."""
+        return {} if record.metrics is None else self.constraints.excess(record.metrics)
 
 
 def told_values(record: TrialRecord, objectives: Sequence[str]) -> list[float] | None:

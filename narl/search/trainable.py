@@ -54,7 +54,7 @@ def trial_payload(
         "workers": workers,
         "checkpoints": checkpoints and {"location": checkpoints, "key": config.content_hash},
         "watch": space.early_stopping,
-        "front": front and {"objectives": list(front.objectives), "rows": [list(row) for row in front.rows]},
+        "front": front and front.to_json(),
     }
 
 

@@ -69,7 +69,7 @@ class Worker:
         if self._checkpoints:
             urgent = Leaving(other_nodes)
             checkpoints = Checkpoints(**self._checkpoints, every_seconds=CHECKPOINT_EVERY, urgent=urgent)
-        front = None if self._front is None else FrontSoFar(**self._front)
+        front = None if self._front is None else FrontSoFar.from_json(self._front)
         return run_trial(
             self._config,
             self._dataset,

@@ -44,7 +44,7 @@ class Progress:
         """Count a trial; returns the parent's metrics after it."""
         self._counted.add(record.trial_id)
         self._by_status[record.status] += 1
-        if record.metrics is not None and not record.metrics.why_worthless:
+        if record.metrics is not None and not record.why_not_counted:
             self._best_delta = max(self._best_delta, record.metrics.delta)
             self.front.add(to_minimise(record.metrics, self._objectives), record.trial_id)
         for name in TOTALS:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 from types import SimpleNamespace
 
 import pytest
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 from narl.attacks.features import CachedFeatures
 from narl.attacks.sigma_profile import at_inference, best_sigma, profile_of
 from narl.config.trial import Attack
+from narl.core.constraints import Constraints
 from narl.core.records import SigmaLevel
 from narl.core.steps import drained
 from narl.models.noise.bank import laplace_bank
@@ -114,3 +116,20 @@ def test_no_useful_level_has_a_larger_delta_and_of_equals_the_noisiest_is_taken(
     among = [level for level in among if level.utility > guess] or among
     deltas = [round(100 * level.utility) - round(100 * level.leakage) for level in among]
     assert best == max(level.sigma for level, delta in zip(among, deltas, strict=True) if delta == max(deltas))
+
+
+@given(st.lists(levels, min_size=1), percentages, percentages)
+def test_of_levels_that_meet_the_constraints_the_best_is_taken_and_else_the_nearest(among, least, most):
+    missed = partial(Constraints(min_utility=least, max_leakage=most).excess_in_closed_form, images=10**9)
+    best = best_sigma(among, missed=missed)
+    useful = [level for level in among if level.utility > 0] or among
+    nearest = min(round(missed(level), 2) for level in useful)
+    assert best == best_sigma([level for level in useful if round(missed(level), 2) == nearest])
+
+
+def test_few_images_leave_a_margin():
+    """With 400 images the standard error of 90 % is 1.5 points: 91 % is not safely 90 %, 92 % is."""
+    close, safe = SigmaLevel(1.0, 91.0, 10.0, 20.0), SigmaLevel(2.0, 92.0, 30.0, 40.0)
+    asked = Constraints(min_utility=90)
+    assert best_sigma([close, safe], missed=partial(asked.excess_in_closed_form, images=400)) == 2.0
+    assert best_sigma([close, safe], missed=partial(asked.excess_in_closed_form, images=4000)) == 1.0

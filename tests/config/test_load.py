@@ -58,6 +58,14 @@ def changed(content, path, value):
         (SearchSpace, SPACE, "sigma", float("nan"), "finite"),
         (SearchSpace, SPACE, "lambda", [0.1, -2], ">= 0"),
         (SearchSpace, SPACE, "objectives", ["dleta"], "did you mean 'delta'"),
+        (
+            SearchSpace,
+            SPACE,
+            "constraints",
+            {"min_utilty": 90},
+            "unknown key 'constraints.min_utilty'; did you mean 'min_",
+        ),
+        (SearchSpace, SPACE, "constraints", {"max_leakage": 101}, r"constraints.max_leakage.*less than.*100.*101"),
         (SearchSpace, SPACE, "budgets", {"gflops": 2}, "did you mean 'client_gflops'"),
         (SearchSpace, SPACE, "budgets", {"client_gflops": 0}, "above 0"),
         (SearchSpace, SPACE, "sampler", "tpee", "sampler: unknown value 'tpee': .*did you mean 'tpe'"),
@@ -136,8 +144,17 @@ def test_content_hash_ignores_what_leaves_trials_comparable():
         ("sigma", 2, False),
         ("training", {"epochs": 3}, False),
         ("seed", 5, False),
+        ("constraints", {}, True),
+        ("constraints", {"max_leakage": 40}, False),
     ):
         assert (build(SearchSpace, changed(SPACE, path, value), "x").content_hash == space.content_hash) == same, path
+
+
+def test_identification_is_constrained_only_where_it_is_measured():
+    attack = {"adversaries": ["mlp"]}
+    with pytest.raises(ConfigError, match="max_identification is measured in closed form: .* must list bayes"):
+        build(SearchSpace, SPACE | {"attack": attack, "constraints": {"max_identification": 30}}, "x")
+    assert build(SearchSpace, SPACE | {"attack": attack, "constraints": {"max_leakage": 30}}, "x").constraints
 
 
 def test_train_config_of_a_bad_point(tmp_path):

@@ -9,6 +9,7 @@ from example_records import make_record
 from hypothesis import given
 from hypothesis import strategies as st
 
+from narl.core.constraints import Constraints
 from narl.core.front_so_far import FrontSoFar
 from narl.core.objectives import OBJECTIVES, to_minimise
 from narl.core.pareto import front_of
@@ -104,3 +105,11 @@ def test_what_is_worth_no_more_than_nothing_needs_no_rival():
     assert FrontSoFar(["utility"], []).excludes(
         client(90.0, 50.0).metrics(networks=False)
     )  # Δ 40, as of sending nothing
+
+
+def test_what_misses_a_constraint_needs_no_rival_either():
+    asked = FrontSoFar(["delta"], [], Constraints(min_utility=90, max_leakage=35))
+    assert not asked.excludes(client(95.0, 30.0).metrics(networks=False))
+    assert asked.excludes(client(85.0, 20.0).metrics(networks=False))
+    assert asked.excludes(client(95.0, 40.0).metrics(networks=False))
+    assert FrontSoFar.from_json(asked.to_json()) == asked

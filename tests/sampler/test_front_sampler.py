@@ -173,3 +173,46 @@ def test_values_are_drawn_within_their_ranges():
     for name, distribution in space.items():
         assert all(distribution._contains(distribution.to_internal_repr(row[name])) for row in rows)
     assert np.median([row["wide"] for row in rows]) < 60  # by its logarithm
+
+
+def with_constraint(trial):
+    """The unconstrained best, x = 1, is out of bounds; at the edge, x = 3, all is as good as it may be."""
+    values = objective(trial)
+    trial.set_constraint("x", math.log(3 / trial.params["x"]))
+    return values
+
+
+def test_what_misses_a_constraint_is_no_member_and_is_learned_to_be_avoided():
+    studies = study_with(sampler()), study_with(optuna.samplers.RandomSampler(seed=0))
+    for study in studies:
+        study.optimize(with_constraint, n_trials=40)
+    feasible = [[t for t in study.trials if t.params["x"] >= 3] for study in studies]
+    model, chance = ([(t.values[1], -t.values[0]) for t in each] for each in feasible)
+    edge = [{"size": "small", "x": 3.0}, *({"size": "large", "depth.large": d, "x": 3.0} for d in (1, 2, 3, 4))]
+    most = hypervolume([(cost(p), -worth(p)) for p in edge], [7.0, 10.0])
+    assert most - hypervolume(model, [7.0, 10.0]) < 0.2 * (most - hypervolume(chance, [7.0, 10.0]))
+    assert len(feasible[0]) > 1.5 * len(feasible[1])
+
+
+def test_without_one_feasible_trial_it_looks_for_one():
+    study = study_with(sampler(startup=4))
+
+    def hardly_possible(trial):
+        values = objective(trial)
+        trial.set_constraint("x", math.log(9.5 / trial.params["x"]))
+        return values
+
+    study.optimize(hardly_possible, n_trials=20)
+    assert not any(t.params["x"] > 9.5 for t in study.trials[:4]) and any(t.params["x"] > 9.5 for t in study.trials)
+
+
+def test_constraints_that_all_meet_change_nothing():
+    def met(trial):
+        values = objective(trial)
+        trial.set_constraint("x", -1.0)
+        return values
+
+    first, second = study_with(sampler()), study_with(sampler())
+    first.optimize(objective, n_trials=14)
+    second.optimize(met, n_trials=14)
+    assert [t.params for t in first.trials] == [t.params for t in second.trials]

@@ -226,3 +226,42 @@ def test_observers_hear_everything_in_order(tmp_path):
     bench.session.propose()
     bench.session.complete(trial_id, measure(config, bench.space))
     assert heard == [("resumed", 0), ("started", 0), ("train", 0), ("lost", 0), ("started", 0), ("complete", 0)]
+
+
+@pytest.mark.parametrize("sampler", ["front", "tpe", "nsga2", "gp"])
+def test_trials_that_miss_a_constraint_are_on_no_front_and_told_to_the_sampler(tmp_path, sampler):
+    bench = Bench(tmp_path, toy_space(sampler=sampler, constraints={"min_utility": 90, "max_leakage": 60}))
+    bench.run()
+    missed = {r.trial_id for r in bench.ledger.records if r.metrics.utility < 90 or r.metrics.leakage > 60}
+    assert 0 < len(missed) < 12
+    assert {r.trial_id for r in bench.ledger.records if r.tags.get("unmet")} == missed
+    assert not missed & {r.trial_id for r in front_of(bench.ledger.records, bench.space.space.objectives)}
+    stored = {t.user_attrs["trial_id"]: t.constraints for t in bench.trials() if "duplicate_of" not in t.user_attrs}
+    for number, excess in stored.items():
+        metrics = bench.ledger.get(number).metrics
+        assert excess == {"min_utility": 90 - metrics.utility, "max_leakage": metrics.leakage - 60}
+
+
+def test_a_lost_study_is_rebuilt_with_constraints(tmp_path):
+    space = toy_space(constraints={"max_leakage": 60})
+    first = Bench(tmp_path, space)
+    first.run(5)
+    told = [t.constraints for t in first.trials()]
+    second = Bench(tmp_path, space, url=f"sqlite:///{tmp_path / 'other.db'}")
+    assert [t.constraints for t in second.trials()] == told and all(told)
+    second.run()
+    again = Bench(tmp_path, space, url=IN_MEMORY)  # from the ledger alone
+    assert set(again.session.front.rows) == set(second.session.front.rows)
+
+
+def test_constraints_help_the_sampler_to_results_that_count(tmp_path):
+    """A narrow strip of the toy: most of its clients read too little or hide too little."""
+    counts = {}
+    for sampler in ("front", "random"):
+        counts[sampler] = 0
+        for seed in range(3):
+            space = toy_space(sampler=sampler, seed=seed, trials=30, constraints={"min_utility": 75, "max_leakage": 32})
+            bench = Bench(tmp_path / f"{sampler}{seed}", space, url=IN_MEMORY)
+            bench.run()
+            counts[sampler] += sum(not r.tags.get("unmet") for r in bench.ledger.records)
+    assert counts["front"] > 2 * counts["random"] > 0
