@@ -27,6 +27,7 @@ SUBCOMMANDS = (
     "evaluate",
     "compare",
     "export",
+    "import_",
     "verify",
     "sync",
     "ui",
@@ -43,7 +44,7 @@ class _Parser(argparse.ArgumentParser):
     def error(self, message: str):
         if message.startswith("argument COMMAND: invalid choice"):
             given = message.split("'")[1]
-            names = [name.replace("_", "-") for name in SUBCOMMANDS]
+            names = [name.rstrip("_").replace("_", "-") for name in SUBCOMMANDS]
             message += did_you_mean(given, names)
         self.exit(2, f"{self.prog}: {told(message, self._given)}\n")
 

@@ -49,8 +49,8 @@ def parse_manifest(content: bytes, where: Path | str, least: Collection[str]) ->
     for name, expected in files.items():
         if name in ("", ".", "..", MANIFEST) or any(c in name for c in "/\\\0"):
             raise NarlError(f"{where}: the manifest names {name!r}, which is not a plain file of the bundle")
-        if not (isinstance(expected, dict) and isinstance(expected.get("size"), int)):
-            raise NarlError(f"{path} does not tell the size of {name}")
+        if not (isinstance(expected, dict) and type(size := expected.get("size")) is int and size >= 0):
+            raise NarlError(f"{path} does not tell the size of {name!r}")
     return manifest
 
 

@@ -110,7 +110,7 @@ class FolderStore:
             above = next(parent for parent in folder.parents if parent.exists())
             if os.path.ismount(folder) or not os.access(above, os.W_OK):
                 raise NarlError(
-                    f"cannot export to {self.url}: it appears at once, under its name in {above}, which must be on the "
+                    f"cannot write to {self.url}: it appears at once, under its name in {above}, which must be on the "
                     "same disk and can be written to: name a folder elsewhere, or in this one"
                 )
             if not folder.exists():
@@ -124,7 +124,7 @@ class FolderStore:
         try:
             yield
         except OSError as error:
-            raise NarlError(f"cannot export to {self.url}: {error.strerror or error}") from error
+            raise NarlError(f"cannot write to {self.url}: {error.strerror or error}") from error
 
 
 def _keep(path: Path, there: Path) -> None:

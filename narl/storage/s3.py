@@ -134,6 +134,7 @@ def _explain(error: Exception, address: S3Address) -> str:
 
     while isinstance(error, Boto3Error) and error.__context__ is not None:
         error = error.__context__  # upload_file wraps what happened in an error of its own
+    error = getattr(error, "last_exception", error)  # of a download that was tried again and again
     if isinstance(error, exceptions.ClientError):
         code = error.response.get("Error", {}).get("Code", "unknown error")
         known = {
@@ -153,6 +154,8 @@ def _explain(error: Exception, address: S3Address) -> str:
         return f"{known[code]} ({answered})" if code in known else answered
     if isinstance(error, (exceptions.NoCredentialsError, exceptions.PartialCredentialsError)):
         return "no AWS credentials found (set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or a profile)"
+    if isinstance(error, (exceptions.IncompleteReadError, exceptions.ResponseStreamingError)):
+        return f"what {_endpoint_in_use(address)} answered broke off"
     if isinstance(error, (exceptions.ConnectionError, exceptions.HTTPClientError)):
         return f"{_endpoint_in_use(address)} cannot be reached"
     if isinstance(error, OSError) and error.strerror:

@@ -257,14 +257,14 @@ def test_a_link_to_a_folder_stays_one(bundle, better, tmp_path):
 
 def test_a_folder_that_cannot_be_replaced_is_refused_beforehand(bundle, tmp_path, monkeypatch):
     monkeypatch.setattr("os.path.ismount", lambda path: path == tmp_path / "disk")
-    with pytest.raises(NarlError, match="cannot export to .*disk: it appears at once"):
+    with pytest.raises(NarlError, match="cannot write to .*disk: it appears at once"):
         FolderStore(tmp_path / "disk").check(FILES)
     FolderStore(tmp_path / "disk" / "below").check(FILES)
 
 
 def test_folder_that_cannot_be_made(tmp_path, bundle):
     (tmp_path / "file").write_text("")
-    with pytest.raises(NarlError, match="cannot export to .*file"):
+    with pytest.raises(NarlError, match="cannot write to .*file"):
         upload_bundle(bundle, open_store(str(tmp_path / "file")))
 
 
