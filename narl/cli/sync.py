@@ -18,11 +18,12 @@ def run(args: argparse.Namespace) -> int:
     from narl.core.addresses import shown
     from narl.search.folder import find_search
     from narl.search.ledger import read_ledger
+    from narl.tracking.description import question
     from narl.tracking.mirror import MLflowMirror, search_params
 
     folder = find_search(args.runs, args.name)
     space = folder.load_space()
-    mirror = MLflowMirror(folder.name, space.objectives, search_params(space))
+    mirror = MLflowMirror(folder.name, space.objectives, search_params(space), question=question(space))
     # MLflow takes one writer: a driver at work sends its trials itself.
     with folder.lock():
         records = read_ledger(folder.ledger_path)

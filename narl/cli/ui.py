@@ -35,7 +35,7 @@ def run(args: argparse.Namespace) -> int:
     uri = default_uri()
     parent = parent_of(uri, folder.name, read_ledger(folder.ledger_path))
     if uri.startswith(("http://", "https://")):
-        _say_where(folder.name, parent, shown(uri).rstrip("/"))
+        _say_where(folder.name, parent, shown(uri))
         return 0
     try:
         with mlflow_server(uri, args.port) as server:
@@ -50,6 +50,7 @@ def run(args: argparse.Namespace) -> int:
 def _say_where(name: str, parent: Run, server: str) -> None:
     from narl.tracking.pages import run_page, trials_page
 
+    server = server.rstrip("/") + "/"
     experiment = parent.info.experiment_id
     say(f"search {name!r}: {run_page(server, experiment, parent.info.run_id)}")
     say(f"its front in a table: {trials_page(server, experiment)}")

@@ -6,9 +6,9 @@ import shlex
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
+from narl.core.markdown import bullets, commands, escaped, table
 from narl.core.plural import counted
 from narl.core.records import TrialRecord
-from narl.report.markdown import bullets, commands, escaped, table
 from narl.report.subject import Subject
 
 

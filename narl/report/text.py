@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from narl.core.markdown import bullets, escaped, table
 from narl.core.method_options import METHODS
 from narl.core.objectives import objective
 from narl.core.plural import are, counted
@@ -12,7 +13,6 @@ from narl.data.splits import SPLITS
 from narl.evaluation.intervals import known_to
 from narl.report.cost import cost, reproduce
 from narl.report.gains import steps
-from narl.report.markdown import bullets, escaped, table
 from narl.report.subject import Subject
 from narl.report.words import (
     answers,

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from narl.core.errors import NothingFeasible
+from narl.core.markdown import escaped
 from narl.core.records import TrialMetrics, TrialRecord
 from narl.report.gains import Step, one_gflop_more
-from narl.report.markdown import escaped
 from narl.report.subject import Subject, known_to
 
 

@@ -32,6 +32,7 @@ from narl.storage.databases import check_study
 from narl.storage.places import below
 from narl.tracking.background import BackgroundMirror
 from narl.tracking.connection import default_uri
+from narl.tracking.description import question
 from narl.tracking.mirror import MLflowMirror, search_params
 
 
@@ -127,7 +128,8 @@ def run_search(
         remember_images(folder, space, dataset)
         folder.save_space(space)
         mirror = BackgroundMirror(
-            MLflowMirror(space.name, space.objectives, search_params=search_params(space)), lambda: ledger.records
+            MLflowMirror(space.name, space.objectives, search_params(space), question=question(space)),
+            lambda: ledger.records,
         )
         copies = [mirror]
         if archive is not None:

@@ -26,7 +26,8 @@ from narl.figures.front_picture import front_png
 from narl.figures.front_table import front_table
 from narl.storage.databases import sqlite_path
 from narl.tracking.connection import connected, default_uri, one_line
-from narl.tracking.pages import FRONT_TAG, VIEW_TAG, trials_view
+from narl.tracking.description import DESCRIPTION_TAG, description
+from narl.tracking.pages import FRONT_TAG, VIEW_TAG, figures_page, run_page, trials_view
 from narl.tracking.parent_run import COUNTS, Progress, finish_order
 from narl.tracking.search_runs import experiment_of, find_runs, record_hash, trial_id
 
@@ -47,6 +48,7 @@ class MLflowMirror:
         name: name of the search; its runs are in the experiment `narl/<name>`, or `$MLFLOW_EXPERIMENT_NAME`.
         objectives: whose front is shown.
         search_params: parameters of the parent run; nested mappings become dotted names.
+        question: what the search is about, in Markdown (see `narl.tracking.description.question`).
         tracking_uri: by default `$MLFLOW_TRACKING_URI`, else `mlflow.db` (SQLite) in the current folder, with artifacts
             in `mlruns` beside it, where `mlflow server` started in that folder finds both.
         redraw_seconds: least time between two drawings of a changed front; drawing takes most of a second.
@@ -57,12 +59,15 @@ class MLflowMirror:
         name: str,
         objectives: Sequence[str],
         search_params: Mapping[str, Any],
+        *,
+        question: str = "",
         tracking_uri: str | None = None,
         redraw_seconds: float = 15.0,
     ):
         self.name = name
         self.objectives = tuple(objectives)
         self.uri = tracking_uri or default_uri()
+        self._question = question
         self._search_params = dict(flat(search_params))
         self._parent: Run | None = None
         self._sent: dict[int, str] = {}  # run of each trial
@@ -99,8 +104,7 @@ class MLflowMirror:
         count = self._send_missing(records)
         front = frozenset(self._progress.front)
         if front != self._drawn and time.monotonic() - self._drawn_at >= self._redraw_seconds:
-            self._mark()
-            self._draw(records)
+            self._show_front(records)
             self._drawn, self._drawn_at = front, time.monotonic()
         return count
 
@@ -112,8 +116,7 @@ class MLflowMirror:
     def _finish(self, records: Sequence[TrialRecord]) -> int:
         count = self._send_missing(records)
         if any(r.metrics is not None for r in records):
-            self._mark()
-            self._draw(records)
+            self._show_front(records)
             self._draw_concurrency(records)
         self._client.set_terminated(self._parent_id, "FINISHED")
         return count
@@ -226,6 +229,23 @@ class MLflowMirror:
         for batch in _batches(metrics, BATCH["metrics"]):
             self._client.log_batch(self._parent_id, metrics=batch)
         self._reported = max(self._reported, self._progress.steps)
+
+    def _show_front(self, records: Sequence[TrialRecord]) -> None:
+        self._mark()
+        self._describe(records)
+        self._draw(records)
+
+    def _describe(self, records: Sequence[TrialRecord]) -> None:
+        """Say on the parent what the search is about and what it has found."""
+        text = description(
+            self.name,
+            self._question,
+            records,
+            self.objectives,
+            page_of=lambda record: run_page("", self._experiment_id, self._sent[record.trial_id]),
+            figures=figures_page("", self._experiment_id, self._parent_id),
+        )
+        self._client.set_tag(self._parent_id, DESCRIPTION_TAG, text)
 
     def _mark(self) -> None:
         """Say on the runs of the front's trials that they are on it, and on those that have left that they are not."""

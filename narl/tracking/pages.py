@@ -24,14 +24,19 @@ def run_page(server: str, experiment_id: str, run_id: str) -> str:
     """Address a run under model training.
 
     Args:
-        server: `http://host:port`; empty for an address within MLflow's pages.
+        server: `http://host:port/`; empty for an address within MLflow's pages.
     """
-    return f"{server}/#/experiments/{experiment_id}/runs/{run_id}?{_TRAINING}"
+    return f"{server}#/experiments/{experiment_id}/runs/{run_id}?{_TRAINING}"
+
+
+def figures_page(server: str, experiment_id: str, run_id: str) -> str:
+    """Address the figures of a search, an artifact of its parent run."""
+    return f"{server}#/experiments/{experiment_id}/runs/{run_id}/artifacts/front.html?{_TRAINING}"
 
 
 def trials_page(server: str, experiment_id: str) -> str:
     """Address the list of trials, with the columns of `trials_view`."""
-    return f"{server}/#/experiments/{experiment_id}/runs?{_TRAINING}&viewStateShareKey={VIEW}"
+    return f"{server}#/experiments/{experiment_id}/runs?{_TRAINING}&viewStateShareKey={VIEW}"
 
 
 def trials_view(objectives: Sequence[str], at: float) -> str:

@@ -165,13 +165,17 @@ def test_resume_with_other_parameters_keeps_the_parent(uri, search):
 
 def test_front_on_the_parent_follows_the_front(uri, search):
     records = search(20)
-    mirror = MLflowMirror("digits", OBJECTIVES, PARAMS, tracking_uri=uri, redraw_seconds=0)
     client = MlflowClient(uri)
-    for count in (8, 20):
+    for count in (8, 20):  # by another process the second time
+        mirror = MLflowMirror("digits", OBJECTIVES, PARAMS, tracking_uri=uri, redraw_seconds=0)
         mirror.sync(records[:count])
         (parent,), _ = parents_and_children(uri)
         run_id = parent.info.run_id
         assert {a.path for a in client.list_artifacts(run_id)} == {"front.html", "front.json", "front.png"}
+        _, children = parents_and_children(uri)
+        marked = {int(run.data.tags["narl.trial_id"]) for run in children if run.data.tags.get("narl.front") == "true"}
+        assert marked == {r.trial_id for r in front_of(records[:count], OBJECTIVES)}
+        assert f"{len(marked)} on the front" in parent.data.tags["mlflow.note.content"]
         table = client.load_table(parent.info.experiment_id, "front.json", [run_id])
         assert list(table["trial"]) == [r.trial_id for r in front_of(records[:count], OBJECTIVES)]
 

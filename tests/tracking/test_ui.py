@@ -74,6 +74,22 @@ def test_only_this_machine_is_answered_and_in_mlflows_own_words(ui):
 
 
 @in_a_browser
+def test_the_page_of_a_search_says_what_it_found_at_once_and_leads_to_the_trials(ui, browser):
+    _, (search, _) = ui
+    best = max(FRONT, key=lambda record: record.metrics.delta)
+    browser.like(width=1280)
+    browser.open(search)
+    browser.wait_for("document.body.innerText.includes('Read parity, hide digit')")
+    name = f"{best.config.client} ({best.trial_id})"
+    link = f"[...document.querySelectorAll('a')].find(link => link.innerText == '{name}')"
+    within = f"(box => 0 < box.top && box.bottom < innerHeight / 3)({link}.getBoundingClientRect())"
+    assert browser.run(f"return {within}"), browser.run("return document.body.innerText")
+    browser.open(browser.run(f"return {link}.href"))  # which MLflow opens in a new tab
+    browser.wait_for(f"document.querySelector('h1, h2')?.innerText.includes('{best.trial_id} {best.config.client}')")
+    assert "workflowType=machine_learning" in browser.run("return location.href")
+
+
+@in_a_browser
 def test_the_table_shows_the_front_alone_with_whole_names_and_delta_first(ui, browser):
     _, (_, table) = ui
     browser.like(width=1900)
