@@ -108,6 +108,15 @@ def add_lpips(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_data(parser: argparse.ArgumentParser) -> None:
+    """Where the images of a bundle lie, which an export does not say."""
+    parser.add_argument(
+        "--data",
+        metavar="DIR|CSV|s3://…",
+        help="where the bundle's images lie: the folder, or the table's CSV file (an export does not say)",
+    )
+
+
 def folder_or_url(text: str) -> Path | str:
     """Take a path as it was written, for any host; an address stays as it is."""
     return text if is_url(text) else Path(text)

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from narl.cli.arguments import (
     add_attacks,
+    add_data,
     add_lpips,
     add_runs,
     local_path,
@@ -55,6 +56,7 @@ def register(subparsers) -> None:
         "--adversaries", default="bayes,rest,mlp,conv", help="kinds (default: all, bayes,rest,mlp,conv)"
     )
     add_lpips(parser)
+    add_data(parser)
     parser.add_argument("--seeds", type=positive_int, default=3, help="how many seeds (default: 3)")
     parser.add_argument("--out", type=local_path, help="folder to write (default: evaluations/…)")
     add_runs(parser)
@@ -123,7 +125,9 @@ def _subject(args: argparse.Namespace) -> Subject:
         raise ConfigError("--audit names no column")
     path = user_path(args.what)
     if isdir(path) or isfile(path) or path.suffix in (".yaml", ".yml"):
-        return subject_of(path, adversaries=adversaries, audit=audit)
+        return subject_of(path, adversaries=adversaries, audit=audit, data=args.data)
+    if args.data is not None:
+        raise ConfigError("`data` says where a bundle's images lie: leave it out")
     from narl.search.folder import find_search
 
     search, trial = _trial_named(args.what)

@@ -12,7 +12,7 @@ import argparse
 import tempfile
 from pathlib import Path
 
-from narl.cli.arguments import add_budgets, add_search_choice, demands, local_path, names_among
+from narl.cli.arguments import add_budgets, add_data, add_search_choice, demands, local_path, names_among
 from narl.cli.terminal import say
 from narl.core.errors import ConfigError
 
@@ -26,6 +26,10 @@ def register(subparsers) -> None:
     parser.add_argument(
         "--variants", metavar="float16,int8", help="smaller clients as well, measured on the test images, here and now"
     )
+    parser.add_argument(
+        "--redact", action="store_true", help="name no class of the private label, and none that a label gathers"
+    )
+    add_data(parser)
     parser.add_argument("--endpoint-url", metavar="URL", help="S3 endpoint, for stores other than AWS")
     parser.add_argument(
         "--sse", choices=("AES256", "aws:kms"), help="how S3 is to encrypt (default: as the bucket says)"
@@ -36,7 +40,7 @@ def register(subparsers) -> None:
 
 def run(args: argparse.Namespace) -> int:
     from narl.core.addresses import shown
-    from narl.export.bundle import FILES, PORTABLE, VARIANTS, upload_bundle, verify_bundle
+    from narl.export.bundle import CARD, FILES, PORTABLE, VARIANTS, upload_bundle, verify_bundle
     from narl.export.releases import Encryption
     from narl.export.stores import open_store
     from narl.search.best import Demands
@@ -45,6 +49,8 @@ def run(args: argparse.Namespace) -> int:
 
     asked = demands(args)
     variants = names_among(args.variants, "variant", VARIANTS) if args.variants is not None else ()
+    if args.data is not None and not variants:
+        raise ConfigError("`data` is for --variants, which are measured on the images: leave it out")
     if args.source is not None and (asked != Demands() or args.name is not None or args.runs is not None):
         raise ConfigError(
             "--from names the halves to export; bounds, --name and --runs choose others: give one of them"
@@ -56,23 +62,31 @@ def run(args: argparse.Namespace) -> int:
     else:
         verify_bundle(args.source)
     store = open_store(args.to, endpoint_url=args.endpoint_url, encryption=Encryption(args.sse, args.kms_key_id))
-    store.check([*FILES, *PORTABLE, *VARIANTS.values()])  # before minutes of training, not after
+    store.check([*FILES, *PORTABLE, *VARIANTS.values(), CARD])  # before minutes of training, not after
     bundle = args.source if args.source is not None else _trained(record, folder)
 
+    from narl.export.bundle import load_bundle
     from narl.export.portable import make_portable
+    from narl.report.card import add_card
 
+    images = None
+    if variants:
+        from narl.evaluation.artefact import opened
+
+        images = opened(load_bundle(bundle), args.data)
     with tempfile.TemporaryDirectory() as folder_of_its_own:
         whole = Path(folder_of_its_own) / "bundle"
-        make_portable(bundle, whole)
-        if variants:
+        make_portable(bundle, whole, redact=args.redact)
+        if images is not None:
             from narl.evaluation.variants import add_variants
 
-            for name, row in add_variants(whole, variants).items():
+            for name, row in add_variants(whole, variants, images).items():
                 say(
                     f"{name}: utility {row['utility']:.2f} %, closed-form leakage {row['closed_form_leakage']:.2f} %, "
                     f"bound {row['leakage_bound']:.2f} %, {row['size'] / 1024:.1f} KiB, "
                     f"{row['latency_ms']['median']:.2f} ms (95 %: {row['latency_ms']['p95']:.2f})"
                 )
+        add_card(whole)
         more = upload_bundle(whole, store)
     say(f"exported {bundle} to {shown(args.to)}{more and ': '}{more}")
     return 0

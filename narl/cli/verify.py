@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import argparse
 
-from narl.cli.arguments import local_path
+from narl.cli.arguments import add_data, local_path
 from narl.cli.terminal import say
 
 
@@ -17,6 +17,7 @@ def register(subparsers) -> None:
     parser = subparsers.add_parser("verify", help="test an exported client's noise and numbers", description=__doc__)
     parser.add_argument("bundle", type=local_path, metavar="BUNDLE", help="a folder that narl export wrote")
     parser.add_argument("--without-images", action="store_true", help="test the noise alone, where the data are not")
+    add_data(parser)
     parser.set_defaults(run=run)
 
 
@@ -29,7 +30,8 @@ def run(args: argparse.Namespace) -> int:
     if not args.without_images:
         from narl.evaluation.artefact import check_measured
 
-        checks.append(("", check_measured(args.bundle, bundle)))
+        bundle.config.with_images_at(args.data)  # refused before anything is tested
+        checks.append(("", check_measured(args.bundle, bundle, args.data)))
     listed = verify_bundle(args.bundle)["files"]
     for name, file in VARIANTS.items():
         if file in listed:

@@ -56,13 +56,16 @@ class Measured:
     bound: float
 
 
-def opened(bundle: Bundle) -> Dataset:
+def opened(bundle: Bundle, data: str | None = None) -> Dataset:
     """Open every split of the bundle's images.
+
+    Args:
+        data: where they lie, see `narl.config.bundle.BundleConfig.with_images_at`.
 
     Raises:
         ConfigError, DataError: they are not there, or not the same.
     """
-    return open_dataset(bundle.config.pipeline, splits=("train", "validation", "test"))
+    return open_dataset(bundle.config.with_images_at(data).pipeline, splits=("train", "validation", "test"))
 
 
 def measure(folder: Path, bundle: Bundle, dataset: Dataset, *, on: str = "test", variant: str = "float32") -> Measured:
@@ -100,14 +103,17 @@ def measure(folder: Path, bundle: Bundle, dataset: Dataset, *, on: str = "test",
     )
 
 
-def check_measured(folder: Path, bundle: Bundle) -> Iterator[Check]:
+def check_measured(folder: Path, bundle: Bundle, data: str | None = None) -> Iterator[Check]:
     """Compare the bundle's recorded numbers with those of its graphs; yields each check as it is done.
+
+    Args:
+        data: where the images lie; None: where the bundle says.
 
     Raises:
         NarlError: the bundle's metrics, or the images of its pipeline, cannot be read.
     """
     on, recorded = _recorded(folder, bundle)
-    found = measure(folder, bundle, opened(bundle), on=on)
+    found = measure(folder, bundle, opened(bundle, data), on=on)
     yield _compared("utility", recorded.utility, EVALUATION_DRAWS, found.utility, EVALUATION_DRAWS)
     if "bayes" in recorded.adversaries:
         before = recorded.adversaries["bayes"]

@@ -32,6 +32,7 @@ def evaluate(
     attack: Mapping[str, Any] | None = None,
     adversaries: Sequence[str] = KINDS,
     audit: Sequence[str] | None = None,
+    data: str | None = None,
     attacks: Sequence[str] = ATTACKS,
     queries: Sequence[float] = QUERIES,
     report_on: str = "test",
@@ -58,6 +59,7 @@ def evaluate(
         attack: settings to change, by name, say `{"max_epochs": 60}`; see `narl.config.trial.Attack`.
         adversaries: some of bayes, rest, mlp, conv.
         audit: further label columns to attack; None: those of the configuration.
+        data: where the images of an export lie, which it does not say: the folder, or the table's CSV file.
         attacks: some of leakage, certificate, sigma_profile, averaging, reconstruction, inversion, control.
         queries: numbers of answers to one image that are averaged, 1 to infinity; 1 is always among them.
         report_on: `test` or `validation`.
@@ -77,7 +79,14 @@ def evaluate(
         raise ConfigError(unknown_name("split to report on", report_on, ("validation", "test")))
     if not isinstance(what, Subject):
         what = subject_of(
-            what, pipeline=pipeline, noise=noise, server=server, attack=attack, adversaries=adversaries, audit=audit
+            what,
+            pipeline=pipeline,
+            noise=noise,
+            server=server,
+            attack=attack,
+            adversaries=adversaries,
+            audit=audit,
+            data=data,
         )
     numbers = seed_numbers(seeds, what.config.seed)
     if lpips is not None:

@@ -56,11 +56,14 @@ def subject_of(
     attack: Mapping[str, Any] | None = None,
     adversaries: Sequence[str] = KINDS,
     audit: Sequence[str] | None = None,
+    data: str | None = None,
 ) -> Subject:
     """Prepare a subject; see `narl.evaluation.evaluate.evaluate`, which takes the same."""
     changes: dict[str, Any] = {**(attack or {}), "adversaries": tuple(adversaries)}
     if isinstance(what, Obfuscator) and noise is None:
         what, noise = what.body, cast(Noise, what.noise)
+    if data is not None and not isinstance(what, Bundle | Path | str):
+        raise ConfigError("`data` says where a bundle's images lie: leave it out")
     if isinstance(what, nn.Module):
         if pipeline is None or noise is None:
             raise ConfigError("a client of one's own needs pipeline= and noise= (a standard deviation; 0 adds none)")
@@ -71,7 +74,7 @@ def subject_of(
         return Subject(type(what).__name__, build(OwnClientConfig, content, _WHERE), own.trained)
     if any(given is not None for given in (pipeline, noise, server)):
         raise ConfigError("pipeline, noise and server are for a client of one's own: leave them out")
-    name, config, client = _configured(what)
+    name, config, client = _configured(what, data)
     described = config.model_dump(by_alias=True)
     described["attack"] |= changes
     if audit is not None:
@@ -81,13 +84,17 @@ def subject_of(
     return Subject(name, config, client and (lambda dataset: trained_client(config, client, dataset)))
 
 
-def _configured(what: TrainConfig | Bundle | Path | str) -> tuple[str, TrainConfig, Obfuscator | None]:
+def _configured(
+    what: TrainConfig | Bundle | Path | str, data: str | None
+) -> tuple[str, TrainConfig, Obfuscator | None]:
     """Name, configuration and trained client, if there is one."""
     if isinstance(what, Bundle):
-        config = what.config.training_alone()
+        config = what.config.with_images_at(data).training_alone()
         return config.trial.client, config, copy.deepcopy(what.client)
     if isinstance(what, Path | str) and (path := user_path(what)).is_dir():
         bundle = load_bundle(path)
-        return resolved(path).name, bundle.config.training_alone(), bundle.client
+        return resolved(path).name, bundle.config.with_images_at(data).training_alone(), bundle.client
+    if data is not None:
+        raise ConfigError("`data` says where a bundle's images lie: leave it out")
     config = loaded(TrainConfig, what)
     return (config.trial.client if isinstance(what, TrainConfig) else Path(what).stem), config, None

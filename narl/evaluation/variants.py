@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from narl.data.dataset import Dataset
-from narl.evaluation.artefact import images_of, measure, opened
+from narl.evaluation.artefact import images_of, measure
 from narl.export.bundle import CLIENT_GRAPH, VARIANTS, load_bundle, verify_bundle
 from narl.export.manifest import write_manifest
 from narl.export.runtime.narl_client import Client, unit_range
@@ -26,21 +26,20 @@ CALIBRATION_IMAGES = 256
 TIMED = 200  # answers
 
 
-def add_variants(folder: Path, names: Sequence[str]) -> dict[str, dict[str, Any]]:
+def add_variants(folder: Path, names: Sequence[str], dataset: Dataset) -> dict[str, dict[str, Any]]:
     """Write variants of the portable bundle in `folder`, measure them, and note it in the manifest.
 
     Args:
         names: some of `VARIANTS`.
+        dataset: the bundle's images, see `narl.evaluation.artefact.opened`.
 
     Returns:
         What the manifest says of each.
 
     Raises:
         ConfigError: a client that runs no network.
-        ConfigError, DataError: the bundle's images are not there, or not the same.
     """
     manifest, bundle = verify_bundle(folder), load_bundle(folder)
-    dataset = opened(bundle)
     for name in names:
         write_variant(folder, bundle, name, _calibration(dataset))
     files = {"float32": CLIENT_GRAPH, **{name: VARIANTS[name] for name in names}}

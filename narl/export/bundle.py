@@ -41,6 +41,7 @@ FILES = (CLIENT, SERVER, CONFIG, METRICS)
 CLIENT_GRAPH, SERVER_GRAPH, FACTS, README = "client.onnx", "server.onnx", "portable.json", "README.md"
 RUNTIME = ("narl_client.py", "narl_server.py")
 PORTABLE = (CLIENT_GRAPH, SERVER_GRAPH, FACTS, *RUNTIME, README)
+CARD = "MODEL_CARD.md"  # what `narl.report.card` adds
 # What `narl.export.variants` adds, by name.
 VARIANTS = {name: f"client.{name}.onnx" for name in ("float16", "int8")}
 
@@ -66,9 +67,8 @@ def write_bundle(
     with whole_folder(folder) as partial:
         _save_tensors(client_state, partial / CLIENT)
         _save_tensors(server_state, partial / SERVER)
-        text = yaml.safe_dump(config.model_dump(mode="json", by_alias=True), sort_keys=False, allow_unicode=True)
-        (partial / CONFIG).write_text(text, encoding="utf-8")
-        (partial / METRICS).write_text(json.dumps(metrics, indent=2, allow_nan=False) + "\n", encoding="utf-8")
+        write_config(partial, config)
+        write_metrics(partial, metrics)
         manifest = {
             "format": FORMAT,
             "format_version": FORMAT_VERSION,
@@ -76,6 +76,15 @@ def write_bundle(
             "created": datetime.now(UTC).isoformat(timespec="seconds"),
         }
         return write_manifest(partial, manifest, FILES)
+
+
+def write_config(folder: Path, config: BundleConfig) -> None:
+    text = yaml.safe_dump(config.model_dump(mode="json", by_alias=True), sort_keys=False, allow_unicode=True)
+    (folder / CONFIG).write_text(text, encoding="utf-8")
+
+
+def write_metrics(folder: Path, metrics: Any) -> None:
+    (folder / METRICS).write_text(json.dumps(metrics, indent=2, allow_nan=False) + "\n", encoding="utf-8")
 
 
 def refuse_occupied(folder: Path) -> None:

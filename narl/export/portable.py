@@ -20,13 +20,14 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from narl.config.bundle import Draws, PortableConfig
-from narl.core.errors import NarlError
+from narl.config.bundle import BundleConfig, Draws, PortableConfig
+from narl.core.errors import DAMAGED, NarlError
 from narl.core.files import whole_folder
 from narl.export.bundle import (
     CLIENT_GRAPH,
     FACTS,
     FILES,
+    METRICS,
     PORTABLE,
     README,
     RUNTIME,
@@ -35,10 +36,13 @@ from narl.export.bundle import (
     load_bundle,
     refuse_occupied,
     verify_bundle,
+    write_config,
+    write_metrics,
 )
 from narl.export.graphs import graph_of
 from narl.export.manifest import write_manifest
 from narl.export.noise_graph import Drawn, drawn
+from narl.export.outward import outward_config, outward_metrics
 from narl.methods.catalogue import halves_of
 
 # Of a graph's results and torch's, relative to the largest: float32 sums in another order.
@@ -58,10 +62,14 @@ class ClientGraph(nn.Module):
         return self.add(z) if draws is None else self.add(z, draws)
 
 
-def make_portable(source: Path, folder: Path) -> dict[str, Any]:
+def make_portable(source: Path, folder: Path, *, redact: bool = False) -> dict[str, Any]:
     """Copy the bundle in `source` to `folder`, absent or empty, with the files above, and return its manifest.
 
-    The graphs have the weights that were measured, and are run and compared with torch's networks first.
+    The graphs have the weights that were measured, and are run and compared with torch's networks first. What the copy
+    does not say of this machine and its images: see `narl.export.outward`.
+
+    Args:
+        redact: name no class of the private label, and none of the source's.
 
     Raises:
         NarlError: a damaged bundle, or a client or a noise that cannot be exported, with the reason.
@@ -73,12 +81,26 @@ def make_portable(source: Path, folder: Path) -> dict[str, Any]:
     with whole_folder(folder) as partial:
         for name in FILES:
             shutil.copyfile(source / name, partial / name)
+        _write_outward(source, bundle.config, partial, redact=redact)
         noise = _write_graphs(bundle, partial)
         for name in RUNTIME:
             (partial / name).write_bytes(files("narl.export.runtime").joinpath(name).read_bytes())
         (partial / README).write_text(_readme(noise), encoding="utf-8")
         about = {name: value for name, value in manifest.items() if name != "variants"}
         return write_manifest(partial, about, (*FILES, *PORTABLE))
+
+
+def _write_outward(source: Path, config: BundleConfig, folder: Path, *, redact: bool) -> None:
+    """Replace what says more than it should; what does not stays as it is, to the last bit."""
+    told = outward_config(config, redact=redact)
+    if told != config:
+        write_config(folder, told)
+    try:
+        metrics = json.loads((source / METRICS).read_text(encoding="utf-8"))
+        if (told_metrics := outward_metrics(metrics, config, redact=redact)) != metrics:
+            write_metrics(folder, told_metrics)
+    except DAMAGED as error:
+        raise NarlError(f"{source / METRICS} is not JSON that could be exported ({error})") from error
 
 
 def _write_graphs(bundle: Bundle, folder: Path) -> Drawn:
@@ -146,19 +168,22 @@ def _readme(noise: Drawn) -> str:
 
     pip install numpy onnxruntime pillow
 
-On the device, beside `manifest.json`, `portable.json` and `client.onnx`:
+On the device, beside `manifest.json`, `portable.json` and `client.onnx`, three lines make what is sent:
 
     from narl_client import Client
     client = Client()
     sent = client.answer(client.read("picture.jpg"))
 
-On the server, with `server.onnx`:
+On the server, with `server.onnx`, three lines read it:
 
     from narl_server import Server
     server = Server()
     print(dict(zip(server.classes, server.probabilities(sent)[0])))
 
 {each} Smaller clients, where `manifest.json` lists them: `Client(variant="int8")`.
+
+`MODEL_CARD.md` says what is protected, against whom, how well, and what that rests on. `narl verify .` tests the client
+by its own answers.
 
 The graph draws nothing itself: another runtime must fill its input `draws` (`portable.json` says with what) from
 a secure generator, anew for each image and answer.

@@ -9,16 +9,18 @@ from narl.core.method_options import METHODS
 from narl.core.objectives import objective
 from narl.core.plural import are, counted
 from narl.core.records import TrialRecord
-from narl.data.splits import SPLITS
 from narl.evaluation.intervals import known_to
 from narl.report.cost import cost, reproduce
 from narl.report.gains import steps
 from narl.report.subject import Subject
 from narl.report.words import (
+    allowed,
     answers,
+    attackers,
     bounds,
     certain,
     certificate,
+    class_table,
     client,
     gained,
     goal,
@@ -34,17 +36,8 @@ from narl.report.words import (
 
 # Of the front; beside the Markdown, and drawn in its place on the page.
 FIGURE = "front.png"
-CLASSES_SHOWN = 20
 # Wider than this, in points, an accuracy decides little.
 WIDE = 5.0
-
-# How each adversary goes about it.
-_ATTACKERS = {
-    "bayes": "**a formula** (Bayes' rule) over all training images, which also gives the limit that nobody exceeds",
-    "rest": "**a network** like the rest of the client's own, trained for this",
-    "mlp": "**a network** of fully connected layers on averaged features, trained for this",
-    "conv": "**a convolutional network** on the whole answer, trained for this",
-}
 
 
 def report_text(subject: Subject) -> str:
@@ -82,7 +75,7 @@ def _summary(subject: Subject) -> Iterator[str]:
     yield (
         f"**{escaped(chosen.config.client)} is the best of {len(subject.finished)} configurations tried"
         f"{within(subject)}.** From its answers the service reads {utility} for {subject.accuracy(m.utility)} % of the "
-        f"images. {read(subject, chosen)} {certificate(m)}"
+        f"images. {read(subject, chosen)} {certificate(m.leakage_bound)}"
     )
     nothing = subject.nothing
     instead = "" if nothing is None else f"; sending nothing would give {nothing.delta:.1f}"
@@ -105,15 +98,7 @@ def _question(subject: Subject) -> Iterator[str]:
         yield "How many images there are of each class was not recorded: the search is of an earlier version."
         return
     for label, name in (("utility", f"Useful: {utility}"), ("private", f"Private: {private}")):
-        by_class = subject.classes[label]
-        shown = list(by_class.items())[:CLASSES_SHOWN]
-        rows = [[escaped(value), *(f"{by_split.get(split, 0)}" for split in SPLITS)] for value, by_split in shown]
-        if more := len(by_class) - len(shown):
-            rest = list(by_class.values())[CLASSES_SHOWN:]
-            rows.append([f"{more} more", *(f"{sum(each.get(split, 0) for each in rest)}" for split in SPLITS)])
-        totals = [sum(each.get(split, 0) for each in by_class.values()) for split in SPLITS]
-        rows.append(["**all images**", *(f"**{total}**" for total in totals)])
-        yield table([name, *SPLITS], rows)
+        yield class_table(name, subject.classes[label])
     yield (
         "Networks learn from training images. Validation images measure and choose; every accuracy below is of these. "
         "Test images were not looked at: they are for the last word, `narl evaluate`."
@@ -207,7 +192,7 @@ def _choice(subject: Subject) -> Iterator[str]:
             "sent": f"{m.cost.uplink_kib:.4g} KiB an image",
             "useful": f"{subject.accuracy(m.utility)} %",
             "attacker reads": f"{chosen.bound_sign('leakage')}{subject.accuracy(m.leakage)} %",
-            "nobody above": limit(m),
+            "nobody above": limit(m.leakage_bound),
             "Δ": f"{chosen.bound_sign('delta')}{subject.delta(chosen)} points",
         }
         yield table(["chosen", ""], [[name, value] for name, value in settings.items() if value], numbers=False)
@@ -224,12 +209,8 @@ def _choice(subject: Subject) -> Iterator[str]:
 def _attacker(subject: Subject) -> Iterator[str]:
     attack = subject.space.trial_attack
     _, private = labels(subject)
-    yield (
-        f"The attacker has the client, all its weights and the strength of its noise, and the training images with the "
-        f"true {private}. The attacker does not have the picture, the noise that was drawn, or any other message. "
-        "Tried, the strongest counts:"
-    )
-    yield bullets(_ATTACKERS.get(name, escaped(name)) for name in attack.adversaries)
+    yield f"{allowed(private)} Tried, the strongest counts:"
+    yield attackers(attack.adversaries)
     spared = sum(record.networks_were_spared for record in subject.finished)
     limits = [
         f"Networks train for at most {attack.max_epochs} epochs, each kind from {counted(attack.seeds, 'start')}.",

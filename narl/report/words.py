@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from narl.core.errors import NothingFeasible
-from narl.core.markdown import escaped
-from narl.core.records import TrialMetrics, TrialRecord
+from narl.core.markdown import bullets, escaped, table
+from narl.core.records import TrialRecord
+from narl.data.splits import SPLITS
 from narl.report.gains import Step, one_gflop_more
 from narl.report.subject import Subject, known_to
+
+CLASSES_SHOWN = 20
+
+# How each adversary goes about it.
+_ATTACKERS = {
+    "bayes": "**a formula** (Bayes' rule) over all training images, which also gives the limit that nobody exceeds",
+    "rest": "**a network** like the rest of the client's own, trained for this",
+    "mlp": "**a network** of fully connected layers on averaged features, trained for this",
+    "conv": "**a convolutional network** on the whole answer, trained for this",
+}
 
 
 def refusal(error: NothingFeasible) -> str:
@@ -49,21 +60,21 @@ def read(subject: Subject, record: TrialRecord) -> str:
     )
 
 
-def certificate(m: TrialMetrics) -> str:
-    if m.leakage_bound is None:
+def certificate(bound: float | None) -> str:
+    if bound is None:
         return "There is no proven limit: no formula was among the attackers."
-    if m.leakage_bound >= 100:
+    if bound >= 100:
         return "There is no proven limit: the noise is too weak for one, or there is none."
     return (
-        f"Nobody who has an answer and nothing else, however clever, reads more than {m.leakage_bound:.1f} % of these "
+        f"Nobody who has an answer and nothing else, however clever, reads more than {bound:.1f} % of these "
         "images: that is proven, not tried."
     )
 
 
-def limit(m: TrialMetrics) -> str:
-    if m.leakage_bound is None:
+def limit(bound: float | None) -> str:
+    if bound is None:
         return ""
-    return "no limit" if m.leakage_bound >= 100 else f"{m.leakage_bound:.1f} % of these images"
+    return "no limit" if bound >= 100 else f"{bound:.1f} % of these images"
 
 
 def rests_on(subject: Subject) -> str:
@@ -122,6 +133,31 @@ def certain(step: Step) -> str:
     if step.known_to is None:
         return "not known"
     return "yes" if step.gain > step.known_to else "perhaps not"
+
+
+def allowed(private: str) -> str:
+    """Say what the attacker knows."""
+    return (
+        f"The attacker has the client, all its weights and the strength of its noise, and the training images with the "
+        f"true {private}. The attacker does not have the picture, the noise that was drawn, or any other message."
+    )
+
+
+def attackers(names: Iterable[str]) -> str:
+    """List how each adversary goes about it."""
+    return bullets(_ATTACKERS.get(name, escaped(name)) for name in names)
+
+
+def class_table(name: str, by_class: Mapping[str, Mapping[str, int]]) -> str:
+    """Write how many images of each class each split has; of many classes the first."""
+    shown = list(by_class.items())[:CLASSES_SHOWN]
+    rows = [[escaped(value), *(f"{by_split.get(split, 0)}" for split in SPLITS)] for value, by_split in shown]
+    if more := len(by_class) - len(shown):
+        rest = list(by_class.values())[CLASSES_SHOWN:]
+        rows.append([f"{more} more", *(f"{sum(each.get(split, 0) for each in rest)}" for split in SPLITS)])
+    totals = [sum(each.get(split, 0) for each in by_class.values()) for split in SPLITS]
+    rows.append(["**all images**", *(f"**{total}**" for total in totals)])
+    return table([name, *SPLITS], rows)
 
 
 def answers(queries: Sequence[int]) -> str:

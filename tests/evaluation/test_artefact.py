@@ -122,7 +122,7 @@ def test_a_client_whose_numbers_overflow_is_refused(bundle, monkeypatch):
 def varied(bundle):
     folder = bundle.parent / "varied"
     shutil.copytree(bundle, folder)
-    return folder, add_variants(folder, ("float16", "int8"))
+    return folder, add_variants(folder, ("float16", "int8"), opened(load_bundle(folder)))
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
@@ -178,5 +178,5 @@ def test_the_client_of_every_method_keeps_its_promise(method, noise, tmp_path):
     known = portable_bundle(folder)
     assert failed([*check_noise(folder, known), *check_measured(folder, known)]) == set()
     if any(True for _ in known.client.body.parameters()):
-        for variant in add_variants(folder, tuple(VARIANTS)):
+        for variant in add_variants(folder, tuple(VARIANTS), opened(load_bundle(folder))):
             assert failed(check_noise(folder, known, variant)) == set(), variant
