@@ -48,9 +48,11 @@ from narl.training.team import ALONE, Team
 
 @dataclass(frozen=True)
 class Progress:
-    """One epoch done: `phase` is `train` or `attack`, `detail` reads well after it.
+    """One epoch done, from 0.
 
     Attributes:
+        phase: `train` or `attack`.
+        detail: which epoch of how many, of what, and what came of it, in words.
         profile: of the client as it is after an epoch of training, where somebody watches.
     """
 
@@ -60,7 +62,7 @@ class Progress:
     profile: Profile = ()
 
     def __str__(self) -> str:
-        return f"{self.phase} epoch {self.epoch + 1}: {self.detail}"
+        return f"{self.phase}, {self.detail}"
 
 
 @dataclass(frozen=True)
@@ -368,7 +370,7 @@ def _train(
             )
             for losses in epochs:
                 task_losses.append(losses.task)
-                detail = f"task loss {losses.task:.3f}"
+                detail = f"epoch {losses.epoch + 1} of {settings.epochs}: task loss {losses.task:.3f}"
                 if losses.leak is not None:
                     state.curves.setdefault("train_leak_loss", []).append(losses.leak)
                     detail += f", leakage loss {losses.leak:.3f}"

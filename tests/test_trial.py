@@ -13,6 +13,7 @@ from example_pipelines import DIGITS
 from narl.attacks.sigma_profile import best_sigma
 from narl.config.load import build
 from narl.config.trial import TrainConfig
+from narl.core.constraints import Constraints
 from narl.core.errors import ConfigError, DivergedTraining
 from narl.core.front_so_far import FrontSoFar
 from narl.core.steps import drained
@@ -105,7 +106,7 @@ def test_every_epoch_of_every_network_is_reported(outcome):
     assert exact and attacks[: len(exact)] == exact  # what is not trained comes first
     networks: dict[str, list[int]] = {}
     for p in attacks[len(exact) :]:
-        networks.setdefault(p.detail.rsplit(" ", 2)[0], []).append(p.epoch)
+        networks.setdefault(p.detail.partition(" epoch ")[0], []).append(p.epoch)
     networks.pop("utility again", None)  # where the closed form reads more
     assert networks == dict.fromkeys(("utility", "rest", "mlp"), [0, 1, 2])
     assert {name: len(curve) for name, curve in result.curves.items()} == {
@@ -165,7 +166,7 @@ def test_a_client_in_nothing_but_noise_is_told_from_one_that_is_private():
 
 # A member that any client loses to, in points of Δ at 1 and at 16 answers.
 OUT_OF_REACH = FrontSoFar(("delta", "delta_at_queries(16)"), ((-100.0, -100.0),))
-WITHIN_REACH = SimpleNamespace(excludes=lambda at_best: False)
+WITHIN_REACH = SimpleNamespace(excludes=lambda at_best: False, constraints=Constraints())
 
 
 def test_networks_attack_only_a_client_that_could_still_be_on_the_front():

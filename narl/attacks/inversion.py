@@ -122,7 +122,7 @@ def invert(
         schedule.step()
         if step % _SHOWN_EVERY == 0:
             mse = (255 * (found.detach() - originals)).square().mean().item()
-            yield RebuildStep(name, step, psnr(mse))
+            yield RebuildStep(name, step, psnr(mse), steps)
     found = argument.detach().sigmoid()
     of_found, of_mean = (ImageComparison(target.halves.size, device) for _ in range(2))
     of_found.add(originals, found)

@@ -23,16 +23,17 @@ KEPT = 10
 
 @dataclass(frozen=True)
 class RebuildStep:
-    """Peak signal-to-noise ratio in dB of what one attack rebuilds after one of its steps."""
+    """Peak signal-to-noise ratio in dB of what one attack rebuilds after one of its steps, from 0, of at most `most`."""
 
     network: str
     epoch: int
     psnr: float
+    most: int
 
     @property
     def detail(self) -> str:
         """In words."""
-        return f"{self.network} {self.psnr:.1f} dB"
+        return f"{self.network} step {self.epoch + 1} of at most {self.most}: {self.psnr:.1f} dB"
 
 
 class Images:

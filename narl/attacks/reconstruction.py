@@ -165,8 +165,9 @@ def reconstruct(target: Target, reader: Reading, *, queries: float = 1) -> Steps
     fresh = build_decoder(target.halves.feature_shape, target.halves.size, derive_seed(target.seed, name))
     decoder = target.standardised(fresh, noise, name)
     steps = _fit(decoder, target, noise, seed=derive_seed(target.seed, name, "noise"))
-    numbers = iter(range(target.settings.max_epochs))
-    curve, converged = yield from mapped(steps, lambda mse: RebuildStep(name, next(numbers), psnr(mse)))
+    most = target.settings.max_epochs
+    numbers = iter(range(most))
+    curve, converged = yield from mapped(steps, lambda mse: RebuildStep(name, next(numbers), psnr(mse), most))
     generator = Generator(target.precision.device).manual_seed(derive_seed(target.seed, name, "report"))
     return _measured(decoder, target, noise, generator, reader, curve, converged)
 

@@ -38,16 +38,18 @@ SCALED_ON = 1024
 
 @dataclass(frozen=True)
 class AttackEpoch:
-    """Validation accuracy (percent) of one network after one epoch."""
+    """Validation accuracy (percent) of one network after one epoch, from 0, of at most `most`, if that is known."""
 
     network: str
     epoch: int
     accuracy: float
+    most: int | None = None
 
     @property
     def detail(self) -> str:
         """In words."""
-        return f"{self.network} {self.accuracy:.1f} %"
+        of = "" if self.most is None else f" of at most {self.most}"
+        return f"{self.network} epoch {self.epoch + 1}{of}: {self.accuracy:.1f} %"
 
 
 @dataclass(frozen=True)
@@ -233,7 +235,7 @@ class Target:
             ceiling=ceiling,
             clean_epochs=clean_epochs,
         )
-        result = yield from _named(name, steps)
+        result = yield from _named(name, clean_epochs + self.settings.max_epochs, steps)
         scores = evaluate(
             result.network,
             labelled[self.report_on],
@@ -289,6 +291,6 @@ def strongest(readings: Mapping[str, Reading]) -> Reading:
     return max(readings.values(), key=lambda reading: reading.scores.accuracy)
 
 
-def _named(network: str, accuracies: Steps[float, None, Fit]) -> Steps[AttackEpoch, None, Fit]:
+def _named(network: str, most: int, accuracies: Steps[float, None, Fit]) -> Steps[AttackEpoch, None, Fit]:
     epochs = itertools.count()
-    return mapped(accuracies, lambda accuracy: AttackEpoch(network, next(epochs), accuracy))
+    return mapped(accuracies, lambda accuracy: AttackEpoch(network, next(epochs), accuracy, most))

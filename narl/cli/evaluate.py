@@ -84,7 +84,7 @@ def run(args: argparse.Namespace) -> int:
     from narl.tracking.evaluation_run import log_evaluation
 
     seeds: dict[int, Seed] = {}
-    with seed_progress() as show:
+    with seed_progress(total=args.seeds) as show:
         summary = evaluate(
             subject,
             attacks=attacks,

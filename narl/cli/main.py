@@ -20,6 +20,7 @@ SUBCOMMANDS = (
     "data",
     "profile",
     "search",
+    "watch",
     "pareto",
     "best_config",
     "report",
@@ -31,6 +32,13 @@ SUBCOMMANDS = (
     "verify",
     "sync",
     "ui",
+)
+
+
+WORDS = (
+    "Utility: of what the client sends, the service reads the useful label of so many percent of the images. Leakage: an "
+    "attacker reads the private label of so many. Δ (delta) = utility − leakage, in percentage points: the higher, the "
+    "better. `narl COMMAND --help` says more."
 )
 
 
@@ -50,7 +58,7 @@ class _Parser(argparse.ArgumentParser):
 
 
 def build_parser() -> argparse.ArgumentParser:
-    parser = _Parser(prog="narl", description="Search for image obfuscators that a client can afford.")
+    parser = _Parser(prog="narl", description="Search for image obfuscators that a client can afford.", epilog=WORDS)
     parser.add_argument("--version", action="version", version=f"narl {__version__}")
     subparsers = parser.add_subparsers(title="commands", metavar="COMMAND", required=True, parser_class=_Parser)
     for name in SUBCOMMANDS:
@@ -62,7 +70,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code: 0, 1 (an honest no), 2 (bad input), 130 (interrupted)."""
     replace_what_cannot_be_shown()
     argv = sys.argv[1:] if argv is None else argv
-    args = build_parser().parse_args(argv)
+    parser = build_parser()
+    if not argv:
+        parser.print_help()
+        return 0
+    args = parser.parse_args(argv)
     try:
         with interrupted_by_sigterm():
             return args.run(args)

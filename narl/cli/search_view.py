@@ -13,7 +13,9 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from narl.cli.clock import clock
 from narl.cli.fitted_table import fitted, print_fitted
+from narl.cli.heartbeat import SILENCE, heartbeat
 from narl.cli.terminal import new_console, say
 from narl.config.search_space import SearchSpace
 from narl.core.pareto import front_of
@@ -22,8 +24,10 @@ from narl.core.point import Point
 from narl.core.printable import printable
 from narl.core.records import TrialRecord, nothing_of
 from narl.search.ledger import num_counted, superseded
+from narl.search.status import Status
 
 CELLS_SHOWN = 20
+LINES_OF_RUNNING = 3
 
 
 @contextmanager
@@ -32,7 +36,8 @@ def search_view(space: SearchSpace, *, console: Console | None = None) -> Iterat
     console = console or new_console()
     view = SearchView(space, console)
     if not console.is_terminal:
-        yield view
+        with heartbeat(view.beat, SILENCE / 4):
+            yield view
         return
     with Live(view, console=console, refresh_per_second=4, redirect_stderr=False, transient=True):
         yield view
@@ -46,9 +51,10 @@ class SearchView:
         self._records: list[TrialRecord] = []
         self._resumed = 0
         self._running: dict[int, tuple[Point, str]] = {}
-        self._started = time.monotonic()
+        self._started = self._spoke = time.monotonic()
         self._first_trial: float | None = None
         self._notices: list[str] = []
+        self._followed = False
 
     # --- observer ---
 
@@ -62,22 +68,52 @@ class SearchView:
     def progressed(self, trial_id: int, phase: str, epoch: int, detail: str) -> None:
         if trial_id in self._running:
             config, _ = self._running[trial_id]
-            self._running = {**self._running, trial_id: (config, f"{phase} epoch {epoch + 1}: {detail}")}
+            self._running = {**self._running, trial_id: (config, f"{phase}, {detail}")}
 
     def finished(self, record: TrialRecord) -> None:
         self._running = {i: running for i, running in self._running.items() if i != record.trial_id}
         self._records = [*self._records, record]
         if not self._console.is_terminal:
-            line = _line(record, num_counted(self._records), self._space.trials)
-            self._console.print(line, soft_wrap=True)
+            self._print(_line(record, num_counted(self._records), self._space.trials))
 
     def noticed(self, text: str, *, ended: int | None = None) -> None:
         self._running = {i: running for i, running in self._running.items() if i != ended}
         self._notices = [*self._notices, text]
         if not self._console.is_terminal:
-            self._console.print(text, soft_wrap=True)
+            self._print(text)
+
+    # --- another process's search ---
+
+    def follow(self, status: Status) -> None:
+        """Show what the driver of a search says of itself, in place of what observers hear."""
+        self._started = time.monotonic() - max(0.0, time.time() - status.started_at)
+        self._first_trial = self._first_trial or time.monotonic()
+        self._running = dict(status.running)
+        self._notices = list(status.notices)
+        if not self._console.is_terminal and not self._followed:
+            self._followed = True
+            self._print(self._state())
 
     # --- rendering ---
+
+    def beat(self) -> None:
+        """Print a line if nothing was printed for a while."""
+        if time.monotonic() - self._spoke >= SILENCE:
+            self._print(self._state())
+
+    def _state(self) -> str:
+        """What runs, in one line."""
+        now = [f"trial {i} {config.client}: {state}" for i, (config, state) in sorted(self._running.items())]
+        more = f"; and {len(now) - LINES_OF_RUNNING} more" if len(now) > LINES_OF_RUNNING else ""
+        head = f"{num_counted(self._records)}/{self._space.trials} done, {len(now)} running, {self._times()}"
+        return "; ".join([head, *now[:LINES_OF_RUNNING]]) + more
+
+    def _print(self, text: str) -> None:
+        self._spoke = time.monotonic()
+        self._console.print(text, soft_wrap=True)
+
+    def _times(self) -> str:
+        return f"{clock(time.monotonic() - self._started)}, {self._eta()}"
 
     def __rich__(self) -> Group:
         done, stopped, failed = _counts(self._records)
@@ -89,7 +125,7 @@ class SearchView:
             f"{len(self._running)} running",
             *([f"{stopped} stopped"] if self._space.early_stopping else []),
             Text(f"{failed} failed", style="red" if failed else ""),
-            f"{_clock(time.monotonic() - self._started)}, {self._eta()}",
+            self._times(),
         )
         running = [
             Text(
@@ -150,17 +186,21 @@ class SearchView:
 
         return fitted(self._console, build, list(cells), spare=("tried", "λ", "σ", "MiB"))
 
+    def table(self) -> None:
+        """Print the best of every client."""
+        print_fitted(self._console, self.front_table(limit=None))
+
     def summary(self, result) -> None:
         """Printed once, after the search."""
         done = [r for r in result.records if r.metrics]
         _, stopped, failed = _counts(result.records)
         front = front_of(done, self._space.objectives)
         out = self._console
-        print_fitted(out, self.front_table(limit=None))
+        self.table()
         out.print(
             f"{len(done) + stopped} trials done ({result.new_records} new, "
             f"{f'{stopped} stopped early, ' if stopped else ''}{failed} failed) over "
-            f"{counted(len({r.config.arch for r in done}), 'architecture')} in {_clock(result.seconds)}; "
+            f"{counted(len({r.config.arch for r in done}), 'architecture')} in {clock(result.seconds)}; "
             f"★ {len(front)} on the front of {', '.join(self._space.objectives)}. "
             f"Accuracies in %, of validation images{_floor(done)}. "
             "≥ and ≤: more may leak than was read (the tag doubts says why).",
@@ -196,7 +236,7 @@ class SearchView:
         left = (time.monotonic() - self._first_trial) / finished * (self._space.trials - len(self._records))
         if self._space.time_budget_minutes:
             left = min(left, max(0.0, 60 * self._space.time_budget_minutes - (time.monotonic() - self._started)))
-        return f"ETA {_clock(left)}"
+        return f"ETA {clock(left)}"
 
 
 def _rank(record: TrialRecord) -> tuple[bool, float]:
@@ -211,11 +251,6 @@ def _counts(records: Sequence[TrialRecord]) -> tuple[int, int, int]:
 
 def _floor(records: list[TrialRecord]) -> str:
     return f"; the utility label alone gives away {records[0].measured.label_floor:.2f}" if records else ""
-
-
-def _clock(seconds: float) -> str:
-    minutes, rest = divmod(int(seconds), 60)
-    return f"{minutes}:{rest:02d}"
 
 
 def _sigmas(record: TrialRecord) -> str:

@@ -46,7 +46,7 @@ def train_with_progress(config: TrainConfig, *, num_seeds: int, out: Path) -> Fi
 
     from narl.evaluation.final import train
 
-    with seed_progress() as show:
+    with seed_progress(total=num_seeds) as show:
         return train(config, seeds=num_seeds, out=out, on_progress=show)
 
 

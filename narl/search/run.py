@@ -27,6 +27,7 @@ from narl.search.runner import ray_runtime, run_session, trial_resources
 from narl.search.same_images import check_images, remember_images
 from narl.search.session import SearchObserver, SearchSession
 from narl.search.space import affordable
+from narl.search.status import StatusFile
 from narl.search.study import SearchStudy
 from narl.storage.databases import check_study
 from narl.storage.places import below
@@ -135,12 +136,13 @@ def run_search(
         if archive is not None:
             archive.unfinished = lambda: study.unfinished
             copies.append(BackgroundMirror(archive, lambda: ledger.records, name="the storage"))
+        status = StatusFile(folder.path)
         session = SearchSession(
             study,
             ledger,
             trials=space.trials,
             deadline=started + 60 * space.time_budget_minutes if space.time_budget_minutes else None,
-            observers=(*observers, *(NotifyMirror(copy, of_starts=copy is not mirror) for copy in copies)),
+            observers=(*observers, status, *(NotifyMirror(copy, of_starts=copy is not mirror) for copy in copies)),
             stopping=EarlyStopping(space.objectives, affordable_space.cost) if space.early_stopping else None,
         )
         checkpoints: str | None = str((folder.path / "checkpoints").absolute())
@@ -155,7 +157,7 @@ def run_search(
                 if not resources.gpus and space.resources.gpus_per_trial is None:
                     session.notice("no GPU is or will be there: training on CPU")
                 known = identity(dataset) if on_cluster else None
-                with search_log(folder.log_path):
+                with search_log(folder.log_path), status.kept():
                     run_session(session, space, resources, identity=known, checkpoints=checkpoints)
             for copy in copies:
                 copy.notify()

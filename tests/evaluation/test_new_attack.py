@@ -92,7 +92,7 @@ def test_what_an_attack_says_arrives_everywhere(dataset, tmp_path):
     measured = Evaluator(dataset, ("guess",)).measure_seeds(
         {"row": CONFIG}, (0, 1), on_progress=lambda row, number, step: seen.append((row, number, step.detail))
     )["row"]
-    assert {("row", 0, "guess 10.0 %"), ("row", 1, "guess 10.0 %")} <= set(seen)
+    assert {("row", 0, "guess epoch 1: 10.0 %"), ("row", 1, "guess epoch 1: 10.0 %")} <= set(seen)
     for number, seed in measured.items():
         seed.save(tmp_path / f"{number}.json")
     seeds = {number: Seed.load(tmp_path / f"{number}.json") for number in measured}
