@@ -87,6 +87,10 @@ def test_what_cannot_be_verified_says_why(bundle, tmp_path, capsys):
     trained = bundle.parent / "trained"
     assert main(["verify", str(trained)]) == 2
     assert "has no client.onnx: write it with narl export" in capsys.readouterr().err
+    assert main(["verify", str(bundle), "--data", "elsewhere"]) == 2
+    assert "images of digits come with it: leave --data out" in capsys.readouterr().err
+    with pytest.raises(ConfigError, match="leave `data` out"):
+        next(check_measured(bundle, load_bundle(bundle), "elsewhere"))
     copy = tmp_path / "copy"
     shutil.copytree(bundle, copy)
     with open(copy / "narl_client.py", "a") as file:
