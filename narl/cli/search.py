@@ -21,6 +21,11 @@ def register(subparsers) -> None:
         help="stop trials that could no longer be on the front (default: the file's)",
     )
     parser.add_argument("--name", help="name of the search (default: the file's)")
+    parser.add_argument(
+        "--from-search",
+        metavar="NAME|DIR",
+        help="begin with what another search found: its front first, with at most a fifth of the trials",
+    )
     parser.add_argument("--resume", action="store_true", help="continue the search of that name, if there is one")
     parser.add_argument(
         "--retry-failed", action="store_true", help="with --resume: run failed configurations once more"
@@ -53,6 +58,7 @@ def run(args: argparse.Namespace) -> int:
     with search_view(space) as view:
         result = search(
             space,
+            from_search=args.from_search,
             resume=args.resume,
             retry_failed=args.retry_failed,
             runs=args.runs,

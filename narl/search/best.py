@@ -8,9 +8,8 @@ from pathlib import Path
 
 from narl.config.trial import TrainConfig
 from narl.core.pareto import best_within, within
-from narl.core.paths import resolved, user_path
 from narl.core.records import TrialRecord
-from narl.search.folder import SPACE, SearchFolder, find_search
+from narl.search.folder import SearchFolder, named_search
 from narl.search.ledger import read_ledger
 
 
@@ -116,13 +115,5 @@ def best_config(
         certified=certified,
         with_worthless=with_worthless,
     )
-    folder = _folder_of(search, runs)
+    folder = search if isinstance(search, SearchFolder) else named_search(search, runs)
     return folder.train_config(demands.best_of(read_ledger(folder.ledger_path)))
-
-
-def _folder_of(search: SearchFolder | Path | str | None, runs: Path | str | None) -> SearchFolder:
-    if isinstance(search, SearchFolder):
-        return search
-    if search is not None and (path := resolved(user_path(search)) / SPACE).exists():
-        return SearchFolder(path.parent)
-    return find_search(runs, None if search is None else str(search))

@@ -19,7 +19,7 @@ from narl.core.addresses import shown
 from narl.core.cache import cache_root
 from narl.core.errors import ConfigError, unknown_name
 from narl.core.files import write_whole
-from narl.core.paths import user_path
+from narl.core.paths import resolved, user_path
 from narl.core.records import TrialRecord
 from narl.search.ledger import read_ledger
 from narl.storage.databases import sqlite_url
@@ -189,6 +189,17 @@ def find_search(runs: Path | str | None, name: str | None) -> SearchFolder:
     root = user_path(runs)
     found = {p.parent.name: SearchFolder(p.parent) for p in sorted(root.glob(f"*/{SPACE}"))}
     return found[_choice(str(root), {n: _last_write(folder) for n, folder in found.items()}, name)]
+
+
+def named_search(search: Path | str | None, runs: Path | str | None) -> SearchFolder:
+    """Find a search by its folder or its name; None: the one most recently written to.
+
+    Raises:
+        ConfigError, NarlError: as `find_search`.
+    """
+    if search is not None and (path := resolved(user_path(search)) / SPACE).exists():
+        return SearchFolder(path.parent)
+    return find_search(runs, None if search is None else str(search))
 
 
 def _choice(where: str, written: dict[str, float], name: str | None) -> str:

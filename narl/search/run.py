@@ -14,6 +14,7 @@ from narl.config.search_space import FREE_KEYS, SearchSpace
 from narl.core.cache import cache_root
 from narl.core.errors import ConfigError, NarlError
 from narl.core.paths import user_path
+from narl.core.plural import counted
 from narl.core.point import Point
 from narl.core.records import TrialRecord
 from narl.data.dataset import open_dataset
@@ -29,6 +30,7 @@ from narl.search.session import SearchObserver, SearchSession
 from narl.search.space import affordable
 from narl.search.status import StatusFile
 from narl.search.study import SearchStudy
+from narl.search.warm_start import first_points
 from narl.storage.databases import check_study
 from narl.storage.places import below
 from narl.tracking.background import BackgroundMirror
@@ -70,6 +72,7 @@ def run_search(
     study_url: str | None = None,
     ray_address: str | None = None,
     storage: str | None = None,
+    found: Sequence[TrialRecord] = (),
     observers: Sequence[SearchObserver] = (),
 ) -> SearchResult:
     """Search `space` until its trials are done or its time budget is spent.
@@ -82,6 +85,7 @@ def run_search(
         ray_address: a Ray cluster (`auto` on one of its nodes); a runtime of our own by default.
         storage: a shared folder or `s3://bucket/prefix` that outlives this host: ledger, space and checkpoints go to
             `storage/NAME`, and a resumed search begins with what is there.
+        found: by another search; a new one begins with its front, see `narl.search.warm_start`.
 
     Raises:
         ConfigError: an illegal space, a search of that name that may not be resumed, another driver at work.
@@ -89,6 +93,7 @@ def run_search(
     """
     started = time.monotonic()
     affordable_space = affordable(space)
+    first = first_points(affordable_space, found)
     folder = SearchFolder((user_path(runs) if runs else default_runs_folder()) / space.name)
     _check_resume(folder, space, resume)
     if study_url is not None or (folder.path / "study.db").exists():
@@ -123,6 +128,7 @@ def run_search(
             space=affordable_space,
             ledger=ledger,
             inherited=archive.inherited if archive is not None else None,
+            first=first,
         )
         if retry_failed:
             study.retry_failed()
@@ -152,6 +158,9 @@ def run_search(
             checkpoints = None  # no folder that its nodes share is known
         for line in dataset.told:
             session.notice(line)
+        if found and not before:
+            said = "no client that this space has" if not first else counted(len(first), "configuration")
+            session.notice(f"begins with what the other search found: {said}")
         try:
             if resources is not None:
                 if not resources.gpus and space.resources.gpus_per_trial is None:

@@ -12,6 +12,8 @@ from narl.core.addresses import shown
 from narl.core.errors import ConfigError
 from narl.core.point import Point
 from narl.core.records import TrialRecord
+from narl.search.folder import named_search
+from narl.search.ledger import read_ledger
 from narl.storage.databases import check_study
 from narl.storage.s3 import is_url
 
@@ -29,6 +31,7 @@ def search(
     sampler: str | None = None,
     early_stopping: bool | None = None,
     name: str | None = None,
+    from_search: Path | str | None = None,
     resume: bool = False,
     retry_failed: bool = False,
     runs: Path | str | None = None,
@@ -46,6 +49,8 @@ def search(
     Args:
         space: a search space, or its YAML file.
         trials, time_budget_minutes, seed, sampler, early_stopping, name: in place of the space's own.
+        from_search: another search, its name or its folder: a new search first tries what is on that one's front, as
+            far as the space has it, with at most a fifth of its trials.
         resume: continue the search of that name, if there is one.
         retry_failed: with `resume`: run failed configurations once more.
         runs: folder of searches; None: `$NARL_RUNS` or `narl-runs`.
@@ -74,6 +79,7 @@ def search(
         early_stopping=early_stopping,
         name=name,
     )
+    found = () if from_search is None else read_ledger(named_search(from_search, runs).ledger_path)
     if study is not None:  # before seconds of imports
         check_study(study)
 
@@ -87,6 +93,7 @@ def search(
         study_url=study,
         ray_address=ray_address,
         storage=storage,
+        found=found,
         observers=(OnTrial(on_trial), *observers),
     )
 

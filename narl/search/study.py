@@ -36,6 +36,7 @@ class SearchStudy:
         url: any Optuna storage URL. One driver at a time may use a study.
         ledger: what has finished so far; appended to by `tell`.
         inherited: trials that ran elsewhere, by number: unfinished ones are the first to be asked for.
+        first: configurations of the space that a new search begins with.
     """
 
     def __init__(
@@ -46,6 +47,7 @@ class SearchStudy:
         space: AffordableSpace,
         ledger: Ledger,
         inherited: Mapping[int, Point] | None = None,
+        first: Sequence[Point] = (),
     ):
         silence_optuna()
         self._name = name
@@ -69,7 +71,10 @@ class SearchStudy:
         directions = [objective(name).direction for name in self._objectives]
         self._database = StudyDatabase(name=name, url=url, directions=directions)
         with self._database.in_one_line():  # what is stored there may be anything
+            is_new = not self._database.trials()
             self._follow_ledger()
+            for config in first if is_new and not len(ledger) else ():
+                self._database.add(_waiting(self._space.parameters(config, conditional=self._conditional), {}))
             self._study = self._in_memory(directions)
 
     def ask(self) -> tuple[int, Point] | None:
