@@ -43,6 +43,14 @@ class Browser:
                 raise AssertionError(f"{expression} is not so after {seconds:g} s of {text[:2000]}")
             time.sleep(0.1)
 
+    def click(self, selector: str) -> None:
+        """Move the mouse onto the middle of this element, and press."""
+        found = _call(f"{self._session}/element", {"using": "css selector", "value": selector})
+        onto = {"type": "pointerMove", "origin": {_ELEMENT: found[_ELEMENT]}, "duration": 100}
+        steps = [{**onto, "x": 20, "y": 20}, {**onto, "x": 0, "y": 0}, {"type": "pause", "duration": 300}]
+        steps += [{"type": kind, "button": 0} for kind in ("pointerDown", "pointerUp")]
+        _call(f"{self._session}/actions", {"actions": [{"type": "pointer", "id": "mouse", "actions": steps}]})
+
     def look_into(self, selector: str) -> None:
         """What follows is about the document in this frame."""
         self.wait_for(f"document.querySelector({selector!r})")

@@ -86,14 +86,14 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _draw(path: Path, records: list, objectives: tuple[str, ...], title: str, *, worthless: bool) -> None:
-    from narl.figures.front_page import front_figure, write_html
     from narl.figures.front_picture import front_png
+    from narl.figures.page.page import write_search_page
 
     with _writing(path):
         if path.suffix == ".png":
             front_png(records, objectives, title, path, worthless=worthless)
         else:
-            write_html(front_figure(records, objectives, title, worthless=worthless), path)
+            write_search_page(path, records, objectives, title, worthless=worthless)
 
 
 def _draw_heatmap(path: Path, records: list, title: str) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 from narl.core.objectives import OBJECTIVES
 from narl.core.pareto import candidates, front_of
@@ -63,7 +64,7 @@ class FrontView:
         space = 0.1 * max(high - low, 1.0)
         return low - space, high + space
 
-    @property
+    @cached_property
     def front_ids(self) -> set[int]:
         return {record.trial_id for record in self.front}
 
@@ -88,13 +89,18 @@ class FrontView:
             corners.append((self.ends(cost)[1], corners[-1][1]))
         return corners
 
+    @cached_property
+    def _log_memory(self) -> tuple[float, float]:
+        low, high = self.ends("client_memory_mib")
+        return math.log1p(low), math.log1p(high)
+
     def marker_size(self, record: TrialRecord) -> float:
         """Compute pixels, 9 to 24, from the logarithm of client memory."""
-        low, high = (math.log1p(v) for v in self.ends("client_memory_mib"))
+        low, high = self._log_memory
         return 9 + 15 * (math.log1p(record.measured.cost.client_memory_mib) - low) / (high - low) if high > low else 12
 
 
-def front_view(records: Sequence[TrialRecord], objectives: Sequence[str], worthless: bool) -> FrontView:
+def front_view(records: Sequence[TrialRecord], objectives: Sequence[str], worthless: bool = False) -> FrontView:
     complete, counted = candidates(records, worthless=True), candidates(records, worthless=worthless)
     nothing = nothing_of(complete)
     several_methods = len({r.config.method for r in complete}) > 1

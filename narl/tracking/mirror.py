@@ -21,9 +21,9 @@ from narl.core.addresses import shown
 from narl.core.errors import NarlError
 from narl.core.records import TrialRecord
 from narl.figures.concurrency import concurrency_png
-from narl.figures.front_page import front_figure, write_html
 from narl.figures.front_picture import front_png
 from narl.figures.front_table import front_table
+from narl.figures.page.page import write_search_page
 from narl.storage.databases import sqlite_path
 from narl.tracking.connection import connected, default_uri, one_line
 from narl.tracking.description import DESCRIPTION_TAG, description
@@ -262,7 +262,8 @@ class MLflowMirror:
         with tempfile.TemporaryDirectory(prefix="narl-front-") as folder:
             files = {name: Path(folder) / name for name in ("front.json", "front.html", "front.png")}
             files["front.json"].write_text(json.dumps(table), encoding="utf-8")
-            write_html(front_figure(records, self.objectives, self.name), files["front.html"])
+            runs = {trial: run_page("", self._experiment_id, run) for trial, run in self._sent.items()}
+            write_search_page(files["front.html"], records, self.objectives, self.name, runs=runs)
             front_png(records, self.objectives, self.name, files["front.png"])
             for file in files.values():
                 self._client.log_artifact(run_id, str(file))

@@ -34,9 +34,11 @@ from narl.evaluation.report import Summary
 from narl.figures.averaging import averaging_png
 from narl.figures.canvas import new_figure, take_literally, write_png
 from narl.figures.concurrency import concurrency_png
-from narl.figures.front_page import front_figure
 from narl.figures.front_picture import front_png
+from narl.figures.front_view import front_view
 from narl.figures.heatmap import heatmap_png
+from narl.figures.page.front import front_figure
+from narl.figures.page.page import search_page
 from narl.search.folder import SearchFolder
 from narl.search.ledger import Ledger
 from narl.tracking.mirror import MLflowMirror
@@ -172,12 +174,12 @@ def test_the_page(searched, monkeypatch):
     assert main(["pareto", "--figure", "front.html"]) == 0
     page = Path("front.html").read_text(encoding="utf-8")
     assert "<script>alert" not in page
-    figure = json.loads(front_figure(RECORDS, OBJECTIVES, "<i>t</i>").to_json())
+    figure = json.loads(front_figure(front_view(RECORDS, OBJECTIVES)).to_json())
     traces = {trace["name"]: trace for trace in figure["data"]}
     for record in RECORDS:
         name = html.escape(printable(record.config.arch), quote=False)
         assert f"<b>trial {record.trial_id}: {name} split 3</b>" in traces[name]["text"][0]
-    assert figure["layout"]["title"]["text"].startswith("&lt;i&gt;t&lt;/i&gt;<br>")
+    assert "<h1>&lt;i&gt;t&lt;/i&gt;</h1>" in search_page(RECORDS, OBJECTIVES, "<i>t</i>")
 
 
 def test_the_report(searched, monkeypatch):

@@ -9,9 +9,10 @@ from dataclasses import replace
 import pytest
 
 from narl.core.pareto import front_of
-from narl.figures.front_page import front_figure, write_html
 from narl.figures.front_picture import front_png
 from narl.figures.front_table import front_table
+from narl.figures.front_view import front_view
+from narl.figures.page.front import front_figure
 
 OBJECTIVES = ("delta", "client_gflops", "client_memory_mib")
 
@@ -46,14 +47,14 @@ def test_step_line_is_the_best_delta_within_a_cost(record):
         record(2, arch="resnet18", split=3, delta=60.0),
         record(3, arch="resnet18", split=4, delta=55.0),  # the line goes on to the dearest trial
     ]
-    line = traces_of(front_figure(records, OBJECTIVES, "t"))["best Δ within a cost"]
+    line = traces_of(front_figure(front_view(records, OBJECTIVES)))["best Δ within a cost"]
     assert line["x"] == [0.0243, 0.0617, 0.0812]
     assert line["y"] == [50.0, 60.0, 60.0]
 
 
 def test_figure_shows_every_finished_trial_and_rims_the_front(search):
     records = search(40)
-    traces = traces_of(front_figure(records, OBJECTIVES, "t"))
+    traces = traces_of(front_figure(front_view(records, OBJECTIVES)))
     del traces["best Δ within a cost"]
     finished = [r for r in records if r.metrics is not None]
     assert sum(len(t["x"]) for t in traces.values()) == len(finished)
@@ -65,7 +66,7 @@ def test_figure_shows_every_finished_trial_and_rims_the_front(search):
 
 
 def test_hover_tells_everything(record):
-    text = traces_of(front_figure([record(7, sigma=0.5)], OBJECTIVES, "t"))["resnet18"]["text"][0]
+    text = traces_of(front_figure(front_view([record(7, sigma=0.5)], OBJECTIVES)))["resnet18"]["text"][0]
     for part in ("trial 7", "resnet18 split 3", "σ 0.5", "λ 0.01", "85.00 %", "25.00 %", "floor 20.00", "0.0617 GF"):
         assert part in text
     assert "10.63 MiB" in text and "4 KiB" in text and "activations 0.5 MiB" in text
@@ -79,14 +80,15 @@ def guessing(record, **chance):
 
 def test_what_sends_nothing_is_a_hollow_point_off_the_front_below_the_line_of_nothing(record, tmp_path):
     useful, guess = record(0, delta=50.0), guessing(record(1, delta=64.0))
-    figure = front_figure([useful, guess], OBJECTIVES, "t")
+    view = front_view([useful, guess], OBJECTIVES)
+    figure = front_figure(view)
     traces = traces_of(figure)
     assert traces["best Δ within a cost"]["y"] == [50.0, 50.0]
     hollow = traces["resnet18, worthless"]
     assert hollow["marker"]["symbol"] == "circle-open" and "85.00 (a guess) %" in hollow["text"][0]
-    assert "(front)" not in hollow["text"][0] and "1 is worth no more than sending nothing" in figure.layout.title.text
+    assert "(front)" not in hollow["text"][0] and "1 is worth no more than sending nothing" in view.caption[1]
     assert {line["y0"] for line in figure.layout.shapes} == {80.0, 66.0}  # the limit; 86 − the floor of 20
-    asked = traces_of(front_figure([useful, guess], OBJECTIVES, "t", worthless=True))
+    asked = traces_of(front_figure(front_view([useful, guess], OBJECTIVES, worthless=True)))
     assert "(front)" in asked["resnet18, worthless"]["text"][0]
     assert front_table([guess], OBJECTIVES) == []
     (row,) = front_table([guess], OBJECTIVES, worthless=True)
@@ -98,7 +100,9 @@ def test_a_bar_leads_from_the_fronts_delta_down_to_the_certified_one(record, tmp
     bounded = record(0, delta=50.0)
     bounded = replace(bounded, metrics=replace(bounded.metrics, leakage_bound=bounded.metrics.leakage + 4))
     beaten = replace(bounded, trial_id=1, metrics=replace(bounded.metrics, delta=40.0, leakage_bound=100.0))
-    figure = front_figure([bounded, beaten, record(2, arch="mobilenet_v2", split=8, delta=30.0)], OBJECTIVES, "t")
+    figure = front_figure(
+        front_view([bounded, beaten, record(2, arch="mobilenet_v2", split=8, delta=30.0)], OBJECTIVES)
+    )
     traces = traces_of(figure)
     bars = traces["down to certified Δ"]  # one that is beaten has none, nor has one without a bound
     assert (bars["x"], bars["y"], bars["error_y"]["arrayminus"]) == ([0.0617], [50.0], [4.0])
@@ -109,23 +113,15 @@ def test_a_bar_leads_from_the_fronts_delta_down_to_the_certified_one(record, tmp
 
 def test_marker_size_grows_with_memory(record):
     small, large = record(0, split=1), record(1, split=4)
-    sizes = traces_of(front_figure([small, large], OBJECTIVES, "t"))["resnet18"]["marker"]["size"]
+    sizes = traces_of(front_figure(front_view([small, large], OBJECTIVES)))["resnet18"]["marker"]["size"]
     assert sizes == [9, 24]
-
-
-def test_page_needs_no_network(search, tmp_path):
-    write_html(front_figure(search(10), OBJECTIVES, "t"), tmp_path / "front.html")
-    page = (tmp_path / "front.html").read_text(encoding="utf-8")
-    assert 'src="http' not in page and "cdn.plot.ly" not in page.split("<script")[0]
-    assert len(page) > 3_000_000
-    assert [p.name for p in tmp_path.iterdir()] == ["front.html"]
 
 
 @pytest.mark.parametrize("objectives", [OBJECTIVES, ("utility", "uplink_kib"), ("delta",)])
 @pytest.mark.parametrize("count", [0, 1, 40])
 def test_both_figures_for_any_objectives_and_counts(search, tmp_path, objectives, count):
     records = search(count)
-    front_figure(records, objectives, "t").to_json()
+    front_figure(front_view(records, objectives)).to_json()
     front_png(records, objectives, "digits", tmp_path / "sub" / "front.png")
     header = (tmp_path / "sub" / "front.png").read_bytes()[:24]
     assert header[:8] == b"\x89PNG\r\n\x1a\n"

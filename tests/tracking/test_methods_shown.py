@@ -12,8 +12,9 @@ from rich.console import Console
 from narl.cli.pareto import _print_table
 from narl.cli.search_view import SearchView
 from narl.core.point import Point
-from narl.figures.front_page import front_figure
 from narl.figures.front_table import front_table
+from narl.figures.front_view import front_view
+from narl.figures.page.front import front_figure
 
 OBJECTIVES = ("delta", "client_gflops", "client_memory_mib")
 DISCO = {"pruning_ratio": 0.99, "rho": 0.5}
@@ -42,13 +43,13 @@ def test_front_table(several, record, capsys):
 
 
 def test_figure(several):
-    traces = json.loads(front_figure(several, OBJECTIVES, "t").to_json())["data"][1:]
+    traces = json.loads(front_figure(front_view(several, OBJECTIVES)).to_json())["data"][1:]
     assert [trace["name"] for trace in traces] == ["narl, resnet18", "disco, resnet18", "image_noise, resnet18"]
     hovers = [trace["text"][0] for trace in traces]
     assert "trial 0: resnet18 split 3" in hovers[0]
     assert "disco, resnet18 split 3" in hovers[1] and "pruning_ratio 0.99, rho 0.5" in hovers[1]
     assert "image_noise, resnet18<" in hovers[2]
-    alone = json.loads(front_figure(several[:1], OBJECTIVES, "t").to_json())["data"][1:]
+    alone = json.loads(front_figure(front_view(several[:1], OBJECTIVES)).to_json())["data"][1:]
     assert [trace["name"] for trace in alone] == ["resnet18"]
 
 

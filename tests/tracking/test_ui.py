@@ -108,6 +108,26 @@ def test_the_table_shows_the_front_alone_with_whole_names_and_delta_first(ui, br
     assert heads[:3] == ["delta", "utility", "leakage"]
 
 
+@in_a_browser
+def test_the_figures_show_every_trial_and_a_point_leads_to_its_run(ui, browser):
+    _, (search, _) = ui
+    browser.like(width=1280)
+    browser.open(search.replace("?", "/artifacts/front.html?"))
+    browser.look_into("iframe")
+    points = "[...document.querySelectorAll('#front .points path')].filter(point => point.__data__.data !== undefined)"
+    finished = [record for record in RECORDS if record.metrics is not None]
+    assert browser.wait_for(f"{points}.length") == len(finished)
+    assert browser.run("return document.documentElement.scrollWidth <= innerWidth")
+    browser.run(f"{points}.find(point => point.__data__.data === {FRONT[0].trial_id}).id = 'aim'")
+    browser.click("#aim")
+    browser.wait_for(f"document.getElementById('picked').innerText.includes('trial {FRONT[0].trial_id}:')")
+    address = browser.run("return document.querySelector('#picked a').href")
+    browser.open(address)
+    browser.wait_for(
+        f"document.querySelector('h1, h2')?.innerText.includes('{FRONT[0].trial_id} {FRONT[0].config.client}')"
+    )
+
+
 def test_it_ends_when_it_is_told_to_and_leaves_no_process_behind(ui):
     process, _ = ui
     started = descendants(process.pid)

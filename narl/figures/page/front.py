@@ -1,33 +1,22 @@
-"""The Pareto front as an interactive page. Plotly takes tags in every text, so names are escaped."""
+"""The Pareto front to be pointed at: a point is a trial. Plotly takes tags in every text, so names are escaped."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from html import escape
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from narl.core.files import whole_file
-from narl.core.printable import printable
 from narl.core.records import TrialRecord
-from narl.figures.front_view import DELTA_LABEL, axis_label, below, front_view, named
+from narl.figures.front_view import DELTA_LABEL, FrontView, axis_label, below, named
+from narl.figures.page.fragment import log_axis, shown
 from narl.figures.palette import RIM
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
 
 
-def front_figure(
-    records: Sequence[TrialRecord], objectives: Sequence[str], title: str, *, worthless: bool = False
-) -> Figure:
-    """Draw Δ against client GFLOPs, a point per finished trial; colour and shape tell the client, size the memory.
-
-    Args:
-        worthless: see `narl.core.pareto.front_of`.
-    """
+def front_figure(view: FrontView) -> Figure:
+    """Draw Δ against client GFLOPs, a point per finished trial; colour and shape tell the client, size the memory."""
     import plotly.graph_objects as go
 
-    view = front_view(records, objectives, worthless)
     figure = go.Figure()
     line = view.step_line("client_gflops")
     figure.add_trace(
@@ -68,14 +57,15 @@ def front_figure(
                 x=[r.measured.cost.client_gflops for r in group],
                 y=[r.measured.delta for r in group],
                 mode="markers",
-                name=_shown(named(series, hollow)),
-                text=[_hover(r, front) for r, front in zip(group, on_front, strict=True)],
+                name=shown(named(series, hollow)),
+                text=[hover(r, front) for r, front in zip(group, on_front, strict=True)],
+                customdata=[r.trial_id for r in group],
                 hovertemplate="%{text}<extra></extra>",
                 marker={
                     "color": colour,
                     "symbol": f"{symbol}-open" if hollow else symbol,
                     "size": [view.marker_size(r) for r in group],
-                    "opacity": [1.0 if front else 0.45 for front in on_front],
+                    "opacity": [1.0 if front else 0.7 if hollow else 0.45 for front in on_front],
                     "line": {
                         "color": [RIM if front else plain_rim for front in on_front],
                         "width": [2 if front else 1.5 if hollow else 0.5 for front in on_front],
@@ -83,46 +73,30 @@ def front_figure(
                 },
             )
         )
-    for delta, dash, words in (
-        (view.limit, "dash", "limit: 100 − label floor ="),
-        (view.nothing, "dot", "send nothing:"),
+    for delta, dash, words, place in (
+        (view.limit, "dash", "limit: 100 − label floor =", "top left"),
+        (view.nothing, "dot", "send nothing:", "top right"),
     ):
         if delta is not None:
             figure.add_hline(
                 y=delta,
                 line={"dash": dash, "color": "#777777", "width": 1},
                 annotation={"text": f"{words} {delta:.1f}", "font": {"color": "#555555"}},
-                annotation_position="bottom right",
+                annotation_position=place,
             )
-    caption = "<br>".join(map(_shown, view.caption))
     figure.update_layout(
-        title={"text": f"{_shown(title)}<br><sup>{caption}; marker size: client memory</sup>"},
-        template="plotly_white",
-        font={"size": 14},
-        hoverlabel={"align": "left"},
-        legend={"title": {"text": ""}, "itemsizing": "constant"},
-        margin={"t": 75 + 20 * len(view.caption)},
         # Of the points: where nothing is certified a bar would squeeze them.
         yaxis={"title": {"text": DELTA_LABEL}, "range": view.delta_range},
         xaxis={"title": {"text": axis_label("client_gflops")}, "rangemode": "tozero"},
+        legend={"itemsizing": "constant"},
     )
     if view.is_wide("client_gflops"):
-        # Spelled out, since plotly prints the ticks between powers of ten as bare digits.
-        ticks = [float(f"{digit}e{power}") for power in range(-9, 10) for digit in (1, 2, 5)]
-        figure.update_xaxes(type="log", tickvals=ticks, ticktext=[f"{tick:g}" for tick in ticks])
+        figure.update_xaxes(**log_axis())
     return figure
 
 
-def write_html(figure: Figure, path: Path | str) -> None:
-    """Write a page that needs nothing else: plotly.js is inside, for offline or sandboxed readers (4.5 MB)."""
-    page = figure.to_html(include_plotlyjs=True, full_html=True, config={"displaylogo": False})
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with whole_file(path) as temporary:
-        temporary.write_text(page, encoding="utf-8")
-
-
-def _hover(record: TrialRecord, on_front: bool) -> str:
+def hover(record: TrialRecord, on_front: bool) -> str:
+    """Write the numbers of a finished trial, as HTML."""
     config, m = record.config, record.measured
     client = f"{config.arch} split {config.split}" if config.split else config.arch
     if config.method != "narl":
@@ -132,8 +106,8 @@ def _hover(record: TrialRecord, on_front: bool) -> str:
         numbers["σ at inference"] = record.sigma_at_inference
     return "<br>".join(
         (
-            f"<b>trial {record.trial_id}: {_shown(client)}</b>{' (front)' if on_front else ''}",
-            _shown(", ".join(f"{name} {value:.4g}" for name, value in numbers.items())),
+            f"<b>trial {record.trial_id}: {shown(client)}</b>{' (front)' if on_front else ''}",
+            shown(", ".join(f"{name} {value:.4g}" for name, value in numbers.items())),
             f"Δ {record.bound_sign('delta')}{m.delta:.2f} pp = utility {record.shown_utility} % − leakage "
             f"{record.leakage_bracket} %",
             f"label floor {m.label_floor:.2f} %",
@@ -142,7 +116,3 @@ def _hover(record: TrialRecord, on_front: bool) -> str:
             f"uplink {m.cost.uplink_kib:.4g} KiB, peak activations {m.cost.peak_activation_mib:.4g} MiB",
         )
     )
-
-
-def _shown(text: str) -> str:
-    return escape(printable(text), quote=False)
