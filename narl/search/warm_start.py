@@ -37,7 +37,7 @@ def first_points(space: AffordableSpace, found: Sequence[TrialRecord]) -> list[P
     near = [point for record in front if (point := nearest(space, record.config)) is not None]
     points = list(dict.fromkeys(near))
     most = min(len(points), int(SHARE * space.space.trials))
-    chosen = np.linspace(0, len(points) - 1, most).round().astype(int) if most else []
+    chosen = np.linspace(0, len(points) - 1, most).round().astype(int).tolist()
     return [points[i] for i in chosen]
 
 
