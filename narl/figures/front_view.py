@@ -18,6 +18,8 @@ from narl.core.plural import are
 from narl.core.records import TrialRecord, nothing_of
 from narl.figures.palette import PALETTE, SHAPES
 
+# Why a finished trial does not count.
+WORTHLESS, UNMET = "worthless", "misses a constraint"
 DELTA_LABEL = f"{OBJECTIVES['delta'].label}, {OBJECTIVES['delta'].unit}"
 
 
@@ -45,13 +47,13 @@ class FrontView:
         """Tell which entry of the legend a trial belongs to."""
         return _series(record, self.several_methods)
 
-    def groups(self) -> Iterator[tuple[str, bool, list[TrialRecord]]]:
-        """Yield a series, whether its trials are worthless, and the finished trials of that kind, if any."""
+    def groups(self) -> Iterator[tuple[str, str, list[TrialRecord]]]:
+        """Yield a series, why its trials do not count (empty if they do), and the finished trials of that kind."""
         for series in self.styles:
-            for worthless in (False, True):
-                group = [r for r in self.complete if bool(r.measured.why_worthless) == worthless]
+            for why_not in ("", WORTHLESS, UNMET):
+                group = [r for r in self.complete if _why_not(r) == why_not]
                 if group := [r for r in group if self.series(r) == series]:
-                    yield series, worthless, group
+                    yield series, why_not, group
 
     @property
     def delta_range(self) -> tuple[float, float] | None:
@@ -110,8 +112,10 @@ def front_view(records: Sequence[TrialRecord], objectives: Sequence[str], worthl
     doubts = []
     if doubtful := sum(record.leakage_is_lower_bound for record in complete):
         doubts.append(f"Δ of {doubtful} is an upper bound (≤): more may leak than was read")
-    if hollow := sum(bool(r.measured.why_worthless) for r in complete):
-        doubts.append(f"{hollow} {are(hollow)} worth no more than sending nothing (hollow)")
+    if worthless_ones := sum(_why_not(r) == WORTHLESS for r in complete):
+        doubts.append(f"{worthless_ones} {are(worthless_ones)} worth no more than sending nothing (hollow)")
+    if unmet := sum(_why_not(r) == UNMET for r in complete):
+        doubts.append(f"{unmet} {'misses' if unmet == 1 else 'miss'} a constraint of the search (hollow)")
     return FrontView(
         complete=complete,
         counted=counted,
@@ -134,8 +138,14 @@ def below(record: TrialRecord) -> float:
     return 0.0 if certified is None else max(0.0, record.measured.delta - certified)
 
 
-def named(series: str, worthless: bool) -> str:
-    return f"{series}, worthless" if worthless else series
+def named(series: str, why_not: str) -> str:
+    return f"{series}, {why_not}" if why_not else series
+
+
+def _why_not(record: TrialRecord) -> str:
+    if record.measured.why_worthless:
+        return WORTHLESS
+    return UNMET if record.why_not_counted else ""
 
 
 def axis_label(cost: str) -> str:

@@ -9,6 +9,7 @@ from dataclasses import replace
 import pytest
 
 from narl.core.pareto import front_of
+from narl.core.records import UNMET_TAG
 from narl.figures.front_picture import front_png
 from narl.figures.front_table import front_table
 from narl.figures.front_view import front_view
@@ -94,6 +95,16 @@ def test_what_sends_nothing_is_a_hollow_point_off_the_front_below_the_line_of_no
     (row,) = front_table([guess], OBJECTIVES, worthless=True)
     assert row["worthless"].startswith("utility is a guess") and row["delta_of_nothing"] == 66.0
     front_png([guess], OBJECTIVES, "t", tmp_path / "front.png")
+
+
+def test_what_misses_a_constraint_is_hollow_and_says_which(record):
+    met, missed = record(0, delta=50.0), record(1, delta=55.0)
+    missed = replace(missed, tags={UNMET_TAG: "utility is 70.00 %, and at least 75 % is asked for"})
+    traces = traces_of(front_figure(front_view([met, missed], OBJECTIVES)))
+    hollow = traces["resnet18, misses a constraint"]
+    assert hollow["marker"]["symbol"].endswith("-open")
+    assert "does not count: utility is 70.00 %" in hollow["text"][0] and "(front)" not in hollow["text"][0]
+    assert "1 misses a constraint of the search (hollow)" in " ".join(front_view([met, missed], OBJECTIVES).caption)
 
 
 def test_a_bar_leads_from_the_fronts_delta_down_to_the_certified_one(record, tmp_path):

@@ -111,7 +111,7 @@ def hover(record: TrialRecord, on_front: bool) -> str:
             f"Δ {record.bound_sign('delta')}{m.delta:.2f} pp = utility {record.shown_utility} % − leakage "
             f"{record.leakage_bracket} %",
             f"label floor {m.label_floor:.2f} %",
-            *((f"worthless: {m.why_worthless}",) if m.why_worthless else ()),
+            *((f"does not count: {record.why_not_counted}",) if record.why_not_counted else ()),
             f"{m.cost.client_gflops:.4g} GFLOPs, {m.cost.client_memory_mib:.4g} MiB",
             f"uplink {m.cost.uplink_kib:.4g} KiB, peak activations {m.cost.peak_activation_mib:.4g} MiB",
         )
