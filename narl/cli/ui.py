@@ -10,7 +10,7 @@ from narl.cli.terminal import say
 from narl.core.errors import NarlError
 
 if TYPE_CHECKING:
-    from mlflow.entities import Run
+    from mlflow.entities import Experiment, Run
 
 
 def register(subparsers) -> None:
@@ -33,13 +33,13 @@ def run(args: argparse.Namespace) -> int:
 
     folder = find_search(args.runs, args.name)
     uri = default_uri()
-    parent = parent_of(uri, folder.name, read_ledger(folder.ledger_path))
+    experiment, parent = parent_of(uri, folder.name, read_ledger(folder.ledger_path))
     if uri.startswith(("http://", "https://")):
-        _say_where(folder.name, parent, shown(uri))
+        _say_where(folder.name, experiment, parent, shown(uri))
         return 0
     try:
         with mlflow_server(uri, args.port) as server:
-            _say_where(folder.name, parent, server.address)
+            _say_where(folder.name, experiment, parent, server.address)
             say("Ctrl-C ends it.")
             server.wait()
     except KeyboardInterrupt:
@@ -47,10 +47,12 @@ def run(args: argparse.Namespace) -> int:
     raise NarlError("MLflow's server ended")
 
 
-def _say_where(name: str, parent: Run, server: str) -> None:
-    from narl.tracking.pages import run_page, trials_page
+def _say_where(name: str, experiment: Experiment, parent: Run, server: str) -> None:
+    from narl.tracking.pages import VIEW_TAG, figures_page, run_page, trials_page
 
     server = server.rstrip("/") + "/"
-    experiment = parent.info.experiment_id
-    say(f"search {name!r}: {run_page(server, experiment, parent.info.run_id)}")
-    say(f"its front in a table: {trials_page(server, experiment)}")
+    place = experiment.experiment_id, parent.info.run_id
+    with_view = VIEW_TAG in experiment.tags  # not if an earlier version sent the search
+    say(f"search {name!r}: {run_page(server, *place)}")
+    say(f"its figures: {figures_page(server, *place)}")
+    say(f"its front in a table: {trials_page(server, experiment.experiment_id, with_view=with_view)}")

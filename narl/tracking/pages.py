@@ -34,9 +34,14 @@ def figures_page(server: str, experiment_id: str, run_id: str) -> str:
     return f"{server}#/experiments/{experiment_id}/runs/{run_id}/artifacts/front.html?{_TRAINING}"
 
 
-def trials_page(server: str, experiment_id: str) -> str:
-    """Address the list of trials, with the columns of `trials_view`."""
-    return f"{server}#/experiments/{experiment_id}/runs?{_TRAINING}&viewStateShareKey={VIEW}"
+def trials_page(server: str, experiment_id: str, *, with_view: bool) -> str:
+    """Address the list of trials.
+
+    Args:
+        with_view: open it with the columns of `trials_view`, which the experiment must have: MLflow complains otherwise.
+    """
+    view = f"&viewStateShareKey={VIEW}" if with_view else ""
+    return f"{server}#/experiments/{experiment_id}/runs?{_TRAINING}{view}"
 
 
 def trials_view(objectives: Sequence[str], at: float) -> str:

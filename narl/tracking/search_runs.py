@@ -18,7 +18,7 @@ from narl.tracking.connection import connected, one_line
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
-    from mlflow.entities import Run
+    from mlflow.entities import Experiment, Run
 
 PAGE = 1000  # runs a query
 
@@ -28,8 +28,8 @@ def experiment_of(name: str) -> str:
     return os.environ.get("MLFLOW_EXPERIMENT_NAME") or f"narl/{name}"
 
 
-def parent_of(uri: str, name: str, records: Sequence[TrialRecord]) -> Run:
-    """Find the parent of a search that was sent to the MLflow at `uri`.
+def parent_of(uri: str, name: str, records: Sequence[TrialRecord]) -> tuple[Experiment, Run]:
+    """Find the experiment and the parent of a search that was sent to the MLflow at `uri`.
 
     Args:
         records: everything in the ledger.
@@ -48,9 +48,9 @@ def parent_of(uri: str, name: str, records: Sequence[TrialRecord]) -> Run:
         found = None if experiment is None else find_runs(client, experiment.experiment_id, name, records)
     except Exception as error:
         raise NarlError(f"MLflow at {shown(uri)}: {one_line(error, uri)}") from error
-    if found is None:
+    if experiment is None or found is None:
         raise missing
-    return found[0]
+    return experiment, found[0]
 
 
 def find_runs(

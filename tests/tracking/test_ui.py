@@ -46,12 +46,12 @@ def folder(tmp_path_factory, empty_database):
 
 @pytest.fixture(scope="module")
 def ui(folder):
-    """The command at work, and the addresses that it printed: of the search, and of its front in a table."""
+    """The command at work, and the addresses that it printed: of the search, its figures, and its front in a table."""
     process = start(folder, "ui", "digits")
     try:
-        lines = [process.stdout.readline() for _ in range(3)]
-        assert lines[2] == "Ctrl-C ends it.\n", process.stderr.read()
-        yield process, [line.split()[-1] for line in lines[:2]]
+        lines = [process.stdout.readline() for _ in range(4)]
+        assert lines[3] == "Ctrl-C ends it.\n", process.stderr.read()
+        yield process, [line.split()[-1] for line in lines[:3]]
     finally:
         process.send_signal(signal.SIGTERM)
         process.wait(60)
@@ -64,7 +64,7 @@ def browser():
 
 
 def test_only_this_machine_is_answered_and_in_mlflows_own_words(ui):
-    _, (search, _) = ui
+    _, (search, *_) = ui
     host, port = re.match(r"http://(127\.0\.0\.1):(\d+)/#/experiments/", search).groups()
     with socket.socket() as probe, pytest.raises(ConnectionRefusedError):
         probe.connect(("127.0.0.2", int(port)))  # this machine by another address
@@ -75,7 +75,7 @@ def test_only_this_machine_is_answered_and_in_mlflows_own_words(ui):
 
 @in_a_browser
 def test_the_page_of_a_search_says_what_it_found_at_once_and_leads_to_the_trials(ui, browser):
-    _, (search, _) = ui
+    _, (search, *_) = ui
     best = max(FRONT, key=lambda record: record.metrics.delta)
     browser.like(width=1280)
     browser.open(search)
@@ -91,7 +91,7 @@ def test_the_page_of_a_search_says_what_it_found_at_once_and_leads_to_the_trials
 
 @in_a_browser
 def test_the_table_shows_the_front_alone_with_whole_names_and_delta_first(ui, browser):
-    _, (_, table) = ui
+    _, (*_, table) = ui
     browser.like(width=1900)
     browser.open(table)
     names = '[...document.querySelectorAll(`[col-id="attributes.\\`Run Name\\`"] a`)]'
@@ -110,9 +110,9 @@ def test_the_table_shows_the_front_alone_with_whole_names_and_delta_first(ui, br
 
 @in_a_browser
 def test_the_figures_show_every_trial_and_a_point_leads_to_its_run(ui, browser):
-    _, (search, _) = ui
+    _, (_, figures, _) = ui
     browser.like(width=1280)
-    browser.open(search.replace("?", "/artifacts/front.html?"))
+    browser.open(figures)
     browser.look_into("iframe")
     points = "[...document.querySelectorAll('#front .points path')].filter(point => point.__data__.data !== undefined)"
     finished = [record for record in RECORDS if record.metrics is not None]
@@ -126,6 +126,15 @@ def test_the_figures_show_every_trial_and_a_point_leads_to_its_run(ui, browser):
     browser.wait_for(
         f"document.querySelector('h1, h2')?.innerText.includes('{FRONT[0].trial_id} {FRONT[0].config.client}')"
     )
+
+
+def test_of_a_server_that_runs_elsewhere_only_the_addresses_are_told(ui, folder, monkeypatch, capsys):
+    _, addresses = ui
+    server = addresses[0].partition("/#/")[0]
+    monkeypatch.chdir(folder)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", server.replace("//", "//ann:s3cret@"))
+    assert main(["ui"]) == 0
+    assert [line.split()[-1] for line in capsys.readouterr().out.splitlines()] == addresses
 
 
 def test_it_ends_when_it_is_told_to_and_leaves_no_process_behind(ui):
