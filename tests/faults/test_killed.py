@@ -11,6 +11,7 @@ import os
 import random
 import shutil
 import signal
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -125,6 +126,9 @@ def test_nodes_killed_while_others_join(tmp_path, report):
         env = {"HOME": str(cluster.home)}
         live = [cluster.add(1), cluster.add(1)]
         driver = start(tmp_path, "search", str(space), "--ray-address", cluster.address, **env)
+        # It says more than a pipe holds, and would wait for somebody to read.
+        reader = threading.Thread(target=driver.communicate, daemon=True)
+        reader.start()
         with ended(driver):
             for count in range(FAULTS):
                 assert wait_for(lambda: all(node.workers() for node in live), 180, driver), "a node without a trial"
@@ -135,7 +139,7 @@ def test_nodes_killed_while_others_join(tmp_path, report):
             assert driver.poll() is None
             assert wait_for(lambda: all(node.workers() for node in live), 180, driver)
             driver.kill()
-            driver.communicate()
+            reader.join()
         trials = len(finished_in(runs)) + 2
         done = settle(tmp_path, space, "--ray-address", cluster.address, trials=trials, **env)
     result = books(runs, f"sqlite:///{tmp_path / 'mlflow.db'}")
