@@ -33,6 +33,8 @@ SUBCOMMANDS = (
     "sync",
     "ui",
 )
+# As they are typed.
+COMMANDS = tuple(name.rstrip("_").replace("_", "-") for name in SUBCOMMANDS)
 
 
 WORDS = (
@@ -52,8 +54,7 @@ class _Parser(argparse.ArgumentParser):
     def error(self, message: str):
         if message.startswith("argument COMMAND: invalid choice"):
             given = message.split("'")[1]
-            names = [name.rstrip("_").replace("_", "-") for name in SUBCOMMANDS]
-            message += did_you_mean(given, names)
+            message += did_you_mean(given, COMMANDS)
         self.exit(2, f"{self.prog}: {told(message, self._given)}\n")
 
 

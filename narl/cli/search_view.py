@@ -97,8 +97,8 @@ class SearchView:
     # --- rendering ---
 
     def beat(self) -> None:
-        """Print a line if nothing was printed for a while."""
-        if time.monotonic() - self._spoke >= SILENCE:
+        """Print a line if nothing was printed for a while. Before the first trial a search may still be refused."""
+        if self._first_trial is not None and time.monotonic() - self._spoke >= SILENCE:
             self._print(self._state())
 
     def _state(self) -> str:

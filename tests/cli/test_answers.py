@@ -15,7 +15,7 @@ from example_pipelines import DIGITS
 from example_records import make_record
 
 import narl
-from narl.cli.main import SUBCOMMANDS, main
+from narl.cli.main import COMMANDS, main
 from narl.config.load import build
 from narl.config.search_space import SearchSpace
 from narl.config.trial import TrainConfig
@@ -295,7 +295,7 @@ def test_answers_survive_a_closed_pipe(search, tmp_path):
 # --- help ---
 
 
-@pytest.mark.parametrize("name", [[], *[[name.replace("_", "-")] for name in SUBCOMMANDS], ["data", "build"]])
+@pytest.mark.parametrize("name", [[], *[[name] for name in COMMANDS], ["data", "build"]])
 def test_help(capsys, name):
     with pytest.raises(SystemExit) as stop:
         main([*name, "--help"])
@@ -309,7 +309,7 @@ def test_help_lists_every_command(capsys):
     with pytest.raises(SystemExit):
         main(["--help"])
     first_words = {line.split()[0] for line in capsys.readouterr().out.splitlines() if line.strip()}
-    assert {name.replace("_", "-") for name in SUBCOMMANDS} <= first_words
+    assert set(COMMANDS) <= first_words
 
 
 def test_version_and_help_load_nothing_heavy():

@@ -371,7 +371,6 @@ def test_budgets_that_are_no_numbers(recorded, refused, command, options, words)
 @pytest.mark.parametrize(
     ("argv", "words"),
     [
-        ([], ["COMMAND"]),
         (["serach"], ["'serach'", "did you mean 'search'"]),
         (["best_confg"], ["did you mean 'best-config'"]),
         (["data", "buld"], ["'buld'", "build"]),
