@@ -92,6 +92,7 @@ class StatusFile:
     @contextmanager
     def kept(self) -> Iterator[None]:
         """Write the file while the search runs, and at its end that it has ended."""
+        self._write(ended=False)
         writer = threading.Thread(target=self._write_again_and_again, daemon=True, name="status")
         writer.start()
         try:

@@ -21,7 +21,7 @@ from narl.config.load import build
 from narl.config.search_space import SearchSpace
 from narl.search.folder import SearchFolder
 from narl.search.ledger import Ledger
-from narl.search.status import StatusFile
+from narl.search.status import StatusFile, read_status
 
 CONTENT = {"name": "watched", "pipeline": DIGITS, "architectures": {"resnet18": {}}, "sigma": 0.5, "lambda": 0.1}
 SPACE = build(SearchSpace, CONTENT | {"trials": 12}, "space")
@@ -113,6 +113,8 @@ def test_watch_shows_what_runs_then_what_ended_and_then_that_nobody_drives(tmp_p
     running = make_record(1, split=2, utility=88.0)
     with status.kept():
         status.started(1, running.config)
+        while not read_status(folder.path).running:
+            time.sleep(0.05)
         watcher = subprocess.Popen(
             [sys.executable, "-u", "-m", "narl", "watch"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
         )

@@ -78,7 +78,11 @@ def test_notice_alone_makes_a_trial_keep_what_it_has_and_go_on_elsewhere(notice,
     with RayNodes(tmp_path, cpus=0, env=never) as cluster, ExitStack() as also:
         first = cluster.add(1)
         spot = also.enter_context(spot_machine(cluster, first, tmp_path / "notice.log")) if notice == "taken" else None
-        space, shared = write_space(tmp_path, **LONG), tmp_path / "shared"
+        # Longer than a notice takes to arrive on a busy machine.
+        space, shared = (
+            write_space(tmp_path, **LONG | {"training": {"epochs": 100, "batch_size": 64}}),
+            tmp_path / "shared",
+        )
         argv = ("--ray-address", cluster.address, "--storage", str(shared))
         driver = start(tmp_path, "search", str(space), *argv, HOME=str(cluster.home))
         kept = shared / "tiny" / "checkpoints"
