@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from narl.core.printable import printable
 
@@ -29,3 +29,12 @@ def bullets(items: Iterable[str]) -> str:
 def commands(lines: Iterable[str]) -> str:
     """Write lines as they are to be typed."""
     return "\n".join(f"    {printable(line)}" for line in lines)
+
+
+def document(title: str, sections: Mapping[str, Iterable[str]]) -> str:
+    """Write a text of paragraphs, by the heads of its sections; one under an empty head follows the title."""
+    parts = [f"# {title}"]
+    for head, paragraphs in sections.items():
+        parts += [f"## {head}"] if head else []
+        parts += paragraphs
+    return "\n\n".join(parts) + "\n"

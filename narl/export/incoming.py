@@ -11,18 +11,16 @@ import json
 import re
 import shutil
 from contextlib import AbstractContextManager
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
 
-from narl.core.addresses import shown
-from narl.core.errors import DAMAGED, ConfigError, NarlError
+from narl.core.errors import DAMAGED, NarlError
 from narl.core.paths import user_path
 from narl.export.bundle import FILES, verify_bundle
 from narl.export.manifest import FORMAT, MANIFEST, parse_manifest
 from narl.export.releases import ATTEMPTS, CURRENT, FILES_AT_ONCE, PARTS_AT_ONCE, RELEASES, at_once
 from narl.export.stores import FolderStore
-from narl.storage.s3 import S3Address, check_endpoint, is_url, parse_s3, s3_client, s3_errors
+from narl.storage.s3 import S3Address, address_of, s3_client, s3_errors
 
 # Of a pointer or a manifest; of all files of a bundle, the largest of which so far has 600 MB.
 SMALL, LARGE = 2**20, 2**35
@@ -92,15 +90,8 @@ def _manifest_of(source: Source) -> tuple[str, bytes]:
 
 
 def _open_source(place: str, endpoint_url: str | None) -> Source:
-    if is_url(place):
-        address = parse_s3(place, otherwise="a folder")
-        if endpoint_url is not None:
-            check_endpoint(endpoint_url)
-            address = replace(address, endpoint=endpoint_url)
-        return _S3Source(address)
-    if endpoint_url is not None:
-        raise ConfigError(f"an endpoint is for s3://bucket/prefix, and {shown(place)!r} is a folder")
-    return _FolderSource(user_path(place))
+    address = address_of(place, endpoint_url)
+    return _FolderSource(user_path(place)) if address is None else _S3Source(address)
 
 
 class _FolderSource:

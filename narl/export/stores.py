@@ -9,7 +9,6 @@ import os
 import shutil
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -19,7 +18,7 @@ from narl.core.files import whole_folder
 from narl.core.paths import resolved, user_path
 from narl.export.manifest import MANIFEST, refuse_foreign
 from narl.export.releases import AS_THE_BUCKET_SAYS, Encryption, S3Store
-from narl.storage.s3 import check_endpoint, is_url, parse_s3
+from narl.storage.s3 import address_of
 
 
 class Store(Protocol):
@@ -56,18 +55,13 @@ def open_store(url: str, *, endpoint_url: str | None = None, encryption: Encrypt
     Raises:
         ConfigError: an address that names neither, or an endpoint or encryption without S3.
     """
-    if not is_url(url):
-        if endpoint_url is not None:
-            raise ConfigError(f"an endpoint is for s3://bucket/prefix, and {shown(url)!r} is a folder")
+    address = address_of(url, endpoint_url)
+    if address is None:
         if encryption != AS_THE_BUCKET_SAYS:
             raise ConfigError(f"S3 encrypts what is at s3://bucket/prefix, and {shown(url)!r} is a folder")
         if not url:
             raise ConfigError("expected a folder or s3://bucket/prefix, got nothing")
         return FolderStore(user_path(url))
-    address = parse_s3(url, otherwise="a folder")
-    if endpoint_url is not None:
-        check_endpoint(endpoint_url)
-        address = replace(address, endpoint=endpoint_url)
     return S3Store(address, encryption)
 
 

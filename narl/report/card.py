@@ -14,7 +14,7 @@ from typing import Any
 from narl.config.bundle import BundleConfig
 from narl.config.load import build, read_yaml
 from narl.core.errors import DataError
-from narl.core.markdown import bullets, escaped, table
+from narl.core.markdown import bullets, document, escaped, table
 from narl.core.method_options import METHODS
 from narl.core.worth import why_worthless
 from narl.evaluation.intervals import wilson_interval
@@ -72,11 +72,8 @@ def _text(card: _Card) -> str:
         ("How it was made", _made),
         ("Limits", _limits),
     )
-    parts = [f"# Model card: {escaped(card.config.pipeline.name)}, {escaped(card.config.trial.client)}"]
-    for head, write in sections:
-        parts += [f"## {head}"] if head else []
-        parts += write(card)
-    return "\n\n".join(parts) + "\n"
+    title = f"Model card: {escaped(card.config.pipeline.name)}, {escaped(card.config.trial.client)}"
+    return document(title, {head: write(card) for head, write in sections})
 
 
 def _summary(card: _Card) -> Iterator[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from narl.core.markdown import bullets, escaped, table
+from narl.core.markdown import bullets, document, escaped, table
 from narl.core.method_options import METHODS
 from narl.core.objectives import objective
 from narl.core.plural import are, counted
@@ -53,11 +53,8 @@ def report_text(subject: Subject) -> str:
         ("What the search cost", cost),
         ("How to reproduce this", reproduce),
     )
-    parts = [f"# Report on the search {escaped(subject.name)}"]
-    for head, write in sections:
-        parts += [f"## {head}"] if head else []
-        parts += write(subject)
-    return "\n\n".join(parts) + "\n"
+    title = f"Report on the search {escaped(subject.name)}"
+    return document(title, {head: write(subject) for head, write in sections})
 
 
 def _summary(subject: Subject) -> Iterator[str]:

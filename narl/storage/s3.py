@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
@@ -73,6 +73,26 @@ def parse_s3(url: str, otherwise: str) -> S3Address:
         if "@" in endpoint or "?" in endpoint:  # addresses are kept in search spaces and shown in MLflow
             raise ConfigError(f"s3://{bucket}{IN_THE_ENVIRONMENT}")
     return S3Address(bucket, prefix.strip("/"), endpoint, options.get("region"))
+
+
+def address_of(place: str, endpoint_url: str | None) -> S3Address | None:
+    """Parse what is an `s3://bucket/prefix` or a folder, which gives None.
+
+    Args:
+        endpoint_url: of an S3 server other than AWS.
+
+    Raises:
+        ConfigError: a URL that names no bucket, or an endpoint that is none or is given with a folder.
+    """
+    if is_url(place):
+        address = parse_s3(place, otherwise="a folder")
+        if endpoint_url is None:
+            return address
+        check_endpoint(endpoint_url)
+        return replace(address, endpoint=endpoint_url)
+    if endpoint_url is not None:
+        raise ConfigError(f"an endpoint is for s3://bucket/prefix, and {shown(place)!r} is a folder")
+    return None
 
 
 def check_endpoint(endpoint: str) -> None:
