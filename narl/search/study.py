@@ -71,9 +71,9 @@ class SearchStudy:
         directions = [objective(name).direction for name in self._objectives]
         self._database = StudyDatabase(name=name, url=url, directions=directions)
         with self._database.in_one_line():  # what is stored there may be anything
-            is_new = not self._database.trials()
+            begins = first if first and not len(ledger) and not self._database.trials() else ()
             self._follow_ledger()
-            for config in first if is_new and not len(ledger) else ():
+            for config in begins:
                 self._database.add(_waiting(self._space.parameters(config, conditional=self._conditional), {}))
             self._study = self._in_memory(directions)
 
