@@ -1,4 +1,4 @@
-"""`narl profile`: what each split of each network costs the client, before any training."""
+"""`narl profile`: what each split of each network costs the client, before any training: counted, or measured."""
 
 from __future__ import annotations
 
@@ -8,7 +8,9 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
+from narl.cli.arguments import local_path, non_negative_int, positive_int
 from narl.cli.terminal import new_console, say
+from narl.core.errors import ConfigError
 
 CAPTION = (
     "Per image. GFLOPs = 2 x (multiply-accumulates and biases, 2 an input of BatchNorm, 1 an input of an activation "
@@ -31,6 +33,24 @@ def register(subparsers: Any) -> None:
         "--dtype", default="float32", help="how z is sent: float32, float16 or int8 (default: %(default)s)"
     )
     parser.add_argument("--format", choices=("table", "json"), default="table")
+    group = parser.add_argument_group(
+        "on a device", "time and memory of the ONNX client, with numpy and ONNX Runtime alone"
+    )
+    group.add_argument(
+        "--measure",
+        nargs="?",
+        const="",
+        metavar="BUNDLE",
+        help="measure on this device: what narl export wrote, every variant; or the networks above, untrained",
+    )
+    group.add_argument(
+        "--to",
+        type=local_path,
+        metavar="DIR",
+        help="write the untrained clients there, to be measured on another device",
+    )
+    group.add_argument("--threads", type=non_negative_int, metavar="N", help="0: ONNX Runtime chooses (default: 1)")
+    group.add_argument("--runs", type=positive_int, metavar="N", help="answers that are timed (default: 200)")
     parser.set_defaults(run=run)
 
 
@@ -38,8 +58,15 @@ def run(args: argparse.Namespace) -> int:
     """Print the costs that `args` asks for; the exit code is 0.
 
     Raises:
-        ConfigError: a network, split point, size or dtype that is not legal, or nothing to show.
+        ConfigError: a network, split point, size or dtype that is not legal, nothing to show, or flags that do not go
+            together.
     """
+    _refuse_unread(args)
+    if args.measure is not None or args.to is not None:
+        from narl.cli.profile_measured import run_measured, run_written
+
+        return run_measured(args) if args.to is None else run_written(args)
+
     from narl.methods.profile import profile
 
     skipped: list[str] = []
@@ -52,6 +79,16 @@ def run(args: argparse.Namespace) -> int:
     for reason in skipped:
         say(f"skipped: {reason}", file=sys.stderr)
     return 0
+
+
+def _refuse_unread(args: argparse.Namespace) -> None:
+    """Refuse flags that would have no effect."""
+    if args.measure is None and (args.threads is not None or args.runs is not None):
+        raise ConfigError("--threads and --runs are of a measurement: add --measure")
+    if args.measure is not None and args.to is not None:
+        raise ConfigError("--measure measures here, --to writes what measures elsewhere: leave one of them out")
+    if args.measure and (args.arch or args.split):
+        raise ConfigError(f"--measure {args.measure} measures that bundle's client: leave --arch and --split out")
 
 
 def _print_table(rows: Sequence[dict[str, Any]], size: int, dtype: str, method: str) -> None:

@@ -91,17 +91,28 @@ class Draws(Strict):
     shape: tuple[_Count, ...]
 
 
-class PortableConfig(Strict):
-    """What `narl_client.py` and `narl_server.py` must know.
+class ClientFacts(Strict):
+    """What `narl_client.py` must know.
 
     Attributes:
-        image_size, utility_classes: see `BundleConfig`.
+        client: what runs on the device, as `Point.costed_client` names it.
+        image_size: side of the client's square images in pixels.
         fit: how a picture becomes a square.
         feature_shape: (C, h, w) of what is sent.
     """
 
+    client: str
     image_size: int = Field(ge=1, le=16384)
     fit: Literal["center_crop", "squash"]
     feature_shape: tuple[_Count, _Count, _Count]
     draws: Draws
+
+
+class PortableConfig(ClientFacts):
+    """What `narl_client.py` and `narl_server.py` must know.
+
+    Attributes:
+        utility_classes: see `BundleConfig`.
+    """
+
     utility_classes: tuple[str, ...] = Field(min_length=2)

@@ -112,6 +112,13 @@ class Point(Strict):
         return client if self.method == "narl" else f"{self.method}:{client}"
 
     @property
+    def costed_client(self) -> str:
+        """`client` with all else that costs, the sizes among its method's settings: `maxent:resnet18/3 dimension 64`."""
+        known = METHODS[self.method].settings
+        sizes = [f"{name} {value:g}" for name, value in self.settings.items() if known[name].whole]
+        return " ".join([self.client, *sizes])
+
+    @property
     def numbers(self) -> str:
         """What is searched besides the client, in short: `σ 3 λ 0.01`, and the method's settings."""
         named = {"σ": self.sigma, "λ": self.lambda_, **self.settings}

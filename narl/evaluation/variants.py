@@ -8,7 +8,6 @@ closed_form_leakage is what the exact attacker leaves.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -20,10 +19,10 @@ from narl.evaluation.artefact import images_of, measure
 from narl.export.bundle import CLIENT_GRAPH, VARIANTS, load_bundle, verify_bundle
 from narl.export.manifest import write_manifest
 from narl.export.runtime.narl_client import Client, unit_range
+from narl.export.runtime.narl_measure import latency_ms
 from narl.export.variants import write_variant
 
 CALIBRATION_IMAGES = 256
-TIMED = 200  # answers
 
 
 def add_variants(folder: Path, names: Sequence[str], dataset: Dataset) -> dict[str, dict[str, Any]]:
@@ -49,6 +48,7 @@ def add_variants(folder: Path, names: Sequence[str], dataset: Dataset) -> dict[s
     rows = {}
     for name, file in files.items():
         found = measure(folder, bundle, dataset, variant=name)
+        median, p95 = latency_ms(Client(folder, variant=name, threads=1))
         rows[name] = {
             "file": file,
             "size": (folder / file).stat().st_size,
@@ -56,7 +56,7 @@ def add_variants(folder: Path, names: Sequence[str], dataset: Dataset) -> dict[s
             "closed_form_leakage": 100 * float(found.bayes.mean()),
             "leakage_bound": found.bound,
             "num_samples": len(found.utility),
-            "latency_ms": _latency(folder, name),
+            "latency_ms": {"median": median, "p95": p95},
         }
     write_manifest(folder, {**about, "variants": rows}, listed)
     return rows
@@ -70,16 +70,3 @@ def _calibration(dataset: Dataset) -> Iterator[np.ndarray]:
         left -= len(images)
         if left <= 0:
             return
-
-
-def _latency(folder: Path, variant: str) -> dict[str, float]:
-    """Time whole answers, checks and draws included, one image each on one core."""
-    client = Client(folder, variant=variant, threads=1)
-    image = np.zeros((client.size, client.size, 3), np.uint8)
-    seconds = []
-    for _ in range(TIMED + 10):
-        started = time.perf_counter()
-        client.answer(image)
-        seconds.append(time.perf_counter() - started)
-    median, p95 = np.percentile(seconds[10:], [50, 95])
-    return {"median": 1e3 * float(median), "p95": 1e3 * float(p95)}

@@ -39,7 +39,7 @@ CLIENT, SERVER, CONFIG, METRICS = "client.safetensors", "server.safetensors", "c
 FILES = (CLIENT, SERVER, CONFIG, METRICS)
 # What `narl.export.portable` adds.
 CLIENT_GRAPH, SERVER_GRAPH, FACTS, README = "client.onnx", "server.onnx", "portable.json", "README.md"
-RUNTIME = ("narl_client.py", "narl_server.py")
+RUNTIME = ("narl_client.py", "narl_server.py", "narl_measure.py")
 PORTABLE = (CLIENT_GRAPH, SERVER_GRAPH, FACTS, *RUNTIME, README)
 CARD = "MODEL_CARD.md"  # what `narl.report.card` adds
 # What `narl.export.variants` adds, by name.

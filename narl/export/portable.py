@@ -1,10 +1,11 @@
-"""A bundle that needs neither narl nor torch: both halves as ONNX graphs, and the two short files that run them.
+"""A bundle that needs neither narl nor torch: both halves as ONNX graphs, and the short files that run them.
 
 client.onnx          image [B, 3, S, S] in [0, 1] and draws [B, …] -> sent [B, C, h, w]; draws nothing itself
 server.onnx          sent -> logits
 portable.json        a `narl.config.bundle.PortableConfig`
 narl_client.py       preprocessing, checks, and draws from the operating system's generator; numpy and onnxruntime
 narl_server.py       probabilities of the useful label
+narl_measure.py      how long the client takes on a device, and how much memory
 README.md            how to use them
 """
 
@@ -20,7 +21,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from narl.config.bundle import BundleConfig, Draws, PortableConfig
+from narl.config.bundle import BundleConfig, ClientFacts, Draws, PortableConfig
 from narl.core.errors import DAMAGED, NarlError
 from narl.core.files import whole_folder
 from narl.export.bundle import (
@@ -44,6 +45,7 @@ from narl.export.manifest import write_manifest
 from narl.export.noise_graph import Drawn, drawn
 from narl.export.outward import outward_config, outward_metrics
 from narl.methods.catalogue import halves_of
+from narl.models.split import Obfuscator
 
 # Of a graph's results and torch's, relative to the largest: float32 sums in another order.
 CLOSE = 1e-4
@@ -104,7 +106,22 @@ def _write_outward(source: Path, config: BundleConfig, folder: Path, *, redact: 
 
 
 def _write_graphs(bundle: Bundle, folder: Path) -> Drawn:
-    client, size = bundle.client, bundle.config.image_size
+    noise, sent = write_client_graph(folder, bundle.client, bundle.config.image_size)
+    _write_graph(folder, SERVER_GRAPH, bundle.server, {"sent": sent}, "logits")
+    write_facts(folder, facts_of(bundle))
+    return noise
+
+
+def write_client_graph(folder: Path, client: Obfuscator, size: int) -> tuple[Drawn, Tensor]:
+    """Write `client.onnx`; returns its noise and an example of what it sends.
+
+    Args:
+        client: in eval mode.
+        size: side of its images in pixels.
+
+    Raises:
+        NarlError, ConfigError: see `make_portable`.
+    """
     generator = torch.Generator().manual_seed(0)
     # Not one, which exporters take for a constant.
     image = torch.rand(5, 3, size, size, generator=generator)
@@ -117,16 +134,18 @@ def _write_graphs(bundle: Bundle, folder: Path) -> Drawn:
     graph = ClientGraph(client.body, noise.add)
     with torch.no_grad():
         sent = graph(*inputs.values())
-    for name, network, given, output in (
-        (CLIENT_GRAPH, graph, inputs, "sent"),
-        (SERVER_GRAPH, bundle.server, {"sent": sent}, "logits"),
-    ):
-        content = graph_of(network, given, output)
-        _compare(name, content, network, {key: value[:3] for key, value in given.items()})
-        (folder / name).write_bytes(content)
-    facts = facts_of(bundle)
+    _write_graph(folder, CLIENT_GRAPH, graph, inputs, "sent")
+    return noise, sent
+
+
+def _write_graph(folder: Path, name: str, network: nn.Module, inputs: dict[str, Tensor], output: str) -> None:
+    content = graph_of(network, inputs, output)
+    _compare(name, content, network, {key: value[:3] for key, value in inputs.items()})
+    (folder / name).write_bytes(content)
+
+
+def write_facts(folder: Path, facts: ClientFacts) -> None:
     (folder / FACTS).write_text(json.dumps(facts.model_dump(mode="json"), indent=2) + "\n", encoding="utf-8")
-    return noise
 
 
 def facts_of(bundle: Bundle) -> PortableConfig:
@@ -135,6 +154,7 @@ def facts_of(bundle: Bundle) -> PortableConfig:
     shape = halves_of(config.trial, config.image_size).feature_shape
     noise = drawn(bundle.client.noise, shape)
     return PortableConfig(
+        client=config.trial.costed_client,
         image_size=config.image_size,
         fit=config.pipeline.image.fit,
         feature_shape=shape,
@@ -181,6 +201,8 @@ On the server, with `server.onnx`, three lines read it:
     print(dict(zip(server.classes, server.probabilities(sent)[0])))
 
 {each} Smaller clients, where `manifest.json` lists them: `Client(variant="int8")`.
+
+What the client costs this device, as JSON: `python narl_measure.py`.
 
 `MODEL_CARD.md` says what is protected, against whom, how well, and what that rests on. `narl verify .` tests the client
 by its own answers.

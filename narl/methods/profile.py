@@ -61,25 +61,45 @@ def profile(
     Raises:
         ConfigError: a network, split point, size, method or dtype that is not legal, or nothing to show.
     """
-    archs, splits = [arch] if isinstance(arch, str) else arch, [split] if isinstance(split, int) else split
     check_dtype(dtype)
+    points = clients(arch, split, size=size, method=method, on_skipped=on_skipped)
+    halves = [(point, halves_of(point, size)) for point in points]
+    return [ClientProfile(p.arch, p.split, size, half.cost(dtype), half.feature_shape) for p, half in halves]
+
+
+def clients(
+    arch: str | Sequence[str] | None = None,
+    split: int | Sequence[int] | None = None,
+    *,
+    size: int,
+    method: str = "narl",
+    on_skipped: Callable[[str], object] = lambda reason: None,
+) -> list[Point]:
+    """List the clients that `profile` counts; of a method with σ and λ, these are 1 and 0.
+
+    Raises:
+        ConfigError: see `profile`.
+    """
+    archs, splits = [arch] if isinstance(arch, str) else arch, [split] if isinstance(split, int) else split
     if method not in METHODS:
         raise ConfigError(unknown_name("method", method, METHODS))
-    if splits and not METHODS[method].uses_split:
+    options = METHODS[method]
+    if splits and not options.uses_split:
         raise ConfigError(f"method {method} has no split points: leave --split out")
-    rows: list[ClientProfile] = []
+    found: list[Point] = []
     skipped: dict[str, None] = {}
     for name in archs or ZOO:
-        for number in splits or (architecture(name).split_points if METHODS[method].uses_split else (0,)):
+        for number in splits or (architecture(name).split_points if options.uses_split else (0,)):
             try:
-                halves = halves_of(Point(arch=name, split=number, sigma=0.0, lambda_=0.0, method=method), size)
-                rows.append(ClientProfile(name, number, size, halves.cost(dtype), halves.feature_shape))
+                point = Point(arch=name, split=number, sigma=float(options.uses_sigma), lambda_=0.0, method=method)
+                halves_of(point, size)
+                found.append(point)
             except ConfigError as error:
                 if archs:
                     raise
                 skipped[str(error)] = None
-    if not rows:
+    if not found:
         raise ConfigError("no network fits: " + "; ".join(skipped))
     for reason in skipped:
         on_skipped(reason)
-    return rows
+    return found

@@ -1,4 +1,4 @@
-"""The files that a bundle carries, as modules: there the server finds the client under this name."""
+"""The files that a bundle carries, as modules: there the others find the client under this name."""
 
 import sys
 

@@ -64,6 +64,10 @@ class Bundle:
             raise BundleError(f"{self.folder}: {name} is not the file that was exported (its SHA-256 differs)")
         return content
 
+    def has(self, name: str) -> bool:
+        """Tell whether the bundle has a file of that name."""
+        return name in self._files
+
     def sha256(self, name: str) -> str:
         """Return what the manifest says of the file `name`."""
         return self._files[name]["sha256"]
@@ -87,6 +91,7 @@ class Client:
         threads: of ONNX Runtime; 0: it chooses.
 
     Attributes:
+        name: of what the device runs, `mobilenet_v3_small/3`.
         size: S.
         sent_shape: (C, h, w).
 
@@ -104,6 +109,7 @@ class Client:
     ) -> None:
         bundle = Bundle(folder)
         graph = "client.onnx" if variant == "float32" else f"client.{variant}.onnx"
+        self.name: str = bundle.facts.get("client", "")
         self.size: int = bundle.facts["image_size"]
         self.sent_shape = tuple(bundle.facts["feature_shape"])
         self._fit: str = bundle.facts["fit"]
