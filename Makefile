@@ -15,7 +15,7 @@ HOST_PACKAGES := openssh-server rsync postgresql chromium-driver
 SUDO := $(shell [ "$$(id -u)" = 0 ] || { sudo -n true 2>/dev/null && echo sudo -n; })
 MAY_INSTALL := $(shell { [ "$$(id -u)" = 0 ] || sudo -n true 2>/dev/null; } && command -v apt-get)
 
-.PHONY: search test coverage fuzz lint setup constraints clean
+.PHONY: search test coverage docs fuzz lint setup constraints clean
 
 search: setup
 	$(BIN)/narl search search_spaces/digits.yaml --resume
@@ -27,6 +27,10 @@ test: setup $(VENV)/.hosts
 # TESTS=tests/core measures some of them.
 coverage: setup $(VENV)/.hosts
 	$(BIN)/python -m pytest -n 2 --dist loadfile --cov --cov-report=term --cov-report=html $(TESTS)
+
+# The site: build/site/index.html. Dead links, missing anchors and pages out of its navigation are errors.
+docs: setup
+	$(BIN)/python docs/write_site.py
 
 # Damaged and hostile files at every door, twenty thousand of them: a quarter of an hour.
 fuzz: setup
@@ -45,7 +49,7 @@ $(INSTALLED): setup.cfg pyproject.toml constraints.txt
 	@$(MAKE) --no-print-directory $(VENV)/.system
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt uv
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --compile-bytecode -c constraints.txt \
-		-e ".[test$$(cat $(VENV)/.system)]"
+		-e ".[test,docs$$(cat $(VENV)/.system)]"
 	@touch $@
 
 $(BIN)/python:

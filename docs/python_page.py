@@ -1,19 +1,12 @@
-"""Print docs/python.md: what `import narl` gives, each name with its signature and docstring as the code has them.
-
-python docs/python_page.py > docs/python.md
-"""
+"""The page of `import narl`: each name with its signature and docstring as the code has them, which is read, not imported."""
 
 from __future__ import annotations
 
-import inspect
+import ast
+from pathlib import Path
 from textwrap import dedent
 
-import narl
-from narl.evaluation.final import FinalResult
-from narl.evaluation.report import Summary
-from narl.export.bundle import Bundle
-from narl.methods.profile import ClientProfile
-from narl.search.run import SearchResult
+ROOT = Path(__file__).parents[1]
 
 HEAD = """# narl in Python
 
@@ -32,44 +25,58 @@ is imported when it is first used. Functions are silent; `on_progress=print` or 
 that is random follows from seeds: those of the configuration, or `seeds=`. Errors are `narl.core.errors.NarlError`, with
 the command line's messages, and `TrialFailure` where training blew up.
 
-Three scripts that run in a minute or two on two CPU cores: [a search](../examples/search.py), [a client of your
-own](../examples/own_client.py), [a trained client and its server](../examples/bundle.py).
-
-This page is printed by `python docs/python_page.py`.
+Three scripts that run in a minute or two on two CPU cores: [a search](../../examples/search.py), [a client of your
+own](../../examples/own_client.py), [a trained client and its server](../../examples/bundle.py).
 """
 
-FUNCTIONS = {name: inspect.unwrap(getattr(narl, name)) for name in narl.__all__ if name[0].islower()}
-# What they take and return, with the methods that are worth knowing.
+# What functions take and return, with the methods that are worth knowing.
 CLASSES = {
-    narl.SearchSpace: ("load", "changed"),
-    narl.Pipeline: ("load",),
-    SearchResult: (),
-    FinalResult: ("metrics", "obfuscator", "server", "save"),
-    Summary: ("load",),
-    ClientProfile: ("to_json",),
-    Bundle: ("query",),
+    "narl.SearchSpace": ("load", "changed"),
+    "narl.Pipeline": ("load",),
+    "narl.search.run.SearchResult": (),
+    "narl.evaluation.final.FinalResult": ("metrics", "obfuscator", "server", "save"),
+    "narl.evaluation.report.Summary": ("load",),
+    "narl.methods.profile.ClientProfile": ("to_json",),
+    "narl.export.bundle.Bundle": ("query",),
 }
 
 
-def up_to_docstring(thing: object) -> str:
-    """The source of a function or class, from its head to the end of its docstring."""
-    thing = thing.fget if isinstance(thing, property) else thing
-    source = dedent(inspect.getsource(thing))
-    return source[: source.index('"""', source.index('"""') + 3) + 3]
-
-
 def page() -> str:
-    """docs/python.md."""
+    """Markdown."""
+    homes = homes_of_names()
     parts = [HEAD, "## Functions\n"]
-    for name, function in FUNCTIONS.items():
-        parts.append(f"### narl.{name}\n\n```python\n{up_to_docstring(function)}\n```\n")
+    for name in (name for name in homes if name[0].islower()):
+        parts.append(f"### narl.{name}\n\n```python\n{up_to_docstring(homes[name], name)}\n```\n")
     parts.append("## What they take and return\n")
-    for cls, methods in CLASSES.items():
-        name = f"narl.{cls.__name__}" if cls.__name__ in narl.__all__ else f"{cls.__module__}.{cls.__name__}"
-        said = [up_to_docstring(cls), *(up_to_docstring(inspect.getattr_static(cls, each)) for each in methods)]
-        parts.append(f"### {name}\n\n```python\n" + "\n\n\n".join(said) + "\n```\n")
+    for full, methods in CLASSES.items():
+        module, _, name = full.rpartition(".")
+        home = homes[name] if module == "narl" else module
+        said = [up_to_docstring(home, name), *(up_to_docstring(home, name, method) for method in methods)]
+        parts.append(f"### {full}\n\n```python\n" + "\n\n\n".join(said) + "\n```\n")
     return "\n".join(parts)
 
 
-if __name__ == "__main__":
-    print(page(), end="")
+def homes_of_names() -> dict[str, str]:
+    """The module of each name that `import narl` gives, as type checkers are told it."""
+    (block,) = (node for node in _read("narl").body if isinstance(node, ast.If))
+    names = {alias.name: node.module for node in block.body for alias in node.names}
+    return dict(sorted(names.items(), key=lambda item: item[0]))
+
+
+def up_to_docstring(module: str, *path: str) -> str:
+    """The source of a function or class of a module, from its decorators to the end of its docstring."""
+    node = _read(module)
+    for name in path:
+        (node,) = (each for each in node.body if getattr(each, "name", None) == name)
+    first = min([node.lineno, *(decorator.lineno for decorator in node.decorator_list)])
+    lines = _file(module).read_text(encoding="utf-8").split("\n")[first - 1 : node.body[0].end_lineno]
+    return dedent("\n".join(lines))
+
+
+def _read(module: str) -> ast.Module:
+    return ast.parse(_file(module).read_text(encoding="utf-8"))
+
+
+def _file(module: str) -> Path:
+    path = ROOT.joinpath(*module.split("."))
+    return path / "__init__.py" if path.is_dir() else path.with_suffix(".py")

@@ -1,6 +1,6 @@
 """Search the design space of noisy adversarial image obfuscators.
 
-In Python, each imported when it is first used (docs/python.md):
+In Python, each imported when it is first used (`make docs` writes a page of them):
 
     search, best_config    search a design space, and ask for the best that a client can afford
     train, evaluate        one configuration for keeps; every attack, on a client of your own too

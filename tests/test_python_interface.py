@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ast
 import inspect
-import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -102,10 +101,3 @@ def test_what_clients_cost():
     skipped = []
     rows = narl.profile(split=1, size=32, on_skipped=skipped.append)
     assert {row.split for row in rows} == {1} and len(skipped) == 1 and "alexnet" in skipped[0]
-
-
-def test_the_page_says_what_the_code_says():
-    page = runpy.run_path(str(ROOT / "docs" / "python_page.py"))["page"]()
-    assert all(f"### narl.{name}" in page for name in narl.__all__)
-    written = (ROOT / "docs" / "python.md").read_text(encoding="utf-8")
-    assert written == page, "python docs/python_page.py > docs/python.md brings it up to date"

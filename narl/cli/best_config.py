@@ -29,7 +29,7 @@ def register(subparsers) -> None:
         metavar="FILE",
         help="ask the head of this Ray cluster; --runs is then a folder there",
     )
-    parser.add_argument("--format", choices=("yaml", "json"), default="yaml")
+    parser.add_argument("--format", choices=("yaml", "json"), default="yaml", help="what to print (default: yaml)")
     parser.set_defaults(run=run)
 
 

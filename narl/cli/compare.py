@@ -59,7 +59,7 @@ def register(subparsers) -> None:
     )
     parser.add_argument("--epochs", type=positive_int, default=10, help="of every method (default: 10)")
     parser.add_argument("--attack-epochs", type=positive_int, default=30, help="at most, of every attacker")
-    parser.add_argument("--batch-size", type=positive_int, default=128)
+    parser.add_argument("--batch-size", type=positive_int, default=128, help="of every training (default: 128)")
     parser.add_argument("--adversaries", default="bayes,rest,mlp,conv", help="default: bayes,rest,mlp,conv")
     add_attacks(parser, "leakage,averaging")
     parser.add_argument(

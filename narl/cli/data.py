@@ -11,7 +11,7 @@ from narl.cli.terminal import say
 def register(subparsers: argparse._SubParsersAction) -> None:
     data = subparsers.add_parser("data", help="prepare image data")
     actions = data.add_subparsers(required=True, metavar="ACTION")
-    build = actions.add_parser("build", help="write the .beton files of a pipeline")
+    build = actions.add_parser("build", help="write the .beton files of a pipeline", description=__doc__)
     build.add_argument(
         "pipeline", metavar="PIPELINE", type=local_path, help="pipeline file, for example pipelines/digits.yaml"
     )

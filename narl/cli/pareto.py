@@ -32,7 +32,9 @@ def register(subparsers) -> None:
         "--concurrency", metavar="FILE.png", type=local_path, help="draw how many trials ran when, and where"
     )
     add_worthless(parser)
-    parser.add_argument("--format", choices=("table", "json", "csv"), default="table")
+    parser.add_argument(
+        "--format", choices=("table", "json", "csv"), default="table", help="what to print (default: table)"
+    )
     parser.set_defaults(run=run)
 
 

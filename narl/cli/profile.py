@@ -32,7 +32,7 @@ def register(subparsers: Any) -> None:
     parser.add_argument(
         "--dtype", default="float32", help="how z is sent: float32, float16 or int8 (default: %(default)s)"
     )
-    parser.add_argument("--format", choices=("table", "json"), default="table")
+    parser.add_argument("--format", choices=("table", "json"), default="table", help="what to print (default: table)")
     group = parser.add_argument_group(
         "on a device", "time and memory of the ONNX client, with numpy and ONNX Runtime alone"
     )

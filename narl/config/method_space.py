@@ -21,7 +21,11 @@ from narl.core.strict import Strict
 
 
 class Architecture(Strict):
-    """Split points to search: `all`, or a list of them."""
+    """What is searched of one architecture. Nothing after its name is short for all split points.
+
+    Attributes:
+        split_points: `all`, or a list of them.
+    """
 
     split_points: Literal["all"] | tuple[int, ...] = "all"
 
@@ -58,8 +62,8 @@ class MethodSpace(Strict):
     """The options of one method. The names of its settings are keys beside these: `disco: {rho: 0.5}`.
 
     Attributes:
-        architectures, sigma, lambda_: searched in place of the top level's; None means those.
-        bound, noise: what M1 ends with and how its noise is drawn, see `narl.config.trial.Point`; a word or several.
+        architectures, sigma, lambda_: searched in place of the top level's; null means those.
+        bound, noise: what M1 ends with and how its noise is drawn, see `narl.core.point.Point`; a word or several.
         clip_rms: of `l2-clip`; not searched, as features keep their direction and σ is searched.
     """
 

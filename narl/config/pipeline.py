@@ -43,7 +43,12 @@ class DigitsSource(Strict):
 
 
 class Cifar10Source(Strict):
-    """torchvision's CIFAR10 under `root`; downloaded there only if `download` is true."""
+    """torchvision's CIFAR10.
+
+    Attributes:
+        root: its folder, as torchvision lays it out.
+        download: whether to fetch it into `root`, if it is not there.
+    """
 
     kind: Literal["cifar10"]
     root: Place = "~/.cache/narl/cifar10"
@@ -57,7 +62,12 @@ class Cifar10Source(Strict):
 
 
 class ImageFolderSource(Strict):
-    """`root/<class>/*.jpg`, or `root/<train>/<class>/…` and `root/<test>/<class>/…` if both folders are named."""
+    """`root/<class>/*.jpg`, or `root/<train>/<class>/…` and `root/<test>/<class>/…` if both folders are named.
+
+    Attributes:
+        root: the folder; its one column is `class`.
+        train, test: folders below `root`, both or neither, that have the classes' folders.
+    """
 
     kind: Literal["image_folder"]
     root: Place
@@ -72,9 +82,12 @@ class ImageFolderSource(Strict):
 
 
 class TableSource(Strict):
-    """A CSV file with a column of image paths (relative to the file) and label columns.
+    """A CSV file with a column of image paths and label columns, separated by commas, semicolons, tabs or bars.
 
-    `split_column`, if named, holds train, validation or test for each row.
+    Attributes:
+        csv: the file.
+        path_column: of the images' paths, relative to the file's folder and below it.
+        split_column: has train, validation or test in each row.
     """
 
     kind: Literal["table"]
@@ -93,6 +106,9 @@ class CelebASource(Strict):
     """CelebA as officially released: `root/img_align_celeba/`, `list_attr_celeba.txt` and `list_eval_partition.txt`.
 
     Each of the 40 attributes is a column of the classes no and yes. Brings its own three splits.
+
+    Attributes:
+        root: the folder that holds them.
     """
 
     kind: Literal["celeba"]
@@ -103,6 +119,9 @@ class FairFaceSource(Strict):
     """FairFace as officially released: `root/train/`, `root/val/` and `fairface_label_train.csv`, `…_val.csv`.
 
     Columns age, gender, race and service_test. Its validation set is the test set here.
+
+    Attributes:
+        root: the folder that holds them.
     """
 
     kind: Literal["fairface"]
@@ -181,6 +200,7 @@ class Splits(Strict):
     Attributes:
         validation: fraction of the non-test images that chooses and compares; ignored if the source brings its own.
         test: fraction held out from every choice; ignored if the source brings its own test set.
+        seed: of the draw.
         train_limit, validation_limit, test_limit: keep at most so many images, stratified.
         group: a column of the source, say of persons: images with the same value in it stay in one split.
         duplicates: what happens to images that are equal byte for byte and in different splits: they are refused,
@@ -203,7 +223,12 @@ class Splits(Strict):
 
 
 class Image(Strict):
-    """Images become RGB squares of `size` pixels: shorter side resized and centre cropped, or squashed."""
+    """Images become RGB squares.
+
+    Attributes:
+        size: of a side, in pixels.
+        fit: the shorter side is resized and the centre cropped, or the image is squashed.
+    """
 
     size: int = Field(32, ge=8, le=1024)
     fit: Literal["center_crop", "squash"] = "center_crop"
@@ -224,9 +249,11 @@ class Augment(Strict):
 
 
 class Beton(Strict):
-    """How FFCV stores images: `raw` pixels, `jpg`, or `auto` (raw up to 64 pixels a side).
+    """How FFCV stores images.
 
     Attributes:
+        write_mode: `raw` pixels, `jpg`, or `auto`: raw up to 64 pixels a side.
+        jpeg_quality: of `jpg`, percent.
         store: where to look for files that `narl data build --to` wrote, before writing them here.
     """
 
@@ -240,7 +267,19 @@ class Beton(Strict):
 
 
 class Pipeline(Strict):
-    """Everything that decides which pixels and labels a network sees."""
+    """Everything that decides which pixels and labels a network sees.
+
+    Attributes:
+        name: of the pipeline, in reports and of its cache.
+        source: where the images and their classes come from.
+        utility: the label that the server is meant to read.
+        private: the label that nobody is.
+        splits: which images train, which choose, which are reported.
+        image: how large they are.
+        augment: how training images are changed.
+        beton: how FFCV stores them.
+        loader: `ffcv`, or `tensor`, which needs no FFCV; `auto`: FFCV where it is installed.
+    """
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")
     source: Source

@@ -84,15 +84,30 @@ class Resources(Strict):
 
 
 class SearchSpace(Strict):
-    """One search. Budgets bound costs, which are known before training: what exceeds one is never trained. Constraints
-    bound what is measured: what misses one is on no front, and σ at inference is chosen so that they are met.
+    """One search.
 
-    `method` is a name, a list of names, or names with options; `architectures`, `sigma` and `lambda` are for every
-    method without values of its own. `uplink_dtype` is what a value of z is counted as when sent; accuracies are
-    measured on unrounded features. `sigma_inference` says which noise a trained client adds where it is attacked and
-    used: that of training (`trained`), or of the σ whose Δ in closed form is `best` on validation images, for methods
-    with Gaussian noise on features. By default `best` where it can be chosen and Δ of one answer is all that is
-    searched beside costs.
+    Attributes:
+        name: of the search; its folder's.
+        pipeline: the images, or the name of a pipeline file, relative to this one.
+        method: a name, a list of names, or names with options.
+        architectures, sigma, lambda_: for every method without values of its own.
+        sigma_inference: which noise a trained client adds where it is attacked and used: that of training (`trained`),
+            or of the σ whose Δ in closed form is `best` on validation images, for methods with Gaussian noise on
+            features. Left out, it is `best` where it can be chosen and Δ of one answer is all that is searched beside
+            costs.
+        objectives: what the front is about: costs, and what is measured.
+        budgets: largest costs. They are known before training: what exceeds one is never trained.
+        constraints: bounds on what is measured: what misses one is on no front, and σ at inference is chosen so that
+            they are met.
+        uplink_dtype: what a value of z is counted as when sent; accuracies are measured on unrounded features.
+        sampler: what proposes trials.
+        early_stopping: end trials that can no longer reach the front, as Δ is read after each epoch.
+        trials: so many in all.
+        time_budget_minutes: no trial starts after so long; null: no such bound.
+        seed: of the sampler and of every trial.
+        training: how clients are trained.
+        attack: how they are attacked.
+        resources: what a trial occupies.
     """
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")

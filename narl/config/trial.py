@@ -24,7 +24,9 @@ class Training(Strict):
     """Algorithm 1's settings (paper §4.1): one Adam a network.
 
     Attributes:
-        epochs: passes over the training images.
+        epochs: passes over the training images. Steps decide: 200 images in batches of 128 are 2 an epoch.
+        batch_size: images of a step.
+        learning_rate: of Adam.
         precision: `auto` picks what is fastest for the architecture on the device.
     """
 
@@ -49,6 +51,7 @@ class Attack(Strict):
             knows the noise, and bounds what anyone can read as well (docs/certificate.md). Fresh networks: `rest` is
             the remainder of the client's architecture (the paper's), `mlp` a wider head on pooled features, `conv` a
             residual network on the whole map.
+        batch_size, learning_rate: as in training.
         seeds: fresh initialisations of each adversary.
         views: of each training image: as it is, and `views` - 1 times changed as in training. Has no effect without
             augmentation.
@@ -104,7 +107,10 @@ class FoundBy(Strict):
     """Where a configuration came from and what the search measured for it, on validation data.
 
     Attributes:
-        leakage_bound: nobody exceeds it on these images; None in searches of 0.2, or without the attacker `bayes`.
+        search, trial_id: its name, and the trial's number.
+        delta, utility, leakage: percent, Δ in percentage points.
+        client_gflops, client_memory_mib: what the client costs.
+        leakage_bound: nobody exceeds it on these images; null in searches of 0.2, or without the attacker `bayes`.
     """
 
     search: str
@@ -151,6 +157,12 @@ class TrainConfig(Strict):
     """One configuration to train, as `narl best-config` prints it and `narl train` takes it.
 
     Attributes:
+        pipeline: the images, or the name of a pipeline file, relative to this one.
+        trial: the point of the design space.
+        training: how the client is trained.
+        attack: how it is attacked.
+        uplink_dtype: what a value of z is counted as when sent; accuracies are measured on unrounded features.
+        found_by: the search that proposed it.
         audit: label columns, neither utility nor private, that `narl evaluate` attacks as well.
     """
 

@@ -13,7 +13,12 @@ from narl.core.strict import Strict
 
 
 class Range(Strict):
-    """Values from `low` to `high`, both included; on a logarithmic scale if `log`."""
+    """Values between two bounds.
+
+    Attributes:
+        low, high: the bounds, both included.
+        log: on a logarithmic scale.
+    """
 
     low: float = Field(ge=0, le=LARGEST)
     high: float = Field(ge=0, le=LARGEST)
@@ -29,7 +34,11 @@ class Range(Strict):
 
 
 class Choices(Strict):
-    """One of the listed values."""
+    """One of the listed values. A list is short for it, and a number for a list of that number alone.
+
+    Attributes:
+        choices: the values, each once, 0 or more.
+    """
 
     choices: tuple[Annotated[float, Field(le=LARGEST)], ...] = Field(min_length=1, max_length=10_000)
 

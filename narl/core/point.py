@@ -28,10 +28,10 @@ class Point(Strict):
         settings: the method's own numbers, all of them, sorted by name; names, ranges and defaults:
             narl/core/method_options.py.
         bound: what M1 ends with; see narl/models/bounds.py.
-        clip_rms: of `l2-clip`, the largest root mean square of one image's features, in units of z; None means 1.
+        clip_rms: of `l2-clip`, the largest root mean square of one image's features, in units of z; null means 1.
         noise: whether a repeated image gets `fresh` noise or always its own; see narl/models/noise/keyed.py.
         sigma_inference: of the noise that the trained client adds, where it is attacked, measured and used, >= 0, in
-            units of z; None: `sigma`, as in training; `best`: what narl/attacks/sigma_profile.py chooses on validation
+            units of z; null: `sigma`, as in training; `best`: what narl/attacks/sigma_profile.py chooses on validation
             images.
     """
 

@@ -94,9 +94,7 @@ def space_text(content: dict[str, Any], labelled: Labelled) -> str:
             "lambda": ["Weight of hiding against being useful: three decades, as nobody knows before."],
             "trials": ["So many at most, and none starts after so many minutes; narl search … --resume goes on."],
             "training": [f"{steps} optimiser steps, about {STEPS} whatever the number of images ({train} train)."],
-            "attack": [
-                "Brief, for a search: narl train and narl evaluate have adversaries of their own patience, see README."
-            ],
+            "attack": ["Brief, for a search: narl train and narl evaluate have adversaries of their own patience."],
         },
     )
 

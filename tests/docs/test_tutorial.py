@@ -12,7 +12,7 @@ import pytest
 
 from narl.config.search_space import SearchSpace
 
-PAGE = (Path(__file__).parents[1] / "docs" / "tutorial.md").read_text(encoding="utf-8")
+PAGE = (Path(__file__).parents[2] / "docs" / "tutorial.md").read_text(encoding="utf-8")
 (SCRIPT,) = re.findall(r"^```python\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
 COMMANDS = re.findall(r"^    (python pictures\.py|narl .*)$", PAGE, re.MULTILINE)
 QUICK = COMMANDS[:2]
