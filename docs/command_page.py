@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import re
 from collections.abc import Iterator
+
+from docstrings import literally
 
 from narl.cli.main import build_parser
 
@@ -53,10 +54,3 @@ def _section(prog: str, parser: argparse.ArgumentParser) -> Iterator[str]:
             values = formatter._format_args(action, formatter._get_default_metavar_for_optional(action))
             shown = f"{named} {values}" if named else action.metavar or action.dest
             yield f"`{shown.strip()}`\n:   {literally(formatter._expand_help(action)) or '…'}\n"
-
-
-def literally(text: str) -> str:
-    """The text with nothing in it that Markdown would take for a mark, code in backticks apart."""
-    pieces = re.split("(`[^`]*`)", text.strip())
-    marks = str.maketrans({"<": "&lt;", "&": "&amp;"} | {mark: f"\\{mark}" for mark in "*_[]\\"})
-    return "".join(piece if piece.startswith("`") else piece.translate(marks) for piece in pieces)

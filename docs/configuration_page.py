@@ -6,10 +6,9 @@ import re
 import types
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from inspect import cleandoc
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
-from command_page import literally
+from docstrings import entries_of, literally, prose_of
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
@@ -77,14 +76,15 @@ def page() -> str:
     for chapter, models in CHAPTERS.items():
         parts.append(f"## {chapter}\n")
         for model, title in models:
-            parts.append(f"### {title}\n\n{literally(_prose(model))}\n")
+            parts.append(f"### {title}\n\n{literally(prose_of(model.__doc__))}\n")
             parts += [f"`{key.name}`: {key.values}{key.default}\n:   {key.meaning}\n" for key in keys(model)]
     return "\n".join([*parts, *_methods(), *_objectives()])
 
 
 def keys(model: type[Strict]) -> list[Key]:
     """Every key of a model, in its order."""
-    said = _meanings(model)
+    listed = entries_of(model.__doc__, "Attributes")
+    said = {name: meaning for names, meaning in listed.items() for name in names.split(", ")}
     return [
         Key(
             field.alias or name,
@@ -94,17 +94,6 @@ def keys(model: type[Strict]) -> list[Key]:
         )
         for name, field in model.model_fields.items()
     ]
-
-
-def _prose(model: type[Strict]) -> str:
-    return cleandoc(model.__doc__ or "").split("\nAttributes:")[0]
-
-
-def _meanings(model: type[Strict]) -> dict[str, str]:
-    """What the docstring says of each attribute, also where one line is about several."""
-    listed = cleandoc(model.__doc__ or "").partition("\nAttributes:\n")[2]
-    entries = re.findall(r"^ {4}(\w[\w, ]*): ((?:.*\n?)(?:^ {8}.*\n?)*)", listed, re.MULTILINE)
-    return {name: " ".join(text.split()) for names, text in entries for name in names.split(", ")}
 
 
 def _values(annotation: Any) -> str:

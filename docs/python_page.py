@@ -1,10 +1,12 @@
-"""The page of `import narl`: each name with its signature and docstring as the code has them, which is read, not imported."""
+"""The page of `import narl`: each name with its signature and its docstring. The code is read, not imported."""
 
 from __future__ import annotations
 
 import ast
 from pathlib import Path
 from textwrap import dedent
+
+from docstrings import markdown
 
 ROOT = Path(__file__).parents[1]
 
@@ -45,14 +47,13 @@ def page() -> str:
     """Markdown."""
     homes = homes_of_names()
     parts = [HEAD, "## Functions\n"]
-    for name in (name for name in homes if name[0].islower()):
-        parts.append(f"### narl.{name}\n\n```python\n{up_to_docstring(homes[name], name)}\n```\n")
+    parts += [f"### narl.{name}\n\n{described(homes[name], name)}\n" for name in homes if name[0].islower()]
     parts.append("## What they take and return\n")
     for full, methods in CLASSES.items():
         module, _, name = full.rpartition(".")
         home = homes[name] if module == "narl" else module
-        said = [up_to_docstring(home, name), *(up_to_docstring(home, name, method) for method in methods)]
-        parts.append(f"### {full}\n\n```python\n" + "\n\n\n".join(said) + "\n```\n")
+        parts.append(f"### {full}\n\n{described(home, name)}\n")
+        parts += [f"#### {name}.{method}\n\n{described(home, name, method)}\n" for method in methods]
     return "\n".join(parts)
 
 
@@ -63,14 +64,15 @@ def homes_of_names() -> dict[str, str]:
     return dict(sorted(names.items(), key=lambda item: item[0]))
 
 
-def up_to_docstring(module: str, *path: str) -> str:
-    """The source of a function or class of a module, from its decorators to the end of its docstring."""
+def described(module: str, *path: str) -> str:
+    """The head of a function or class of a module, from its decorators on, and its docstring below it."""
     node = _read(module)
     for name in path:
         (node,) = (each for each in node.body if getattr(each, "name", None) == name)
     first = min([node.lineno, *(decorator.lineno for decorator in node.decorator_list)])
-    lines = _file(module).read_text(encoding="utf-8").split("\n")[first - 1 : node.body[0].end_lineno]
-    return dedent("\n".join(lines))
+    head = _file(module).read_text(encoding="utf-8").split("\n")[first - 1 : node.body[0].lineno - 1]
+    shown = dedent("\n".join(head))
+    return f"```python\n{shown}\n```\n\n{markdown(ast.get_docstring(node) or '')}"
 
 
 def _read(module: str) -> ast.Module:
