@@ -27,6 +27,7 @@ FLOORS = [
     ["trial"],
     ["tracking", "export"],
     ["evaluation", "search"],
+    ["confirmation"],
     ["proposal", "report"],
     ["cli"],
     ["__main__", "__init__"],  # the latter names functions of every floor, and imports them when they are used

@@ -39,6 +39,17 @@ def percentage(text: str) -> float:
     return value
 
 
+def confidence(text: str) -> float:
+    """A number between 0.5 and 1, neither included."""
+    try:
+        value = float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"expected a number, got {text!r}") from None
+    if not 0.5 < value < 1:
+        raise argparse.ArgumentTypeError(f"expected a number between 0.5 and 1, say 0.95; got {text!r}")
+    return value
+
+
 def positive_int(text: str) -> int:
     """A whole number above 0."""
     try:

@@ -22,6 +22,7 @@ SUBCOMMANDS = (
     "search",
     "watch",
     "pareto",
+    "confirm",
     "best_config",
     "report",
     "train",

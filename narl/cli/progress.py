@@ -42,7 +42,7 @@ class SeedProgress:
     """Called with a seed and what was done of it."""
 
     def __init__(self, console: Console, status: Status, before: str, total: int) -> None:
-        self._console, self._status, self._before, self._total = console, status, before, total
+        self._console, self._status, self._before, self.total = console, status, before, total
         self._started = self._spoke = time.monotonic()
         self._begun: dict[Hashable, float] = {}
         self._text = f"{before}opening the images"
@@ -55,8 +55,12 @@ class SeedProgress:
             where: put before the seed, say of which row it is.
         """
         self._begun.setdefault((where, seed), time.monotonic())
-        which = f" ({len(self._begun)} of {self._total})" if self._total > 1 and not where else ""
-        self._text = f"{self._before}{where}seed {seed}{which}, {step}"
+        which = f" ({len(self._begun)} of {self.total})" if self.total > 1 and not where else ""
+        self.say(f"{where}seed {seed}{which}, {step}")
+
+    def say(self, text: str) -> None:
+        """Show what is about no single seed."""
+        self._text = f"{self._before}{text}"
         if self._console.is_terminal:
             self.beat()
         else:
@@ -74,10 +78,10 @@ class SeedProgress:
     def _left(self, now: float) -> str:
         """How long the rest will take, if it is like the seeds that are done."""
         begun = sorted(self._begun.values())
-        if len(begun) < 2 or self._total < 2:
+        if len(begun) < 2 or self.total < 2:
             return ""
         one = (begun[-1] - begun[0]) / (len(begun) - 1)
-        left = max(0.0, begun[-1] + one * (1 + self._total - len(begun)) - now)
+        left = max(0.0, begun[-1] + one * (1 + self.total - len(begun)) - now)
         return f", about {clock(left)} left"
 
     def _print(self, text: str) -> None:

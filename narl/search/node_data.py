@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import ray
@@ -26,11 +26,19 @@ class NodeData:
     """Kept by the driver: what a node needs to have its images.
 
     Args:
+        splits: that it opens.
         identity: of the driver's data set (narl.data.identity); None where every node is the driver's own host.
     """
 
-    def __init__(self, pipeline: Pipeline, *, identity: str | None = None, cache: str | None = None):
-        self._pipeline, self._identity, self._cache = pipeline, identity, cache
+    def __init__(
+        self,
+        pipeline: Pipeline,
+        *,
+        splits: Sequence[str] = ("train", "validation"),
+        identity: str | None = None,
+        cache: str | None = None,
+    ):
+        self._pipeline, self._splits, self._identity, self._cache = pipeline, splits, identity, cache
         self._package: str | None = None
         self._keeper: Any = None
 
@@ -39,6 +47,7 @@ class NodeData:
         """The arguments of `open_on_node`, as plain JSON types."""
         return {
             "pipeline": self._pipeline.model_dump(mode="json", by_alias=True),
+            "splits": list(self._splits),
             "identity": self._identity,
             "cache": self._cache,
             "package": self._package,
@@ -78,7 +87,7 @@ class _Keeper:
 
 
 def open_on_node(arguments: Mapping[str, Any]) -> Any:
-    """Open train and validation images as the driver has them, once per process: a `narl.data.dataset.Dataset`.
+    """Open the images as the driver has them, once per process: a `narl.data.dataset.Dataset`.
 
     Raises:
         DataError: this node does not have them, or has others.
@@ -95,18 +104,19 @@ def _open(arguments_json: str) -> Any:
         os.environ["NARL_CACHE"] = str(node_cache(arguments["cache"]).path)
     pipeline = Pipeline.model_validate(arguments["pipeline"])
     try:
-        return _opened(pipeline, arguments["identity"])
+        return _opened(pipeline, arguments)
     except DataError:
         if arguments["package"] is None:
             raise
-    return _opened(_taken(arguments["package"]), arguments["identity"])
+    return _opened(_taken(arguments["package"]), arguments)
 
 
-def _opened(pipeline: Pipeline, expected: str | None) -> Any:
+def _opened(pipeline: Pipeline, arguments: Mapping[str, Any]) -> Any:
     from narl.data.dataset import open_dataset
     from narl.data.identity import identity
 
-    dataset = open_dataset(pipeline, splits=("train", "validation"), reread=False)  # the driver has read them
+    dataset = open_dataset(pipeline, splits=tuple(arguments["splits"]), reread=False)  # the driver has read them
+    expected = arguments["identity"]
     if expected is not None and identity(dataset) != expected:
         raise DataError(f"its images or labels of pipeline {pipeline.name} are not the driver's")
     return dataset

@@ -1,0 +1,130 @@
+"""A front confirmed as a user does it: a search, the command, its answer, and the command again."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+from tiny_search import narl, write_space
+
+from narl.confirmation.run import confirm, measure
+from narl.core.errors import ConfigError, NothingFeasible
+from narl.evaluation.final import train
+from narl.search.confirmed import Confirmation
+from narl.search.folder import SearchFolder
+from narl.search.node_data import NodeData
+
+pytestmark = pytest.mark.timeout(1200)
+
+COMMAND = ("confirm", "tiny", "--seeds", "2", "--with-worthless")
+
+
+@pytest.fixture(scope="module")
+def confirmed(tmp_path_factory):
+    """Two trials and what was said of them; what an epoch teaches may be no more than guessing."""
+    folder = tmp_path_factory.mktemp("confirmed")
+    space = write_space(folder, trials=2, sigma=1, **{"lambda": 0.01})
+    assert narl(folder, "search", str(space)).returncode == 0
+    done = narl(folder, *COMMAND)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return folder, done
+
+
+def search_in(folder: Path) -> SearchFolder:
+    return SearchFolder(folder / "narl-runs" / "tiny")
+
+
+def test_each_contender_has_fresh_seeds_on_test_images(confirmed):
+    folder, _ = confirmed
+    found = Confirmation.load(search_in(folder).path)
+    assert found.seeds == (1, 2)  # the search's own is 0
+    assert found.num_images == 100
+    assert 1 <= len(found.trials) <= 2 and found.failed == {}
+    for trial in found.trials:
+        # The same seed and images, by another way: `narl train`.
+        config = search_in(folder).config_of(trial.trial_id)
+        alone = train(config.with_seed(1)).metrics
+        assert trial.deltas[0] == pytest.approx(alone.delta, abs=1e-4)
+        assert trial.searched == config.found_by.delta
+        assert trial.costs["client_gflops"] == alone.cost.client_gflops
+
+
+def test_it_says_what_holds_line_by_line(confirmed):
+    folder, done = confirmed
+    found = Confirmation.load(search_in(folder).path)
+    for trial in found.trials:
+        (row,) = [line for line in done.stdout.splitlines() if f"{trial.client} ({trial.trial_id})" in line]
+        assert f" {trial.delta:.1f} " in row and f" {found.lower(trial, 0.95):.1f} " in row
+        holds = trial in found.front(0.95)
+        assert (" yes " if holds else " no ") in row
+    assert re.search(r"Δ is \d+\.\d points (lower|higher) than in the search", done.stdout)
+    assert f"{2 * len(found.trials)} of {2 * len(found.trials)}, trial" in done.stderr
+    assert "\x1b" not in done.stdout + done.stderr
+
+
+def test_the_same_command_measures_only_what_is_missing(confirmed):
+    folder, first = confirmed
+    kept = sorted((search_in(folder).path / "confirmed").glob("*.json"))
+    before = {path: path.stat().st_mtime_ns for path in kept}
+    assert narl(folder, *COMMAND).stdout == first.stdout
+    assert {path: path.stat().st_mtime_ns for path in kept} == before
+    kept[0].unlink()
+    assert narl(folder, *COMMAND).stdout == first.stdout  # the same seed, the same numbers
+    assert [path for path in kept if path.stat().st_mtime_ns != before[path]] == kept[:1]
+
+
+def test_damaged_seeds_are_named(confirmed):
+    folder, _ = confirmed
+    path = sorted((search_in(folder).path / "confirmed").glob("*.json"))[0]
+    whole = path.read_text()
+    path.write_text(whole[:50])
+    done = narl(folder, *COMMAND)
+    path.write_text(whole)
+    assert done.returncode == 2 and path.name in done.stderr and "delete both" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_other_images_are_refused(confirmed, tmp_path):
+    folder, _ = confirmed
+    images = search_in(folder).images_path
+    known = images.read_text()
+    images.write_text(json.dumps(json.loads(known) | {"content": "of other images"}))
+    try:
+        with pytest.raises(ConfigError, match="which have changed since"):
+            confirm(search_in(folder), with_worthless=True)
+    finally:
+        images.write_text(known)
+
+
+def test_a_contender_that_cannot_be_trained_says_so(confirmed):
+    folder, _ = confirmed
+    search = search_in(folder)
+    run = search.config_of(0).model_dump(mode="json", by_alias=True)
+    run["trial"] |= {"sigma": 3e38, "sigma_inference": None}
+    data = NodeData(search.load_space().pipeline, splits=("train", "validation", "test"))
+    assert measure(run, data.arguments, 1.0).startswith("DivergedTraining: epoch 1")
+
+
+def test_searches_of_other_objectives_are_refused(tmp_path):
+    search = SearchFolder(tmp_path / "tiny")
+    space = yaml.safe_load(write_space(tmp_path).read_text()) | {"objectives": ["utility", "leakage"]}
+    search.path.mkdir()
+    search.space_path.write_text(yaml.safe_dump(space))
+    with pytest.raises(ConfigError, match=r"objectives utility, leakage; narl confirm takes searches whose"):
+        confirm(search)
+
+
+def test_a_search_without_trials_has_nothing_to_confirm(tmp_path):
+    search = SearchFolder(tmp_path / "tiny")
+    search.path.mkdir()
+    search.space_path.write_text(write_space(tmp_path).read_text())
+    with pytest.raises(NothingFeasible, match="nothing to confirm"):
+        confirm(search)
+
+
+def test_one_seed_says_nothing_about_others(tmp_path):
+    done = narl(tmp_path, "confirm", "--seeds", "1")
+    assert done.returncode == 2 and "--seeds must be at least 2" in done.stderr
