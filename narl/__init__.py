@@ -3,6 +3,7 @@
 In Python, each imported when it is first used (`make docs` writes a page of them):
 
     search, best_config    search a design space, and ask for the best that a client can afford
+    confirm                whether the front holds, with fresh seeds on test images
     train, evaluate        one configuration for keeps; every attack, on a client of your own too
     profile                what clients cost before any training
     load_bundle            a trained client and its server
@@ -17,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from narl.config.pipeline import Pipeline
     from narl.config.search_space import SearchSpace
+    from narl.confirmation.run import confirm
     from narl.evaluation.evaluate import evaluate
     from narl.evaluation.final import train
     from narl.export.bundle import load_bundle
@@ -26,12 +28,13 @@ if TYPE_CHECKING:
 
 __version__ = "0.3.0.dev0"
 
-__all__ = ["Pipeline", "SearchSpace", "best_config", "evaluate", "load_bundle", "profile", "search", "train"]
+__all__ = ["Pipeline", "SearchSpace", "best_config", "confirm", "evaluate", "load_bundle", "profile", "search", "train"]
 
 _HOMES = {
     "Pipeline": "narl.config.pipeline",
     "SearchSpace": "narl.config.search_space",
     "best_config": "narl.search.best",
+    "confirm": "narl.confirmation.run",
     "evaluate": "narl.evaluation.evaluate",
     "load_bundle": "narl.export.bundle",
     "profile": "narl.methods.profile",

@@ -17,6 +17,7 @@ from narl.core.worth import Nothing
 from narl.data.class_counts import ClassCounts
 from narl.evaluation.intervals import wilson_interval
 from narl.search.best import Demands
+from narl.search.confirmed import Confirmation
 from narl.search.folder import SearchFolder
 from narl.search.ledger import read_ledger
 
@@ -28,6 +29,7 @@ class Subject:
     Attributes:
         classes: images by label, class and split; None if the search is of a version that did not record them.
         data_doubts: what the search found doubtful about its images.
+        confirmation: what fresh seeds said on test images; None if nobody asked.
         options: what chooses search and configuration on the command line, for commands that repeat it.
     """
 
@@ -38,6 +40,7 @@ class Subject:
     classes: ClassCounts | None = None
     data_doubts: tuple[str, ...] = ()
     options: tuple[str, ...] = ()
+    confirmation: Confirmation | None = None
 
     @cached_property
     def finished(self) -> list[TrialRecord]:
@@ -102,7 +105,7 @@ def subject_of(folder: SearchFolder, demands: Demands, options: tuple[str, ...] 
     Raises:
         ConfigError: the search space is gone or damaged.
         NothingFeasible: no trial has finished.
-        NarlError: the ledger is damaged.
+        NarlError: the ledger is damaged, or the confirmation is.
     """
     records = read_ledger(folder.ledger_path)
     if not any(record.metrics for record in records):
@@ -116,6 +119,7 @@ def subject_of(folder: SearchFolder, demands: Demands, options: tuple[str, ...] 
         classes=_counts(images.get("classes")),
         data_doubts=tuple(map(str, doubts)) if isinstance(doubts := images.get("doubts"), list) else (),
         options=options,
+        confirmation=Confirmation.load(folder.path),
     )
 
 

@@ -10,6 +10,7 @@ from narl.core.objectives import objective
 from narl.core.plural import are, counted
 from narl.core.records import TrialRecord
 from narl.evaluation.intervals import known_to
+from narl.report.confirmed import confirmed
 from narl.report.cost import cost, reproduce
 from narl.report.gains import steps
 from narl.report.subject import Subject
@@ -47,6 +48,7 @@ def report_text(subject: Subject) -> str:
         ("The question", _question),
         ("What is given away without any answer", _without_answers),
         ("The clients worth considering", _front),
+        ("Whether they hold", confirmed),
         ("The choice, and what more compute would buy", _choice),
         ("What the attacker was allowed", _attacker),
         ("Doubts", _doubts),

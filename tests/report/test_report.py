@@ -27,6 +27,7 @@ from narl.report.gains import one_gflop_more, steps
 from narl.report.subject import Subject
 from narl.report.text import report_text
 from narl.search.best import Demands
+from narl.search.confirmed import Confirmation, ConfirmedTrial
 from narl.search.folder import SearchFolder
 from narl.search.ledger import Ledger
 
@@ -193,3 +194,25 @@ def test_no_report_of_nothing_and_none_where_it_cannot_be_written(searched, caps
     searched.ledger_path.unlink()
     assert main(["report"]) == 1
     assert "no finished trial yet" in capsys.readouterr().err
+
+
+def test_it_says_whether_the_front_holds_on_test_images():
+    assert "Nobody has asked yet" in report_text(subject())
+    shared = {"client": "resnet18/3", "chance": 1.0, "leakage": 30.0, "leakage_bound": 31.0, "doubts": ()}
+    cheap = {"trial_id": 0, "searched": 60.0, "deltas": (57.0, 58.0), "utility": 87.5, "costs": {"client_gflops": 0.5}}
+    dear = {"trial_id": 1, "searched": 65.0, "deltas": (55.0, 56.0), "utility": 85.5, "costs": {"client_gflops": 1.2}}
+    trials = tuple(ConfirmedTrial(**shared, **own, error=1.0) for own in (cheap, dear))
+    found = Confirmation(
+        objective="delta", num_images=17, seeds=(1, 2), trials=trials, failed={2: "seed 1: it diverged"}
+    )
+    text = report_text(replace(subject(), confirmation=found))
+    assert "| 57.5 ±" in text and "| 55.5 ±" in text
+    (held,) = [
+        row for row in text.splitlines() if row.startswith("| resnet18/3 (0)") and row.rstrip("| ").endswith("yes")
+    ]
+    (fell,) = [
+        row for row in text.splitlines() if row.startswith("| resnet18/3 (1)") and row.rstrip("| ").endswith("no")
+    ]
+    assert f"| {found.lower(trials[0], 0.95):.1f} " in held and f"| {found.lower(trials[1], 0.95):.1f} " in fell
+    assert "lost 6.0 points on average" in text  # 2.5 and 9.5
+    assert "Trial 2 could not be trained with every seed: seed 1: it diverged." in text
