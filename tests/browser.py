@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import shutil
 import socket
@@ -63,6 +64,10 @@ class Browser:
         self._tell("Emulation.setDeviceMetricsOverride", size)
         scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
         self._tell("Emulation.setEmulatedMedia", {"features": [scheme]})
+
+    def picture(self) -> bytes:
+        """What the window shows, as PNG."""
+        return base64.b64decode(_call(f"{self._session}/screenshot", None, method="GET"))
 
     def _tell(self, command: str, parameters: dict) -> None:
         _call(f"{self._session}/goog/cdp/execute", {"cmd": command, "params": parameters})
