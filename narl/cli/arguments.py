@@ -164,6 +164,10 @@ def add_budgets(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--budget-memory-mib", type=positive_number, metavar="N", help="most client memory, MiB")
     group.add_argument("--budget-uplink-kib", type=positive_number, metavar="N", help="most bytes sent an image, KiB")
     group.add_argument("--budget-activation-mib", type=positive_number, metavar="N", help="most peak activations, MiB")
+    group.add_argument("--budget-latency-ms", type=positive_number, metavar="N", help="most milliseconds an answer")
+    group.add_argument(
+        "--measured", type=local_path, metavar="FILE", help="what clients took on a device: narl profile --measure"
+    )
     group.add_argument("--min-utility", type=percentage, metavar="PCT", help="least utility accuracy, percent")
     group.add_argument("--max-leakage", type=percentage, metavar="PCT", help="most leakage accuracy, percent")
     group.add_argument(

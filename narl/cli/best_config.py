@@ -49,10 +49,8 @@ def answer(args: argparse.Namespace, folder) -> int:
     """Print the best configuration of the search in `folder`, and nothing else."""
     import yaml
 
-    from narl.search.ledger import read_ledger
-
-    records = read_ledger(folder.ledger_path)
     asked = demands(args)
+    records = asked.records_of(folder)
     record = asked.best_of(records)
     content = folder.train_config(record).model_dump(mode="json", by_alias=True)
     if args.format == "json":
@@ -94,4 +92,6 @@ def _explained(record: TrialRecord, search: str, refused: Sequence[TrialRecord])
         yield f"# Leakage is at least that, Δ at most: {record.doubts}."
     cost = m.cost
     costs = f"{cost.client_gflops:.4g} GFLOPs, {cost.client_memory_mib:.4g} MiB, uplink {cost.uplink_kib:.4g} KiB"
+    if cost.client_latency_ms is not None:
+        costs += f", {cost.client_latency_ms:.4g} ms"
     yield f"# client {record.config.client}: {costs}"

@@ -45,7 +45,6 @@ def run(args: argparse.Namespace) -> int:
     from narl.export.stores import open_store
     from narl.search.best import Demands
     from narl.search.folder import find_search
-    from narl.search.ledger import read_ledger
 
     asked = demands(args)
     variants = names_among(args.variants, "variant", VARIANTS) if args.variants is not None else ()
@@ -58,7 +57,7 @@ def run(args: argparse.Namespace) -> int:
     # An unanswerable question and a damaged bundle are refused before the store is touched.
     if args.source is None:
         folder = find_search(args.runs, args.name)
-        record = asked.best_of(read_ledger(folder.ledger_path))
+        record = asked.best_of(asked.records_of(folder))
     else:
         verify_bundle(args.source)
     store = open_store(args.to, endpoint_url=args.endpoint_url, encryption=Encryption(args.sse, args.kms_key_id))

@@ -137,6 +137,7 @@ _HEADS = {
     "client_memory_mib": "memory\nMiB",
     "uplink_kib": "uplink\nKiB",
     "peak_activation_mib": "activ.\nMiB",
+    "client_latency_ms": "latency\nms",
 }
 _SPARE = ("peak_activation_mib", "uplink_kib", "lambda", "sigma_inference", "sigma", "trial", "client_memory_mib")
 

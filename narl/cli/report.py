@@ -44,5 +44,5 @@ def _options(args: argparse.Namespace) -> tuple[str, ...]:
         if value is True:
             options.append(f"--{name.replace('_', '-')}")
         elif value not in (None, False):
-            options += [f"--{name.replace('_', '-')}", f"{value:g}"]
+            options += [f"--{name.replace('_', '-')}", f"{value:g}" if isinstance(value, float) else str(value)]
     return tuple(options)

@@ -9,6 +9,7 @@ from typing import Any, Literal, Self
 from pydantic import Field, SerializerFunctionWrapHandler, field_serializer, field_validator, model_validator
 
 from narl.config.load import build, read_yaml
+from narl.config.measured import Measured, with_measured
 from narl.config.method_space import Architectures, MethodSpace, check_options, options_by_name
 from narl.config.pipeline import Pipeline, with_absolute_paths, without_place
 from narl.config.trial import BEST_NEEDS_BAYES, Attack, FoundBy, TrainConfig, Training, with_pipeline
@@ -99,6 +100,8 @@ class SearchSpace(Strict):
         budgets: largest costs. They are known before training: what exceeds one is never trained.
         constraints: bounds on what is measured: what misses one is on no front, and σ at inference is chosen so that
             they are met.
+        measured: what clients took on a device, or the name of a file that `narl profile --measure --format json` wrote,
+            relative to this one: client_latency_ms is then a cost like the others.
         uplink_dtype: what a value of z is counted as when sent; accuracies are measured on unrounded features.
         sampler: what proposes trials.
         early_stopping: end trials that can no longer reach the front, as Δ is read after each epoch.
@@ -120,6 +123,7 @@ class SearchSpace(Strict):
     objectives: tuple[str, ...] = ("delta", "client_gflops", "client_memory_mib")
     budgets: dict[str, float] = {}
     constraints: Constraints = Constraints()
+    measured: Measured | None = None
     uplink_dtype: Literal["float32", "float16", "int8"] = "float32"
     sampler: SamplerName = "tpe"
     early_stopping: bool = False
@@ -158,6 +162,14 @@ class SearchSpace(Strict):
             if not without and getattr(self, field) is not None:
                 reason = "each has its own" if users else f"{', '.join(self.method)} has none"
                 raise ValueError(f"{key}: no method would search it ({reason}); leave it out")
+        return self
+
+    @model_validator(mode="after")
+    def _latency_is_measured(self) -> Self:
+        if self.measured is None and "client_latency_ms" in (*self.objectives, *self.budgets):
+            raise ValueError(
+                "client_latency_ms needs the key 'measured': a file that narl profile --measure --format json writes"
+            )
         return self
 
     @model_validator(mode="after")
@@ -237,13 +249,14 @@ class SearchSpace(Strict):
 
     @classmethod
     def load(cls, path: Path | str) -> Self:
-        """Load the search space in a YAML file; `pipeline` may be inline or the name of a file, relative to this one.
+        """Load the search space in a YAML file; `pipeline` and `measured` may be inline or files, relative to this one.
 
         Raises:
             ConfigError: unreadable file or illegal content.
         """
         path = Path(path)
-        space = build(cls, with_pipeline(read_yaml(path), path.parent), str(path))
+        content = with_measured(with_pipeline(read_yaml(path), path.parent), path.parent)
+        space = build(cls, content, str(path))
         return space.model_copy(update={"pipeline": with_absolute_paths(space.pipeline, path.parent)})
 
     def changed(self, **changes: Any) -> Self:
@@ -302,6 +315,8 @@ class SearchSpace(Strict):
             del content["pipeline"]["augment"]["color_jitter"]
         if content["sigma_inference"] == "trained":
             del content["sigma_inference"]
+        if self.measured is None:
+            del content["measured"]
         if not self.constraints:
             del content["constraints"]
         return stable_hash(content)

@@ -46,7 +46,7 @@ def _ranges(m: TrialMetrics) -> Iterator[str]:
         if value is not None and not -ROUNDING <= value <= 100 + ROUNDING:
             yield f"{name} is {value:g} %, not 0 to 100"
     amounts = {"feature_rms": m.feature_rms, "train_seconds": m.train_seconds, "attack_seconds": m.attack_seconds}
-    amounts |= {"sigma_inference": m.sigma_inference or 0, **vars(m.cost)}
+    amounts |= {"sigma_inference": m.sigma_inference or 0, **m.cost.known}
     for name, value in amounts.items():
         if not 0 <= value < math.inf:
             yield f"{name} is {value:g}, not 0 or more"

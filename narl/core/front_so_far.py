@@ -22,11 +22,13 @@ class FrontSoFar:
         objectives: of the search.
         rows: of its members, smaller is better, as `narl.core.objectives.to_minimise` gives them.
         constraints: of the search.
+        latency_ms: of the client whose trial starts, on the device that was measured; its worker does not know it.
     """
 
     objectives: Sequence[str]
     rows: Sequence[Row]
     constraints: Constraints = Constraints()
+    latency_ms: float | None = None
 
     def excludes(self, at_best: TrialMetrics) -> bool:
         """Whether a trial can be no member, of which further adversaries are still to be heard: a member dominates it,
@@ -39,7 +41,8 @@ class FrontSoFar:
         """
         if at_best.why_worthless or self.constraints.why_missed(at_best):
             return True
-        row = to_minimise(replace(at_best, delta_paper=at_best.utility), self.objectives)
+        at_best = replace(at_best.with_latency(self.latency_ms), delta_paper=at_best.utility)
+        row = to_minimise(at_best, self.objectives)
         return any(dominates(member, row) for member in self.rows)
 
     def to_json(self) -> dict[str, Any]:
@@ -47,8 +50,9 @@ class FrontSoFar:
             "objectives": list(self.objectives),
             "rows": [list(row) for row in self.rows],
             "constraints": self.constraints.model_dump(),
+            "latency_ms": self.latency_ms,
         }
 
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> FrontSoFar:
-        return cls(content["objectives"], content["rows"], Constraints(**content["constraints"]))
+        return cls(content["objectives"], content["rows"], Constraints(**content["constraints"]), content["latency_ms"])

@@ -15,7 +15,8 @@ from narl.core.errors import ConfigError, unknown_name
 if TYPE_CHECKING:
     from narl.core.records import TrialMetrics
 
-COST_NAMES = ("client_gflops", "client_memory_mib", "uplink_kib", "peak_activation_mib")
+# The last is measured on a device (narl/config/measured.py), the others are counted.
+COST_NAMES = ("client_gflops", "client_memory_mib", "uplink_kib", "peak_activation_mib", "client_latency_ms")
 
 
 Direction = Literal["maximize", "minimize"]
@@ -56,6 +57,7 @@ OBJECTIVES = {
         Objective("client_memory_mib", "minimize", "MiB", "client memory"),
         Objective("uplink_kib", "minimize", "KiB", "uplink per image"),
         Objective("peak_activation_mib", "minimize", "MiB", "client peak activations"),
+        Objective("client_latency_ms", "minimize", "ms", "client latency on the measured device"),
     )
 }
 

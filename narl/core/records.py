@@ -39,12 +39,19 @@ class ClientCost:
         client_memory_mib: parameters and buffers of M1, in 2**20 bytes.
         uplink_kib: bytes of z as sent, in 2**10 bytes.
         peak_activation_mib: the most activation bytes alive at once in M1's forward pass, in 2**20 bytes.
+        client_latency_ms: median time of an answer on a device, milliseconds; None where nobody measured it.
     """
 
     client_gflops: float
     client_memory_mib: float
     uplink_kib: float
     peak_activation_mib: float
+    client_latency_ms: float | None = None
+
+    @property
+    def known(self) -> dict[str, float]:
+        """Costs by name, those that are known."""
+        return {name: value for name, value in vars(self).items() if value is not None}
 
 
 class SigmaLevel(NamedTuple):
@@ -158,6 +165,10 @@ class TrialMetrics:
             changed[f"{name}_at_queries"] = dict.fromkeys(getattr(self, f"{name}_at_queries"), 100.0)
         return replace(self, **changed)
 
+    def with_latency(self, milliseconds: float | None) -> TrialMetrics:
+        """The same client, whose latency on a device is known."""
+        return replace(self, cost=replace(self.cost, client_latency_ms=milliseconds))
+
     @property
     def delta_certified(self) -> float | None:
         """`utility - leakage_bound`: Δ is no less, whatever attacks."""
@@ -171,7 +182,11 @@ class TrialMetrics:
         """
         asked = objective(name)
         if name in COST_NAMES:
-            return float(getattr(self.cost, name))
+            if name not in self.cost.known:
+                raise ConfigError(
+                    f"{name} was not measured: give `measured`, a file that narl profile --measure --format json writes"
+                )
+            return self.cost.known[name]
         if asked.queries is None:
             value: float | None = getattr(self, name)
             if value is None:
@@ -191,7 +206,7 @@ class TrialMetrics:
             flat["delta_certified"] = self.delta_certified
         if self.nothing is not None:
             flat["delta_of_nothing"] = self.nothing.delta
-        flat.update(asdict(self.cost))
+        flat.update(self.cost.known)
         flat.update({f"adversary_{name}": value for name, value in self.adversaries.items()})
         # Without the parentheses, which MLflow refuses in a name.
         for share in ("leakage", "leakage_bound", "identification"):
@@ -203,7 +218,7 @@ class TrialMetrics:
         return flat
 
     def to_json(self) -> dict[str, Any]:
-        return asdict(self)
+        return {**asdict(self), "cost": self.cost.known}
 
     @classmethod
     def from_json(cls, row: Mapping[str, Any]) -> TrialMetrics:

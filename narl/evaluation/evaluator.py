@@ -11,7 +11,7 @@ import functools
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from collections.abc import Generator as Steps
-from dataclasses import asdict, replace
+from dataclasses import replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -170,7 +170,7 @@ def seed_of(outcome: TrialOutcome, findings: Iterable[Finding]) -> Seed:
     leakage, metrics = outcome.leakage, outcome.metrics
     each = [reading.scores for reading in leakage.readings.values()]
     # By number of answers, and of whose image it was, the attacks' own entries tell.
-    told = asdict(metrics)
+    told = metrics.to_json()
     measured = {name: told[name] for name in told if name in SeedReport.model_fields}
     doubts = [*outcome.target.dataset.doubts, *leakage.doubts(), *leakage.utility_doubts()]
     per_image = leakage.per_image()

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Self
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError, field_serializer
 
 from narl.core.errors import DAMAGED, DataError
 from narl.core.records import ClientCost
@@ -28,6 +28,10 @@ class _Report(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     findings: dict[str, Any] = {}
+
+    @field_serializer("cost", check_fields=False)
+    def _what_is_known(self, cost: ClientCost) -> dict[str, float]:
+        return cost.known
 
     def to_json(self) -> dict[str, Any]:
         numbers = self.model_dump(mode="json", exclude={"findings"})

@@ -46,9 +46,10 @@ def front_table(
                 "client_memory_mib": m.cost.client_memory_mib,
                 "uplink_kib": m.cost.uplink_kib,
                 "peak_activation_mib": m.cost.peak_activation_mib,
+                "client_latency_ms": m.cost.client_latency_ms,
             }
         )
-    for key in ("settings", "leakage_bound", "sigma_inference", "delta_of_nothing", "worthless"):
+    for key in ("settings", "leakage_bound", "sigma_inference", "delta_of_nothing", "worthless", "client_latency_ms"):
         if all(row[key] in ("", None) for row in rows):
             for row in rows:
                 del row[key]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 from narl.core.errors import ConfigError, unknown_name
@@ -34,7 +34,7 @@ class ClientProfile:
     def to_json(self) -> dict[str, Any]:
         """Give a flat row: costs by name, as `narl profile --format json` prints it."""
         head = {"arch": self.arch, "split": self.split, "size": self.size}
-        return {**head, **asdict(self.cost), "feature_shape": list(self.feature_shape)}
+        return {**head, **self.cost.known, "feature_shape": list(self.feature_shape)}
 
 
 def profile(

@@ -19,7 +19,6 @@ from narl.evaluation.intervals import wilson_interval
 from narl.search.best import Demands
 from narl.search.confirmed import Confirmation
 from narl.search.folder import SearchFolder
-from narl.search.ledger import read_ledger
 
 
 @dataclass(frozen=True)
@@ -107,7 +106,7 @@ def subject_of(folder: SearchFolder, demands: Demands, options: tuple[str, ...] 
         NothingFeasible: no trial has finished.
         NarlError: the ledger is damaged, or the confirmation is.
     """
-    records = read_ledger(folder.ledger_path)
+    records = demands.records_of(folder)
     if not any(record.metrics for record in records):
         raise NothingFeasible(f"search {folder.name!r} has no finished trial yet ({len(records)} failed or stopped)")
     images = _images(folder)

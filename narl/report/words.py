@@ -94,6 +94,7 @@ def bounds(subject: Subject) -> str:
         "client_memory_mib": " MiB of memory",
         "uplink_kib": " KiB sent an image",
     }
+    units |= {"client_latency_ms": " ms an answer"}
     units |= {"peak_activation_mib": " MiB while it runs", "leakage": " % read by the attacker"}
     units |= {"identification": " % of answers told apart among 100 images"}
     asked = [f"at most {bound:g}{units[name]}" for name, bound in demands.at_most.items()]

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+from narl.config.measured import Measured
 from narl.config.trial import TrainConfig
 from narl.core.pareto import best_within, within
 from narl.core.records import TrialRecord
@@ -21,6 +22,8 @@ class Demands:
     budget_memory_mib: float | None = None
     budget_uplink_kib: float | None = None
     budget_activation_mib: float | None = None
+    budget_latency_ms: float | None = None
+    measured: Path | str | None = None
     min_utility: float | None = None
     max_leakage: float | None = None
     max_identification: float | None = None
@@ -40,6 +43,7 @@ class Demands:
             "client_memory_mib": self.budget_memory_mib,
             "uplink_kib": self.budget_uplink_kib,
             "peak_activation_mib": self.budget_activation_mib,
+            "client_latency_ms": self.budget_latency_ms,
             "leakage": self.max_leakage,
             "identification": self.max_identification,
         }
@@ -49,6 +53,25 @@ class Demands:
     def at_least(self) -> dict[str, float]:
         """Lower bounds by objective."""
         return {} if self.min_utility is None else {"utility": self.min_utility}
+
+    def records_of(self, folder: SearchFolder) -> list[TrialRecord]:
+        """Read the trials of a search, with what their clients took on the device of `measured`.
+
+        Raises:
+            ConfigError: a client that was not measured; names the command that does it.
+            NarlError: a damaged ledger.
+        """
+        records = read_ledger(folder.ledger_path)
+        if self.measured is None:
+            return records
+        measured, size = Measured.load(self.measured), folder.load_space().pipeline.image.size
+        measured.refuse_lacking((record.config for record in records if record.metrics is not None), size)
+        return [
+            record
+            if record.metrics is None
+            else replace(record, metrics=record.metrics.with_latency(measured.latency_ms(record.config, size)))
+            for record in records
+        ]
 
     def best_of(self, records: Sequence[TrialRecord]) -> TrialRecord:
         """Choose the record of highest `best` within every bound.
@@ -78,6 +101,8 @@ def best_config(
     budget_memory_mib: float | None = None,
     budget_uplink_kib: float | None = None,
     budget_activation_mib: float | None = None,
+    budget_latency_ms: float | None = None,
+    measured: Path | str | None = None,
     min_utility: float | None = None,
     max_leakage: float | None = None,
     max_identification: float | None = None,
@@ -94,6 +119,8 @@ def best_config(
         budget_memory_mib: most client memory, MiB.
         budget_uplink_kib: most KiB sent per image.
         budget_activation_mib: most peak activations, MiB.
+        budget_latency_ms: most milliseconds an answer, on the device of `measured`, or of the search's own.
+        measured: a file that `narl profile --measure --format json` or an export's `narl_measure.py` wrote.
         min_utility: least utility accuracy, percent.
         max_leakage: most leakage accuracy, percent.
         max_identification: most answers for which anybody can tell which of 100 images they are about, percent.
@@ -101,7 +128,7 @@ def best_config(
         with_worthless: count trials that are no better than sending nothing, too.
 
     Raises:
-        ConfigError: no such search, or a number that it did not measure.
+        ConfigError: no such search, or a number that it, or `measured`, does not have.
         NothingFeasible: no trial fits; the message names the nearest.
     """
     demands = Demands(
@@ -109,6 +136,8 @@ def best_config(
         budget_memory_mib=budget_memory_mib,
         budget_uplink_kib=budget_uplink_kib,
         budget_activation_mib=budget_activation_mib,
+        budget_latency_ms=budget_latency_ms,
+        measured=measured,
         min_utility=min_utility,
         max_leakage=max_leakage,
         max_identification=max_identification,
@@ -116,4 +145,4 @@ def best_config(
         with_worthless=with_worthless,
     )
     folder = search if isinstance(search, SearchFolder) else named_search(search, runs)
-    return folder.train_config(demands.best_of(read_ledger(folder.ledger_path)))
+    return folder.train_config(demands.best_of(demands.records_of(folder)))

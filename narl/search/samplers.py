@@ -45,7 +45,7 @@ def front_sampler(space: AffordableSpace, ledger: Ledger, seed: int) -> FrontSam
         )
         if key not in costs:
             cost = space.cost(space.point(params))
-            costs[key] = {i: getattr(cost, name) for i, name in enumerate(objectives) if name in COST_NAMES}
+            costs[key] = {i: cost.known[name] for i, name in enumerate(objectives) if name in COST_NAMES}
         return costs[key]
 
     def seconds(trial: FrozenTrial) -> float:

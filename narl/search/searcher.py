@@ -66,7 +66,7 @@ class StudySearcher(Searcher):
             number=self._proposed,
             data=self._data.arguments,
             avoid=self._nodes.taken_out,
-            front=self._session.front,
+            front=self._session.front_for(config),
             **self._payload,
         )
 

@@ -85,6 +85,10 @@ class SearchSession:
         """Of all trials that have finished, earlier sessions' included."""
         return FrontSoFar(self._study.objectives, self._front.rows, self._study.constraints)
 
+    def front_for(self, config: Point) -> FrontSoFar:
+        """The front, for a trial of `config` to compare itself with."""
+        return replace(self.front, latency_ms=self._study.latency_ms(config))
+
     @property
     def num_live(self) -> int:
         """Trials handed out that have not come back."""
@@ -139,6 +143,7 @@ class SearchSession:
         try:
             row = {**outcome, **times, "tags": tags, "trial_id": trial_id, "config": config.to_json()}
             record = TrialRecord.from_json({**row, "status": "complete"})
+            record = replace(record, metrics=record.measured.with_latency(self._study.latency_ms(config)))
             check_record(record)  # else the ledger could not be read again
             if unmet := self._study.constraints.why_missed(record.measured):
                 record = replace(record, tags={**record.tags, UNMET_TAG: unmet})

@@ -10,7 +10,7 @@ from __future__ import annotations
 import functools
 import itertools
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -34,6 +34,9 @@ from narl.search.distributions import (
     largest_value,
 )
 from narl.search.method_part import MethodPart
+
+# Choices that change what the client runs.
+_WORDS = ("bound", "noise")
 
 
 @dataclass(frozen=True)
@@ -100,6 +103,10 @@ class AffordableSpace:
         """Count what one image costs the client of `config`, which need not be within the budgets."""
         return _cost(config, self.space)
 
+    def latency_ms(self, config: Point) -> float | None:
+        """Look up what the client of `config` takes on the device that was measured; None if none was."""
+        return _latency_ms(config, self.space)
+
     def _named(self, method: str, name: str) -> str:
         return f"{method}.{name}" if len(self.parts) > 1 else name
 
@@ -124,24 +131,27 @@ def affordable(space: SearchSpace) -> AffordableSpace:
     """Check the architectures and split points of `space` and drop what its budgets exclude.
 
     Raises:
-        ConfigError: an unknown architecture or split point, images too small for a network, or nothing left
-            within the budgets (the cheapest client is named).
+        ConfigError: an unknown architecture or split point, images too small for a network, a client that `measured`
+            lacks, or nothing left within the budgets (the cheapest client is named).
     """
     whole = [_part(space, method) for method in space.method]
+    if space.measured is not None:
+        clients = itertools.chain.from_iterable(map(_clients, whole))
+        space.measured.refuse_lacking(clients, space.pipeline.image.size)
     if space.sampler == "grid":
         _refuse_ranges(whole)
     costs = {client: _cost(client, space) for part in whole for client in _dearest(space, part)}
     within = {(client.method, client.arch, client.split) for client in costs} - {
         (client.method, client.arch, client.split)
         for client, cost in costs.items()
-        if any(getattr(cost, budget) > limit for budget, limit in space.budgets.items())
+        if any(cost.known[budget] > limit for budget, limit in space.budgets.items())
     }
     if not within:
-        budget = max(space.budgets, key=lambda b: min(getattr(c, b) for c in costs.values()) / space.budgets[b])
-        client, cost = min(costs.items(), key=lambda item: getattr(item[1], budget))
+        budget = max(space.budgets, key=lambda b: min(c.known[b] for c in costs.values()) / space.budgets[b])
+        client, cost = min(costs.items(), key=lambda item: item[1].known[budget])
         raise ConfigError(
             f"no client of the space is within its budgets {space.budgets}: the least {budget} is "
-            f"{getattr(cost, budget):.4g} ({client.method}, {client.arch} split {client.split})"
+            f"{cost.known[budget]:.4g} ({client.method}, {client.arch} split {client.split})"
         )
     parts = {}
     for part in whole:
@@ -184,13 +194,22 @@ def _part(space: SearchSpace, method: str) -> MethodPart:
 
 def _dearest(space: SearchSpace, part: MethodPart) -> list[Point]:
     """Each client of a method, its settings at their largest values: no cost falls as a setting grows."""
+    return list(_each_client(part, [name for name in part.values if name in _WORDS]))
+
+
+def _clients(part: MethodPart) -> Iterator[Point]:
+    """Each client of a method in each of its sizes."""
+    sizes = [name for name, setting in METHODS[part.method].settings.items() if setting.whole]
+    return _each_client(part, [name for name in part.values if name in (*_WORDS, *sizes)])
+
+
+def _each_client(part: MethodPart, varied: Sequence[str]) -> Iterator[Point]:
+    """Each client of a method with every value of what is `varied`, and the largest of the rest."""
     largest = {name: largest_value(distribution) for name, distribution in part.values.items()}
-    bounds = all_values(part.values["bound"]) if "bound" in part.values else ("none",)
-    return [
-        part.config(arch, split, {**largest, "bound": bound})
-        for arch, splits in part.split_points.items()
-        for split, bound in itertools.product(splits, bounds)
-    ]
+    choices = [all_values(part.values[name]) for name in varied]
+    for arch, splits in part.split_points.items():
+        for split, *values in itertools.product(splits, *choices):
+            yield part.config(arch, split, largest | dict(zip(varied, values, strict=True)))
 
 
 def _cost(config: Point, space: SearchSpace) -> ClientCost:
@@ -200,7 +219,12 @@ def _cost(config: Point, space: SearchSpace) -> ClientCost:
     settings = {name: value if known[name].whole else known[name].default for name, value in config.settings.items()}
     same = {"sigma": 0.0, "lambda_": 0.0, "seed": 0, "sigma_inference": None, "settings": settings}
     client = config.model_copy(update=same)
-    return _cost_of_client(client, space.pipeline.image.size, space.uplink_dtype)
+    cost = _cost_of_client(client, space.pipeline.image.size, space.uplink_dtype)
+    return replace(cost, client_latency_ms=_latency_ms(config, space))
+
+
+def _latency_ms(config: Point, space: SearchSpace) -> float | None:
+    return None if space.measured is None else space.measured.latency_ms(config, space.pipeline.image.size)
 
 
 @functools.lru_cache(maxsize=4096)

@@ -108,6 +108,10 @@ class SearchStudy:
         """Of the search."""
         return self._objectives
 
+    def latency_ms(self, config: Point) -> float | None:
+        """Of a configuration's client on the device that the search measured, if it did."""
+        return self._space.latency_ms(config)
+
     @property
     def num_to_retry(self) -> int:
         """How many failed trials shall be repeated and have not been."""

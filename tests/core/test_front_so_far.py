@@ -38,7 +38,7 @@ class Attacked:
         gflops, memory = self.cost
         made = make_record(0, gflops=gflops, memory=memory, utility=self.utility, chance=CHANCE).measured
         return replace(
-            made,
+            made.with_latency(memory),
             leakage=leakage[0],
             delta=self.utility - leakage[0],
             delta_paper=self.utility - (self.network[0] if networks else self.bayes[0]),
@@ -65,7 +65,7 @@ def test_who_is_spared_was_on_no_front_and_all_others_still_are(attacked, names,
     recorded, spared = [], set()
     for trial_id, client in enumerate(attacked):
         known = front_of(recorded[: max(0, trial_id - late)], names)
-        front = FrontSoFar(names, [to_minimise(record.measured, names) for record in known])
+        front = FrontSoFar(names, [to_minimise(record.measured, names) for record in known], latency_ms=client.cost[1])
         if front.excludes(client.metrics(networks=False)):
             spared.add(trial_id)
         recorded.append(record_of(trial_id, client.metrics(networks=trial_id not in spared)))

@@ -107,7 +107,7 @@ def test_status_and_metrics_must_agree(record):
 
 
 def test_every_objective_is_a_metric_and_signs_follow_directions(record):
-    metrics = record(0, bound=40.0, identification=5.0).metrics
+    metrics = record(0, bound=40.0, identification=5.0).metrics.with_latency(3.0)
     assert metrics.value("delta_certified") == metrics.utility - 40
     for name in OBJECTIVES:
         (value,) = to_minimise(metrics, [name])
@@ -161,7 +161,7 @@ def test_who_sends_nothing_leaks_the_floor_only_where_no_bound_says_less(record)
 
 
 def test_as_if_nothing_were_hidden_no_objective_is_better_and_those_of_leakage_are_worst(record):
-    metrics = record(0, bound=40.0, identification=5.0, chance=51.0).metrics
+    metrics = record(0, bound=40.0, identification=5.0, chance=51.0).metrics.with_latency(3.0)
     metrics = dataclasses.replace(metrics, leakage_at_queries={"16": 50.0}, leakage_bound_at_queries={"16": 60.0})
     told = metrics.hiding_nothing()
     for name in (*OBJECTIVES, "delta_at_queries(16)", "delta_certified_at_queries(16)"):
