@@ -71,10 +71,11 @@ class Client:
     """
 
     def __init__(self, content: dict, seed: int) -> None:
-        from narl.attacks.sigma_profile import best_sigma, profile_of
+        from narl.attacks.sigma_profile import profile_of
         from narl.config.load import build
         from narl.config.search_space import SearchSpace
         from narl.config.trial import TrainConfig
+        from narl.core.sigma_choice import best_sigma
         from narl.core.steps import drained
         from narl.data.dataset import open_dataset
         from narl.trial import run_trial

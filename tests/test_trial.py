@@ -10,12 +10,12 @@ import pytest
 import torch
 from example_pipelines import DIGITS
 
-from narl.attacks.sigma_profile import best_sigma
 from narl.config.load import build
 from narl.config.trial import TrainConfig
 from narl.core.constraints import Constraints
 from narl.core.errors import ConfigError, DivergedTraining
 from narl.core.front_so_far import FrontSoFar
+from narl.core.sigma_choice import best_sigma
 from narl.core.steps import drained
 from narl.data.dataset import open_dataset
 from narl.evaluation.evaluator import seed_of

@@ -11,8 +11,8 @@ that σ. The largest of several noisy numbers is optimistic: believe Δ at the c
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from collections.abc import Generator as Steps
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Literal
@@ -25,6 +25,7 @@ from narl.attacks.target import Target
 from narl.core.chance import most_by_luck
 from narl.core.constraints import Constraints
 from narl.core.records import SigmaLevel
+from narl.core.sigma_choice import best_sigma
 from narl.models.noise.base import WhitenedNoise
 
 Profile = tuple[SigmaLevel, ...]
@@ -104,22 +105,6 @@ def profile_at(
         numbers = (utility, min(max(reads, floor), most), most)
         levels.append(SigmaLevel(sigma, *(round(number, 2) for number in numbers)))
     return tuple(levels)
-
-
-def best_sigma(
-    profile: Sequence[SigmaLevel], guess: float = 0.0, missed: Callable[[SigmaLevel], float] = lambda level: 0.0
-) -> float:
-    """Choose the σ of the largest Δ; among several the largest, which hides most.
-
-    Args:
-        guess: a utility up to this percent is a guess, and its Δ counts only if all are guesses.
-        missed: points by which a level may miss constraints; it counts only if all may, and none by less.
-    """
-
-    def worth(level: SigmaLevel) -> tuple[bool, float, float, float]:
-        return level.utility > guess, -round(missed(level), 2), round(level.delta, 2), level.sigma
-
-    return max(profile, key=worth).sigma
 
 
 def trained_sigma(target: Target) -> float:

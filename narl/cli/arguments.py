@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from narl.core.errors import ConfigError, unknown_name
+from narl.core.objectives import COST_NAMES
 from narl.core.paths import user_path
 from narl.storage.s3 import is_url
 
@@ -178,6 +179,20 @@ def add_budgets(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument(
         "--certified", action="store_true", help="best is the Δ that holds against every reader, utility − bound"
+    )
+    group.add_argument(
+        "--confidence",
+        type=confidence,
+        metavar="P",
+        help="best is what Δ exceeds with this probability over other images like these, 0.95 say; seeds and trainings "
+        "are not covered",
+    )
+    group.add_argument(
+        "--knee",
+        nargs="?",
+        const="client_gflops",
+        choices=COST_NAMES,
+        help="not the highest Δ, but the knee of Δ over the logarithm of a cost (default: client_gflops)",
     )
     add_worthless(group)
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
+import textwrap
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from narl.cli.arguments import add_budgets, add_search_choice, demands, local_path
-from narl.cli.terminal import takes_unicode
+from narl.cli.terminal import say, takes_unicode
 from narl.core.printable import printable
 
 if TYPE_CHECKING:
@@ -28,6 +30,12 @@ def register(subparsers) -> None:
         type=local_path,
         metavar="FILE",
         help="ask the head of this Ray cluster; --runs is then a folder there",
+    )
+    parser.add_argument(
+        "--explain",
+        action="store_true",
+        help="say why: what the next cheaper and dearer would change, what was refused, what is uncertain (as comments; "
+        "with --format json on standard error)",
     )
     parser.add_argument("--format", choices=("yaml", "json"), default="yaml", help="what to print (default: yaml)")
     parser.set_defaults(run=run)
@@ -49,16 +57,22 @@ def answer(args: argparse.Namespace, folder) -> int:
     """Print the best configuration of the search in `folder`, and nothing else."""
     import yaml
 
+    from narl.search.explained import explained
+
     asked = demands(args)
     records = asked.records_of(folder)
     record = asked.best_of(records)
     content = folder.train_config(record).model_dump(mode="json", by_alias=True)
+    why = list(explained(records, asked, record)) if args.explain else []
     if args.format == "json":
+        for sentence in why:
+            say(sentence, file=sys.stderr)
         print(json.dumps(content, indent=2, ensure_ascii=not takes_unicode()))
         return 0
     text = yaml.safe_dump(content, sort_keys=False, allow_unicode=takes_unicode())
-    comments = map(printable, _explained(record, folder.name, asked.refused(records, record)))
-    print("\n".join([*comments, text]), end="")
+    comments = map(printable, _explained(record, folder.name, [] if args.explain else asked.refused(records, record)))
+    reasons = [f"# {line}" for sentence in why for line in textwrap.wrap(printable(sentence), 116)]
+    print("\n".join([*comments, *reasons, text]), end="")
     return 0
 
 

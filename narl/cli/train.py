@@ -53,8 +53,8 @@ def train_with_progress(config: TrainConfig, *, num_seeds: int, out: Path) -> Fi
 def print_report(summary: Summary) -> None:
     """Test accuracies with intervals: each seed's over images, the means' over images and seeds."""
     from narl.cli.evaluation_tables import as_range, plain_table
+    from narl.core.chance import wilson_interval
     from narl.data.class_counts import class_lines
-    from narl.evaluation.intervals import wilson_interval
 
     bounded = all(report.leakage_bound is not None for report in summary.by_seed.values())
     heads = ("bound %",) if bounded else ()

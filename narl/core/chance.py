@@ -1,9 +1,10 @@
-"""What luck makes of a guess: this tells a client that sends nothing useful from one that sends a little."""
+"""What luck makes of an accuracy over some images: of a guess, and of what was measured."""
 
 from __future__ import annotations
 
 import math
 from functools import lru_cache
+from statistics import NormalDist
 
 # One-sided: of so many clients that send nothing useful, one is taken for one that does.
 ONE_IN = 100
@@ -33,3 +34,21 @@ def most_by_luck(share: float, images: int, one_in: int = ONE_IN) -> float:
         if tail > 1 / one_in:
             return 100 * right / images
     return 0.0
+
+
+def wilson_interval(percent: float, count: int, confidence: float = 0.95) -> tuple[float, float]:
+    """Compute Wilson's score interval of an accuracy of `percent` over `count` images, in percent."""
+    z = NormalDist().inv_cdf(0.5 + confidence / 2)
+    p = percent / 100
+    centre = (p + z * z / (2 * count)) / (1 + z * z / count)
+    half = z / (1 + z * z / count) * math.sqrt(p * (1 - p) / count + z * z / (4 * count * count))
+    return 100 * (centre - half), 100 * (centre + half)
+
+
+def least_difference(high: float, low: float, count: int, confidence: float) -> float:
+    """Compute what the difference of two accuracies over the same `count` images exceeds with that confidence, points.
+
+    The lower end of the one less the upper end of the other (Wilson's, each wrong to that side in half of the cases left
+    over). It holds however the two depend on each other, which the accuracies alone do not tell.
+    """
+    return wilson_interval(high, count, confidence)[0] - wilson_interval(low, count, confidence)[1]

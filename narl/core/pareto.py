@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 import math
 import operator
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Generic, TypeVar
 
 from narl.core.errors import NothingFeasible
@@ -122,13 +122,13 @@ def best_within(
     *,
     at_most: Mapping[str, float],
     at_least: Mapping[str, float] | None = None,
-    best: str = "delta",
+    worth: Callable[[TrialRecord], float] = lambda record: record.measured.delta,
     worthless: bool = False,
 ) -> TrialRecord:
-    """Choose the record of highest `best` within every bound; ties by memory, then GFLOPs, then trial id.
+    """Choose the record of highest `worth` within every bound; ties by memory, then GFLOPs, then trial id.
 
     Args:
-        best: `delta`, or `delta_certified`.
+        worth: more is better.
         at_most: upper bounds by objective name, e.g. `{"client_gflops": 2.0}`.
         at_least: lower bounds by objective name, e.g. `{"utility": 90.0}`.
         worthless: see `candidates`.
@@ -144,7 +144,7 @@ def best_within(
         return min(
             feasible,
             key=lambda r: (
-                -r.measured.value(best),
+                -worth(r),
                 r.measured.cost.client_memory_mib,
                 r.measured.cost.client_gflops,
                 r.trial_id,
@@ -158,10 +158,12 @@ def best_within(
     if useful := candidates(records, worthless=worthless):
         record = min(useful, key=lambda record: _excess(record, at_most, at_least))
         nearest = f"; the nearest is {_described(record)}"
-    raise NothingFeasible(_why_nothing(complete, fitting, " and ".join(bounds), best) + nearest)
+    raise NothingFeasible(_why_nothing(complete, fitting, " and ".join(bounds), worth) + nearest)
 
 
-def _why_nothing(complete: Sequence[TrialRecord], fitting: Sequence[TrialRecord], bounds: str, best: str) -> str:
+def _why_nothing(
+    complete: Sequence[TrialRecord], fitting: Sequence[TrialRecord], bounds: str, worth: Callable[[TrialRecord], float]
+) -> str:
     """Say why no record can be chosen: none is within the bounds, or those that are, are worthless."""
     if not fitting:
         return f"none of {len(complete)} finished trials has {bounds}"
@@ -172,7 +174,7 @@ def _why_nothing(complete: Sequence[TrialRecord], fitting: Sequence[TrialRecord]
             f"of {len(complete)} finished trials {len(fitting)} {'has' if len(fitting) == 1 else 'have'} {bounds}, but "
             f"none of them {what_counts(fitting)}"
         )
-    refused = max(fitting, key=lambda r: r.measured.value(best))
+    refused = max(fitting, key=worth)
     return f"{answer} (of trial {refused.trial_id}, {refused.why_not_counted}; `with_worthless` admits it)"
 
 

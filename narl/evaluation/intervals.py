@@ -8,17 +8,10 @@ from collections.abc import Sequence
 import numpy as np
 from scipy import stats
 
+from narl.core.chance import wilson_interval
+
 # Resamples of a bootstrap: with so many, the ends of an interval repeat to about a tenth of its width.
 RESAMPLES = 2000
-
-
-def wilson_interval(percent: float, count: int, confidence: float = 0.95) -> tuple[float, float]:
-    """Compute Wilson's score interval of an accuracy of `percent` over `count` images, in percent."""
-    z = stats.norm.ppf(0.5 + confidence / 2)
-    p = percent / 100
-    centre = (p + z * z / (2 * count)) / (1 + z * z / count)
-    half = z / (1 + z * z / count) * math.sqrt(p * (1 - p) / count + z * z / (4 * count * count))
-    return 100 * (centre - half), 100 * (centre + half)
 
 
 def known_to(count: int) -> float:

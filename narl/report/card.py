@@ -13,11 +13,11 @@ from typing import Any
 
 from narl.config.bundle import BundleConfig
 from narl.config.load import build, read_yaml
+from narl.core.chance import wilson_interval
 from narl.core.errors import DataError
 from narl.core.markdown import bullets, document, escaped, table
 from narl.core.method_options import METHODS
 from narl.core.worth import why_worthless
-from narl.evaluation.intervals import wilson_interval
 from narl.evaluation.report import SeedReport, Summary
 from narl.export.bundle import CARD, CONFIG, METRICS, verify_bundle
 from narl.export.manifest import write_manifest

@@ -10,12 +10,12 @@ from functools import cached_property
 from typing import Any
 
 from narl.config.search_space import SearchSpace
+from narl.core.chance import wilson_interval
 from narl.core.errors import DAMAGED, NothingFeasible
 from narl.core.pareto import candidates, front_of
 from narl.core.records import TrialRecord, nothing_of
 from narl.core.worth import Nothing
 from narl.data.class_counts import ClassCounts
-from narl.evaluation.intervals import wilson_interval
 from narl.search.best import Demands
 from narl.search.confirmed import Confirmation
 from narl.search.folder import SearchFolder

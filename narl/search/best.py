@@ -8,10 +8,16 @@ from pathlib import Path
 
 from narl.config.measured import Measured
 from narl.config.trial import TrainConfig
-from narl.core.pareto import best_within, within
+from narl.core.chance import least_difference
+from narl.core.constraints import Constraints
+from narl.core.errors import ConfigError, unknown_name
+from narl.core.knee import knee
+from narl.core.objectives import COST_NAMES
+from narl.core.pareto import best_within, candidates, within
 from narl.core.records import TrialRecord
 from narl.search.folder import SearchFolder, named_search
 from narl.search.ledger import read_ledger
+from narl.search.other_sigma import meeting
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,7 +34,15 @@ class Demands:
     max_leakage: float | None = None
     max_identification: float | None = None
     certified: bool = False
+    confidence: float | None = None
+    knee: str | None = None
     with_worthless: bool = False
+
+    def __post_init__(self) -> None:
+        if self.confidence is not None and not 0.5 < self.confidence < 1:
+            raise ConfigError(f"`confidence` must be between 0.5 and 1, both excluded, got {self.confidence:g}")
+        if self.knee is not None and self.knee not in COST_NAMES:
+            raise ConfigError(unknown_name("cost", self.knee, COST_NAMES))
 
     @property
     def best(self) -> str:
@@ -54,6 +68,22 @@ class Demands:
         """Lower bounds by objective."""
         return {} if self.min_utility is None else {"utility": self.min_utility}
 
+    def worth(self, record: TrialRecord) -> float:
+        """Give what is to be highest: `best`, or what it exceeds with `confidence`, in points.
+
+        Raises:
+            ConfigError: it was not measured, or nobody recorded on how many images.
+        """
+        m = record.measured
+        value = m.value(self.best)
+        if self.confidence is None:
+            return value
+        if m.num_samples is None:
+            raise ConfigError(
+                f"trial {record.trial_id} does not say on how many images it was measured: no `confidence`"
+            )
+        return least_difference(m.utility, m.utility - value, m.num_samples, self.confidence)
+
     def records_of(self, folder: SearchFolder) -> list[TrialRecord]:
         """Read the trials of a search, with what their clients took on the device of `measured`.
 
@@ -73,24 +103,56 @@ class Demands:
             for record in records
         ]
 
+    def at_fitting_sigma(self, records: Sequence[TrialRecord]) -> list[TrialRecord]:
+        """Let clients that miss a bound of utility or leakage meet it at another σ (narl/search/other_sigma.py).
+
+        Not where identification is bounded, which is known at a trial's own σ alone.
+        """
+        asked = Constraints(min_utility=self.min_utility, max_leakage=self.max_leakage)
+        if not asked or self.max_identification is not None:
+            return list(records)
+        return [meeting(record, asked) for record in records]
+
+    def fitting(self, records: Sequence[TrialRecord]) -> list[TrialRecord]:
+        """List the records within every bound that count, at their own σ or another."""
+        fitting = within(self.at_fitting_sigma(records), at_most=self.at_most, at_least=self.at_least)
+        return candidates(fitting, worthless=self.with_worthless)
+
     def best_of(self, records: Sequence[TrialRecord]) -> TrialRecord:
-        """Choose the record of highest `best` within every bound.
+        """Choose the record of highest worth within every bound, or with `knee` the one beyond which more cost buys least.
 
         Raises:
             NothingFeasible: none fits.
         """
-        return best_within(
-            records, at_most=self.at_most, at_least=self.at_least, best=self.best, worthless=self.with_worthless
+        found = best_within(
+            self.at_fitting_sigma(records),
+            at_most=self.at_most,
+            at_least=self.at_least,
+            worth=self.worth,
+            worthless=self.with_worthless,
         )
+        at = self.knee_of(records)
+        return found if at is None else at
+
+    def knee_of(self, records: Sequence[TrialRecord]) -> TrialRecord | None:
+        """Find the knee (narl/core/knee.py) of worth over the cost that `knee` names, among records within every bound.
+
+        None if it is not asked for, or no record lies above the chord.
+        """
+        if self.knee is None:
+            return None
+        fitting = self.fitting(records)
+        at = knee([r.measured.value(self.knee) for r in fitting], [self.worth(r) for r in fitting])
+        return None if at is None else fitting[at]
 
     def refused(self, records: Sequence[TrialRecord], chosen: TrialRecord) -> list[TrialRecord]:
         """List the records within the bounds that are better than `chosen` and do not count, the best first."""
         if self.with_worthless:
             return []
-        best = chosen.measured.value(self.best)
-        fitting = within(records, at_most=self.at_most, at_least=self.at_least)
-        better = [r for r in fitting if r.why_not_counted and r.measured.value(self.best) > best]
-        return sorted(better, key=lambda r: -r.measured.value(self.best))
+        best = self.worth(chosen)
+        fitting = within(self.at_fitting_sigma(records), at_most=self.at_most, at_least=self.at_least)
+        better = [r for r in fitting if r.why_not_counted and self.worth(r) > best]
+        return sorted(better, key=self.worth, reverse=True)
 
 
 def best_config(
@@ -107,9 +169,14 @@ def best_config(
     max_leakage: float | None = None,
     max_identification: float | None = None,
     certified: bool = False,
+    confidence: float | None = None,
+    knee: str | None = None,
     with_worthless: bool = False,
 ) -> TrainConfig:
     """Choose the configuration of highest Δ that a search measured within every bound, for `train` and `evaluate`.
+
+    A client that misses `min_utility` or `max_leakage` as it was measured may meet it with noise of another σ: what it
+    is then follows in closed form from the profile of its trial, and `sigma_inference` of the answer is that σ.
 
     Args:
         search: its folder, as `SearchResult.folder` or a path, or its name; None: the one most recently written to.
@@ -125,6 +192,9 @@ def best_config(
         max_leakage: most leakage accuracy, percent.
         max_identification: most answers for which anybody can tell which of 100 images they are about, percent.
         certified: best is the Δ that holds against every reader, utility − bound.
+        confidence: best is what Δ exceeds with this probability, between 0.5 and 1, over other images like the validation
+            images. It covers neither other seeds and trainings nor that the best of several was chosen.
+        knee: a cost, `client_gflops` say: choose the knee of Δ over its logarithm, not the highest Δ.
         with_worthless: count trials that are no better than sending nothing, too.
 
     Raises:
@@ -142,6 +212,8 @@ def best_config(
         max_leakage=max_leakage,
         max_identification=max_identification,
         certified=certified,
+        confidence=confidence,
+        knee=knee,
         with_worthless=with_worthless,
     )
     folder = search if isinstance(search, SearchFolder) else named_search(search, runs)

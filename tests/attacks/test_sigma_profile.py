@@ -12,10 +12,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from narl.attacks.features import CachedFeatures
-from narl.attacks.sigma_profile import at_inference, best_sigma, profile_of
+from narl.attacks.sigma_profile import at_inference, profile_of
 from narl.config.trial import Attack
 from narl.core.constraints import Constraints
 from narl.core.records import SigmaLevel
+from narl.core.sigma_choice import best_sigma
 from narl.core.steps import drained
 from narl.models.noise.bank import laplace_bank
 from narl.models.noise.base import Noise

@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from narl.evaluation.intervals import Bootstrap, wilson_interval
+from narl.core.chance import wilson_interval
+from narl.evaluation.intervals import Bootstrap
 
 
 def bootstrap_interval(per_image, *, seed: int) -> tuple[float, float]:

@@ -18,10 +18,10 @@ from markdown_it import MarkdownIt
 from narl.cli.main import main
 from narl.config.load import build
 from narl.config.search_space import SearchSpace
+from narl.core.chance import wilson_interval
 from narl.core.markdown import escaped, table
 from narl.core.printable import printable
 from narl.core.records import Stopped
-from narl.evaluation.intervals import wilson_interval
 from narl.report.cost import busy_seconds
 from narl.report.gains import one_gflop_more, steps
 from narl.report.subject import Subject
