@@ -12,7 +12,7 @@ from docstrings import entries_of, literally, prose_of
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from narl.config import method_space, pipeline, search_space, trial, values
+from narl.config import measured, method_space, pipeline, search_space, trial, values
 from narl.core.constraints import Constraints
 from narl.core.method_options import METHODS
 from narl.core.objectives import OBJECTIVES
@@ -50,6 +50,8 @@ CHAPTERS: dict[str, tuple[tuple[type[Strict], str], ...]] = {
         (values.Choices, "A list of values"),
         (Constraints, "constraints"),
         (search_space.Resources, "resources"),
+        (measured.Measured, "measured"),
+        (measured.MeasuredClient, "measured: clients"),
     ),
     "Configuration": ((trial.TrainConfig, "A configuration file"), (Point, "trial"), (trial.FoundBy, "found_by")),
     "Training and attack": ((trial.Training, "training"), (trial.Attack, "attack")),

@@ -52,7 +52,7 @@ class Measured(Strict):
     format: Literal["narl-measured"]
     format_version: Literal[1]
     date: str
-    device: dict[str, Any]
+    device: dict[str, str | int | None]
     runtime: dict[str, str]
     threads: int = Field(ge=0)
     runs: int = Field(ge=1)
