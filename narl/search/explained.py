@@ -132,7 +132,7 @@ def _uncertain(fitting: Sequence[TrialRecord], asked: Demands, chosen: TrialReco
         f"On other images like these {m.num_samples} its {goal} exceeds {least:.2f} with {100 * confidence:g} % confidence "
         "(Wilson's intervals of both accuracies, however one depends on the other). That covers the images. It covers no "
         f"other seed or training, and not that of {counted(len(fitting), 'trial')} the best on these images was chosen, σ "
-        "at inference too: narl train measures on test images."
+        "at inference too: narl confirm asks fresh seeds and test images."
     )
     if near := sum(r.trial_id != chosen.trial_id and r.measured.value(asked.best) > least for r in fitting):
         yield f"{counted(near, 'other trial')} within every bound cannot be told from it by these images."
