@@ -91,7 +91,7 @@ def show(kept: dict[str, dict[str, Any]]) -> None:
         + " | ".join(ADVERSARIES)
         + " | bound | bracket | seconds: training, attackers"
     )
-    print(" | ".join(["---"] * (8 + len(ADVERSARIES))))
+    print(" | ".join(["---"] * (7 + len(ADVERSARIES))))
     for name, row in kept.items():
         read = row["adversaries"]
         strongest = max(read.values())

@@ -4,7 +4,8 @@ python docs/write_site.py        # or: make docs; writes build/site/
 
 Pages keep their places, so that links between them hold in the repository too. Nothing is fetched, and what is written
 fetches nothing: every warning of Zensical's (dead links between pages, missing anchors), a link to a file that is not
-there, a page that nobody can navigate to and a script or picture from elsewhere are errors.
+there, a list or a table that it takes for text, a page that nobody can navigate to and a script or picture from elsewhere
+are errors.
 """
 
 from __future__ import annotations
@@ -31,6 +32,8 @@ COPIED = ("*.md", "docs/**/*.md", "docs/**/*.png", "docs/**/*.log", "docs/*.css"
 REFERENCE = {"commands": command_page, "configuration": configuration_page, "python": python_page}
 # Addresses in a page, with the name of their element: `a` is followed by a reader, others are fetched as it is opened.
 ADDRESS = re.compile(r"""<(a|script|img|iframe|source|link)\b[^>]*?\b(?:src|href)=["']?([^"' >#?]+)""")
+# A line of a list or a table in a paragraph: code hosts read it as one where this Markdown wants a line before it.
+TAKEN_FOR_TEXT = re.compile(r"<p>(?:(?!</p>)[^\0])*?\n *((?:[-*]|\d+\.|\|) [^\n]{,60})")
 
 
 def main() -> int:
@@ -64,7 +67,7 @@ def write_site(folder: Path) -> list[str]:
     done = subprocess.run(command, env={**os.environ, "NO_COLOR": "1"}, capture_output=True, text=True)
     if done.returncode:  # its warnings, then a traceback that says only that there were some
         return [(done.stdout + done.stderr).partition("Traceback")[0].strip() or done.stderr]
-    return [*out_of_navigation(folder), *wrong_addresses(folder / "site")]
+    return [*out_of_navigation(folder), *wrong_addresses(folder / "site"), *taken_for_text(folder / "site")]
 
 
 def out_of_navigation(folder: Path) -> list[str]:
@@ -93,6 +96,13 @@ def wrong_addresses(site: Path) -> Iterator[str]:
                     yield f"{page.relative_to(site)}: fetches {address}"
             elif not (page.parent / unquote(where.path)).exists() and page.name != "404.html":
                 yield f"{page.relative_to(site)}: {address} is not there"
+
+
+def taken_for_text(site: Path) -> Iterator[str]:
+    """Lists and tables that are none on the page."""
+    for page in sorted(site.rglob("*.html")):
+        for line in TAKEN_FOR_TEXT.findall(page.read_text(encoding="utf-8")):
+            yield f"{page.relative_to(site)}: no list or table, but text: {line}"
 
 
 if __name__ == "__main__":

@@ -64,6 +64,8 @@ def test_nothing_is_wrong(built):
         ("[dead](two.md#absent)", {}, "anchor does not exist"),
         ("![dead](absent.png)", {}, "index.html: absent.png is not there"),
         ("[dead](absent.py)", {}, "index.html: absent.py is not there"),
+        ("text\n- a list", {}, "index.html: no list or table, but text: - a list"),
+        ("text\n| a | b |\n|---|---|\n| 1 | 2 |", {}, "index.html: no list or table, but text: | a | b |"),
         ("fine", {"three.md": "# Three"}, "three.md: the nav"),
         ("fine", {"two.md": None}, "two.md"),
         ('<script src="https://elsewhere.example/a.js"></script>', {}, "fetches https://elsewhere.example/a.js"),
