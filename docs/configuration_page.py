@@ -170,5 +170,5 @@ def _objectives() -> Iterator[str]:
     yield "## Objectives and budgets\n\n| name | | unit | |\n|---|---|---|---|"
     for each in OBJECTIVES.values():
         yield f"| `{each.name}` | {each.direction} | {each.unit} | {each.label} |"
-    yield "\nBudgets are bounds on the four costs. `delta_at_queries(16)` (likewise `leakage`, `delta_certified`,"
+    yield "\nBudgets are bounds on costs. `delta_at_queries(16)` (likewise `leakage`, `delta_certified`,"
     yield "`leakage_bound`, `identification`) is against an attacker who averages 16 answers to each image.\n"
