@@ -14,6 +14,7 @@ import statistics
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -41,17 +42,13 @@ def main() -> None:
 
 def run(sampler: str, trials: int, seed: int) -> tuple[dict[int, float], float]:
     """Search once; returns the volume by number of trials, and milliseconds a proposal."""
-    from narl.core.pareto import hypervolume
     from narl.search.ledger import Ledger
     from narl.search.session import SearchSession
     from narl.search.space import affordable
     from narl.search.study import SearchStudy
 
     space = affordable(simulated.space(trials, sampler=sampler, seed=seed))
-    random = np.random.default_rng(0)
-    some = np.log([_costs(vars(space.cost(space.point(space.draw(random))))) for _ in range(500)])
-    low, span = some.min(0), some.max(0) - some.min(0)
-    rows: list[tuple[float, ...]] = []
+    volume, finished = Volume(space), 0
     volumes: dict[int, float] = {}
     proposing = 0.0
     with tempfile.TemporaryDirectory() as folder:
@@ -66,12 +63,32 @@ def run(sampler: str, trials: int, seed: int) -> tuple[dict[int, float], float]:
                 break
             trial_id, point = proposal
             outcome = simulated.outcome(point, space.cost(point), 0.0)
-            metrics = outcome["metrics"]
-            rows.append((*((np.log(_costs(metrics["cost"])) - low) / span).tolist(), -metrics["delta"]))
+            volume.add(outcome["metrics"])
             session.complete(trial_id, outcome)
-            if len(rows) in AFTER:
-                volumes[len(rows)] = hypervolume(rows, [1.1, 1.1, 0.0])
-    return volumes, 1000 * proposing / len(rows)
+            finished += 1
+            if finished in AFTER:
+                volumes[finished] = volume.value
+    return volumes, 1000 * proposing / finished
+
+
+class Volume:
+    """The volume under the front as trials of one space arrive, see the module."""
+
+    def __init__(self, space: Any) -> None:
+        random = np.random.default_rng(0)
+        some = np.log([_costs(vars(space.cost(space.point(space.draw(random))))) for _ in range(500)])
+        self._low, self._span = some.min(0), some.max(0) - some.min(0)
+        self._rows: list[tuple[float, ...]] = []
+
+    def add(self, metrics: dict[str, Any]) -> None:
+        """Take in `TrialMetrics` as JSON."""
+        self._rows.append((*((np.log(_costs(metrics["cost"])) - self._low) / self._span).tolist(), -metrics["delta"]))
+
+    @property
+    def value(self) -> float:
+        from narl.core.pareto import hypervolume
+
+        return hypervolume(self._rows, [1.1, 1.1, 0.0])
 
 
 def _costs(cost: dict[str, float]) -> tuple[float, float]:

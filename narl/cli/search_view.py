@@ -216,10 +216,17 @@ class SearchView:
         for trial_id, reason in result.set_aside.items():
             out.print(printable(f"trial {trial_id} has no result: {reason}; --resume tries again"))
         if num_counted(result.records) < self._space.trials:
-            reason = ", and the space has no more points" if result.exhausted else "; --resume goes on"
-            out.print(f"{self._space.trials} trials were asked for{reason}.")
+            reason = "; --resume goes on"
+            if result.exhausted:
+                reason = ", and the space has no more points"
+            elif result.converged:
+                reason = ": converged, as no more is expected of another than luck would seem to give"
+            out.print(f"{self._space.trials} trials were asked for{reason}.", soft_wrap=True)
         elif not result.new_records:
             out.print(f"All {self._space.trials} trials were done before; --trials asks for more.")
+        if result.outlook is not None and not result.exhausted:
+            expected = f"One more trial is expected to enlarge the front by {result.outlook.percent:.2g} %"
+            out.print(f"{expected}, {'within' if result.outlook.is_within_luck else 'more than'} luck.", soft_wrap=True)
         if result.mirror_error:
             say(f"narl: MLflow lacks some runs ({result.mirror_error}); narl sync sends them", file=sys.stderr)
         if result.storage_error:

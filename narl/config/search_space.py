@@ -23,7 +23,7 @@ from narl.core.point import Point
 from narl.core.strict import Strict
 
 # What may differ between a search and its resumption: trials stay comparable.
-FREE_KEYS = ("name", "trials", "time_budget_minutes", "resources", "sampler", "early_stopping")
+FREE_KEYS = ("name", "trials", "time_budget_minutes", "resources", "sampler", "early_stopping", "stop")
 
 SamplerName = Literal["front", "tpe", "nsga2", "nsga3", "gp", "random", "qmc", "grid"]
 
@@ -105,6 +105,8 @@ class SearchSpace(Strict):
         uplink_dtype: what a value of z is counted as when sent; accuracies are measured on unrounded features.
         sampler: what proposes trials.
         early_stopping: end trials that can no longer reach the front, as Δ is read after each epoch.
+        stop: `converged` ends the search when sampler `front` expects no more of another trial than luck would seem to
+            give; null: it has all its trials.
         trials: so many in all.
         time_budget_minutes: no trial starts after so long; null: no such bound.
         seed: of the sampler and of every trial.
@@ -127,6 +129,7 @@ class SearchSpace(Strict):
     uplink_dtype: Literal["float32", "float16", "int8"] = "float32"
     sampler: SamplerName = "tpe"
     early_stopping: bool = False
+    stop: Literal["converged"] | None = None
     trials: int = Field(24, ge=1, le=10_000_000)
     time_budget_minutes: float | None = Field(None, gt=0)
     seed: int = Field(0, ge=0, lt=2**63)
@@ -195,6 +198,12 @@ class SearchSpace(Strict):
                 f"sampler front models one objective that is not a cost, and here are {', '.join(unknown) or 'none'}: "
                 "use another sampler, tpe for example"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _convergence_needs_a_model(self) -> Self:
+        if self.stop is not None and self.sampler != "front":
+            raise ValueError(f"stop: converged needs sampler front, which knows what to expect; got {self.sampler}")
         return self
 
     @model_validator(mode="after")

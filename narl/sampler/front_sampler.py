@@ -26,10 +26,10 @@ from optuna.trial import FrozenTrial, TrialState
 from narl.core.pareto import non_dominated
 from narl.sampler.expected_gain import Array, Steps
 from narl.sampler.feasibility import Feasibility, is_feasible
+from narl.sampler.outlook import Costs, Outlook, outlook
 from narl.sampler.surrogate import Encoding, Surrogate
 
 Params = Mapping[str, Any]
-Costs = tuple[float, ...]
 
 CANDIDATES = 400
 # Candidates near the best of the first, and how near, in units of a parameter's range.
@@ -73,6 +73,8 @@ class FrontSampler(BaseSampler):
         self._startup, self._random = startup, np.random.default_rng(seed)
         self._encode, self._surrogate = Encoding(distributions), Surrogate(seed)
         self._feasibility = Feasibility(seed)
+        self.outlook: Outlook | None = None
+        """For the latest proposal; None if it was made without a model."""
         self._independent = RandomSampler(seed=seed)
         drawn_ones = [draw(self._random) for _ in range(CANDIDATES)]
         self._known_positions = set(known(drawn_ones[0]))
@@ -88,6 +90,7 @@ class FrontSampler(BaseSampler):
     def sample_relative(
         self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
     ) -> dict[str, Any]:
+        self.outlook = None
         if "fixed_params" in trial.system_attrs:
             return {}  # it is known what it will be
         seen = self._with_values(study)
@@ -102,9 +105,12 @@ class FrontSampler(BaseSampler):
         worst = self._worst()
         front = members, float(values.min()) if worst is None else sign * worst
         seconds = self._seconds([t for t, _ in seen if t.state == TrialState.COMPLETE])
-        best = candidates[int(self._gain(candidates, front, model, seconds).argmax())]
+        gains = self._gain(candidates, front, model)
+        best = candidates[self._soonest(candidates, gains, seconds)]
         near = [best, *(self._moved(best, scale) for scale in NEARNESS for _ in range(NEAR // len(NEARNESS)))]
-        return dict(near[int(self._gain(near, front, model, seconds).argmax())])
+        near_gains = self._gain(near, front, model)
+        self.outlook = self._outlook([*candidates, *near], np.concatenate([gains, near_gains]), front)
+        return dict(near[self._soonest(near, near_gains, seconds)])
 
     def sample_independent(
         self, study: Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
@@ -183,9 +189,8 @@ class FrontSampler(BaseSampler):
         candidates: Sequence[Params],
         front: tuple[list[tuple[Costs, float]], float],
         model: Surrogate,
-        seconds: Callable[[Costs], float],
     ) -> Array:
-        """Of each candidate, per second."""
+        """Of each candidate."""
         members, worst = front
         costs = [self._scaled(each) for each in candidates]
         rows = self._rows(candidates, costs)
@@ -194,8 +199,26 @@ class FrontSampler(BaseSampler):
         for cost in set(costs):
             same = np.array([each == cost for each in costs])
             steps = Steps(cost, members, [REFERENCE] * len(cost), worst)
-            gain[same] = steps.expected(mean[same], std[same]) / seconds(cost)
+            gain[same] = steps.expected(mean[same], std[same])
         return gain * self._feasibility.probability(rows)
+
+    def _soonest(self, candidates: Sequence[Params], gains: Array, seconds: Callable[[Costs], float]) -> int:
+        """Which candidate gains most per second."""
+        return int((gains / [seconds(self._scaled(each)) for each in candidates]).argmax())
+
+    def _outlook(
+        self, candidates: Sequence[Params], gains: Array, front: tuple[list[tuple[Costs, float]], float]
+    ) -> Outlook:
+        members, worst = front
+        most = int(gains.argmax())
+        return outlook(
+            self._scaled(candidates[most]),
+            float(gains[most]),
+            members,
+            worst=worst,
+            reference=REFERENCE,
+            noise=self._surrogate.noise,
+        )
 
     def _spread(self, seen: Sequence[Params], candidates: Sequence[Params]) -> Params:
         """Choose a candidate of the costs that were tried least, far from what was tried."""

@@ -83,6 +83,11 @@ class Surrogate:
             self._fitted_on = len(rows)
         self._process = GaussianProcessRegressor(self._kernel, optimizer=None).fit(rows, scaled)
 
+    @property
+    def noise(self) -> float:
+        """Standard deviation of one measurement about what is expected, as fitted."""
+        return math.sqrt(self._kernel.k2.noise_level) * float(self._scale)
+
     def add(self, rows: Array) -> Surrogate:
         """Return a copy that takes rows [N, D] for seen, each with the value that is expected of it."""
         other = Surrogate(self._seed)

@@ -19,7 +19,9 @@ from narl.core.point import Point
 from narl.core.records import TrialRecord
 from narl.data.dataset import open_dataset
 from narl.data.identity import identity
+from narl.sampler.outlook import Outlook
 from narl.search.archive import Archive
+from narl.search.convergence import Convergence
 from narl.search.early_stopping import EarlyStopping
 from narl.search.folder import SearchFolder, default_runs_folder
 from narl.search.ledger import Ledger, num_counted, read_ledger, superseded
@@ -49,6 +51,8 @@ class SearchResult:
         seconds: wall time of this session's search, Ray's start included.
         mirror_error: why MLflow does not have all runs, if so.
         exhausted: every point of the space has been tried.
+        converged: it ended as no more was expected than luck.
+        outlook: what one more trial is expected to add, if the sampler has a model.
         storage_error: why the storage does not have all trials, if so.
         set_aside: trials that were lost with their workers too often, and why; they are in no ledger.
     """
@@ -59,6 +63,8 @@ class SearchResult:
     seconds: float
     mirror_error: str | None
     exhausted: bool = False
+    converged: bool = False
+    outlook: Outlook | None = None
     storage_error: str | None = None
     set_aside: dict[int, str] = field(default_factory=dict)
 
@@ -149,6 +155,7 @@ def run_search(
             trials=space.trials,
             deadline=started + 60 * space.time_budget_minutes if space.time_budget_minutes else None,
             observers=(*observers, status, *(NotifyMirror(copy, of_starts=copy is not mirror) for copy in copies)),
+            convergence=Convergence() if space.stop == "converged" else None,
             stopping=EarlyStopping(space.objectives, affordable_space.cost) if space.early_stopping else None,
         )
         checkpoints: str | None = str((folder.path / "checkpoints").absolute())
@@ -187,6 +194,8 @@ def run_search(
         mirror_error=mirror.last_error,
         storage_error=copies[1].last_error if archive is not None else None,
         exhausted=num_counted(ledger.records) >= affordable_space.num_points,
+        converged=session.converged,
+        outlook=session.outlook,
         set_aside=session.set_aside,
     )
 

@@ -18,6 +18,8 @@ from narl.core.objectives import to_minimise
 from narl.core.pareto import Front
 from narl.core.point import Point
 from narl.core.records import UNMET_TAG, TrialRecord
+from narl.sampler.outlook import Outlook
+from narl.search.convergence import Convergence
 from narl.search.early_stopping import EarlyStopping
 from narl.search.ledger import Ledger, num_counted
 from narl.search.study import SearchStudy
@@ -52,6 +54,7 @@ class SearchSession:
         trials: how many trials the whole search shall have, those in the ledger included.
         deadline: no trial starts after it; running trials finish. On `clock`'s scale.
         stopping: stops trials that cannot reach the front.
+        convergence: ends the search when no more than luck is expected; None: it goes on.
     """
 
     def __init__(
@@ -64,10 +67,11 @@ class SearchSession:
         observers: Sequence[SearchObserver] = (),
         clock: Callable[[], float] = time.monotonic,
         stopping: EarlyStopping | None = None,
+        convergence: Convergence | None = None,
     ):
         self._study, self._ledger = study, ledger
         self._trials, self._deadline, self._clock = trials, deadline, clock
-        self._observers, self._stopping = observers, stopping
+        self._observers, self._stopping, self._convergence = observers, stopping, convergence
         self._live: dict[int, tuple[Point, float]] = {}
         self._waiting: deque[tuple[int, Point]] = deque()
         self._times_lost: Counter[int] = Counter()
@@ -95,6 +99,16 @@ class SearchSession:
         return len(self._live)
 
     @property
+    def converged(self) -> bool:
+        """Nothing is expected of another trial that could be told from luck."""
+        return self._convergence is not None and self._convergence.reached
+
+    @property
+    def outlook(self) -> Outlook | None:
+        """See `SearchStudy.outlook`."""
+        return self._study.outlook
+
+    @property
     def ended(self) -> bool:
         """No trial runs, and none will ever be handed out."""
         return not self._live and not self._may_start()
@@ -107,6 +121,8 @@ class SearchSession:
         if asked is None:
             self._exhausted = True
             return None
+        if self._convergence is not None:
+            self._convergence.hear(self._study.outlook)
         trial_id, config = asked
         self._live[trial_id] = (config, time.time())
         for observer in self._observers:
@@ -182,6 +198,8 @@ class SearchSession:
             return False
         if self._waiting:
             return True
+        if self.converged:
+            return False
         counted = num_counted(self._ledger.records) - self._study.num_to_retry
         planned = counted + len(self._live) + len(self.set_aside)
         return not self._exhausted and planned < self._trials

@@ -19,6 +19,7 @@ from narl.core.objectives import Direction, objective
 from narl.core.point import Point
 from narl.core.records import TrialRecord
 from narl.core.seeds import derive_seed
+from narl.sampler.outlook import Outlook
 from narl.search.database import StudyDatabase
 from narl.search.ledger import Ledger, superseded
 from narl.search.memory import WindowedStorage
@@ -27,6 +28,8 @@ from narl.search.space import AffordableSpace
 
 # After so many proposals already seen in a row, an unseen point is drawn at random instead.
 MAX_DUPLICATES_IN_A_ROW = 20
+# If none of so many draws from a range is unseen, the range has no more numbers.
+MAX_DRAWS = 1000
 
 
 class SearchStudy:
@@ -59,6 +62,7 @@ class SearchStudy:
         self._conditional = space.space.sampler in CONDITIONAL
         self._running: dict[int, tuple[optuna.Trial, Point]] = {}
         self._retries: dict[int, int] = {}  # trial id -> the failed trial that it repeats
+        self._outlook: Outlook | None = None
         self._to_retry: set[int] = set()  # failed trials that shall be repeated and have not been
         self._finished = {record.config.content_hash: record for record in ledger.records}
         self._inherited = {
@@ -79,18 +83,16 @@ class SearchStudy:
 
     def ask(self) -> tuple[int, Point] | None:
         """Return a trial id and a configuration never run before, or None if the space is exhausted."""
+        self._outlook = None
         for _ in range(MAX_DUPLICATES_IN_A_ROW):
             if self._exhausted():
                 return None
             if self._space.space.sampler == "grid":
-                self._study.enqueue_trial(self._unseen_parameters())
+                self._enqueue_unseen()
             asked = self._ask_once()
             if asked is not None:
                 return asked
-        if not np.isfinite(self._space.num_points):
-            return None
-        self._study.enqueue_trial(self._unseen_parameters())
-        return self._ask_once()
+        return self._ask_once() if self._enqueue_unseen() else None
 
     def retry_failed(self) -> int:
         """Queue every failed configuration to run once more, under a new number; returns how many there are."""
@@ -111,6 +113,11 @@ class SearchStudy:
     def latency_ms(self, config: Point) -> float | None:
         """Of a configuration's client on the device that the search measured, if it did."""
         return self._space.latency_ms(config)
+
+    @property
+    def outlook(self) -> Outlook | None:
+        """What the sampler expected when it was last asked, if it has a model."""
+        return self._outlook
 
     @property
     def num_to_retry(self) -> int:
@@ -141,6 +148,7 @@ class SearchStudy:
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
             trial = self._study.ask()
             config = self._space.propose(trial, conditional=self._conditional)
+        self._outlook = getattr(self._study.sampler, "outlook", None) or self._outlook
         known = self._finished.get(config.content_hash)
         if known is not None:
             trial.set_user_attr("duplicate_of", known.trial_id)
@@ -164,12 +172,24 @@ class SearchStudy:
     def _exhausted(self) -> bool:
         return len(self._finished) + len(self._running) >= self._space.num_points
 
-    def _unseen_parameters(self) -> dict[str, object]:
+    def _enqueue_unseen(self) -> bool:
+        parameters = self._unseen_parameters()
+        if parameters is not None:
+            self._study.enqueue_trial(parameters)
+        return parameters is not None
+
+    def _unseen_parameters(self) -> dict[str, object] | None:
+        """Of a configuration drawn at random; None if there is none, as far as draws can tell."""
         seen = set(self._finished) | {config.content_hash for _, config in self._running.values()}
-        unseen = [point for point in self._space.points() if point.content_hash not in seen]
-        seed = derive_seed(self._space.space.seed, "unseen", len(seen))
-        chosen = np.random.default_rng(seed).integers(len(unseen))
-        return self._space.parameters(unseen[chosen], conditional=self._conditional)
+        random = np.random.default_rng(derive_seed(self._space.space.seed, "unseen", len(seen)))
+        chosen: Point | None
+        if np.isfinite(self._space.num_points):
+            unseen = [point for point in self._space.points() if point.content_hash not in seen]
+            chosen = unseen[random.integers(len(unseen))]
+        else:
+            drawn = (self._space.point(self._space.draw(random)) for _ in range(MAX_DRAWS))
+            chosen = next((point for point in drawn if point.content_hash not in seen), None)
+        return None if chosen is None else self._space.parameters(chosen, conditional=self._conditional)
 
     def _tell(self, trial: optuna.Trial, record: TrialRecord) -> None:
         for key, excess in self._excess(record).items():

@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 from example_pipelines import DIGITS
@@ -19,8 +20,10 @@ from narl.cli.progress import SeedProgress
 from narl.cli.search_view import SearchView
 from narl.config.load import build
 from narl.config.search_space import SearchSpace
+from narl.sampler.outlook import Outlook
 from narl.search.folder import SearchFolder
 from narl.search.ledger import Ledger
+from narl.search.run import SearchResult
 from narl.search.status import StatusFile, read_status
 
 CONTENT = {"name": "watched", "pipeline": DIGITS, "architectures": {"resnet18": {}}, "sigma": 0.5, "lambda": 0.1}
@@ -91,6 +94,30 @@ def test_a_search_says_what_runs_when_no_trial_ends(now):
         "0/12 done, 5 running, 0:11, ETA ?; trial 0 resnet18/3: train, epoch 2 of 6: task loss 0.5; "
     )
     assert line.endswith("; and 2 more")
+
+
+@pytest.mark.parametrize(
+    ("ended", "outlook", "lines"),
+    [
+        (
+            {"converged": True},
+            Outlook(0.1, 0.5, 50.0),
+            ["12 trials were asked for: converged, as no more is expected of"],
+        ),
+        ({"exhausted": True}, Outlook(0.1, 0.5, 50.0), ["12 trials were asked for, and the space has no more points."]),
+        ({}, Outlook(1.0, 0.5, 50.0), ["One more trial is expected to enlarge the front by 2 %, more than luck."]),
+        ({}, Outlook(0.1, 0.5, 50.0), ["One more trial is expected to enlarge the front by 0.2 %, within luck."]),
+        ({}, None, ["12 trials were asked for; --resume goes on."]),
+    ],
+)
+def test_a_search_says_why_it_ended_and_what_more_would_buy(now, ended, outlook, lines):
+    said = Said()
+    view = SearchView(SPACE, said.console)
+    result = SearchResult(SearchFolder(Path("runs") / "x"), [make_record(0)], 1, 5.0, None, outlook=outlook, **ended)
+    view.summary(result)
+    shown = " ".join(said.lines)
+    assert all(line in shown for line in lines)
+    assert ("One more trial" in shown) == (outlook is not None and "exhausted" not in ended)
 
 
 def test_hours_are_shown_as_hours():
