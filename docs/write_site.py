@@ -28,7 +28,7 @@ import python_page
 
 ROOT = Path(__file__).parents[1]
 CONFIG = "zensical.toml"
-COPIED = ("*.md", "docs/**/*.md", "docs/**/*.png", "docs/**/*.log", "docs/*.css", "examples/*.py")
+COPIED = ("*.md", "docs/**/*.md", "docs/**/*.png", "docs/**/*.log", "docs/*.css", "examples/**/*.py")
 REFERENCE = {"commands": command_page, "configuration": configuration_page, "python": python_page}
 # Addresses in a page, with the name of their element: `a` is followed by a reader, others are fetched as it is opened.
 ADDRESS = re.compile(r"""<(a|script|img|iframe|source|link)\b[^>]*?\b(?:src|href)=["']?([^"' >#?]+)""")

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import importlib.metadata as metadata
 import json
-import re
 import subprocess
 import sys
 from pathlib import Path
@@ -13,6 +11,7 @@ import numpy as np
 import onnxruntime
 import pytest
 import torch
+from bare_python import bare_packages
 from example_bundle import bundle_config
 
 from narl.core.errors import NarlError
@@ -195,29 +194,10 @@ def test_both_halves_of_every_architecture_are_exported(arch):
     check_graph(halves.rest(num_outputs=3, seed=0).eval(), {"sent": torch.randn(6, *halves.feature_shape)})
 
 
-def needed(names: list[str]) -> set[str]:
-    """The distributions that these need, themselves among them."""
-    found: set[str] = set()
-    while names:
-        name = names.pop()
-        if name in found:
-            continue
-        found.add(name)
-        for requirement in metadata.requires(name) or ():
-            if "extra ==" not in requirement:
-                names.append(re.match(r"[\w.-]+", requirement)[0])
-    return found
-
-
 @pytest.fixture(scope="module")
 def bare(tmp_path_factory):
     """A folder of packages that holds numpy, onnxruntime and what they need, and nothing else."""
-    folder = tmp_path_factory.mktemp("packages")
-    for name in needed(["numpy", "onnxruntime"]):
-        distribution = metadata.distribution(name)
-        for top in {file.parts[0] for file in distribution.files or ()} - {".."}:
-            (folder / top).symlink_to(Path(str(distribution.locate_file(top))).resolve())
-    return folder
+    return bare_packages(tmp_path_factory.mktemp("packages"))
 
 
 IN_THE_FIELD = """
