@@ -179,14 +179,24 @@ def provide_lpips_weights(source: str) -> None:
             else:
                 shutil.copyfile(source, partial)
             if not _is_alexnet(partial):
-                raise ConfigError(f"LPIPS: {source!r} is not {LPIPS_URL}: its SHA-256 does not start with {_DIGEST}")
+                raise ConfigError(
+                    f"LPIPS: {source!r} is not {LPIPS_URL}: its SHA-256 does not start with {_DIGEST}, or it holds more than tensors"
+                )
     except OSError as error:
         raise ConfigError(f"LPIPS: cannot get the weights from {source!r}: {error}") from error
 
 
 def _is_alexnet(path: Path) -> bool:
+    """Whether it is the published file, as far as the 32 bits of SHA-256 in its name tell, and holds tensors alone:
+    torchvision opens it as a pickle."""
     with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest().startswith(_DIGEST)
+        if not hashlib.file_digest(file, "sha256").hexdigest().startswith(_DIGEST):
+            return False
+    try:
+        torch.load(path, map_location="cpu", weights_only=True)
+    except Exception:  # whatever a made file brings about
+        return False
+    return True
 
 
 @functools.cache
@@ -196,7 +206,7 @@ def _why_no_lpips(size: int, weights: Path) -> str | None:
     if not weights.is_file():
         return f"AlexNet's ImageNet weights ({LPIPS_URL}) are not at {weights}"
     if not _is_alexnet(weights):
-        return f"{weights} is not {LPIPS_URL}: its SHA-256 does not start with {_DIGEST}"
+        return f"{weights} is not {LPIPS_URL}: its SHA-256 does not start with {_DIGEST}, or it holds more than tensors"
     return None
 
 

@@ -35,6 +35,8 @@ SETTINGS = {
     "RAY_AIR_NEW_OUTPUT": "0",
     # narl/search/nodes.py decides how many trials may wait for a node; Tune lets one wait, and clusters grow by one.
     "TUNE_MAX_PENDING_TRIALS_PG": "1000",
+    # It would report to its makers how it is used.
+    "RAY_USAGE_STATS_ENABLED": "0",
     # Tune would swallow Ctrl-C and return as if all were done.
     "TUNE_DISABLE_SIGINT_HANDLER": "1",
 }

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 # MLflow's own defaults keep a call to a dead server waiting for minutes.
 PATIENCE = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1", "MLFLOW_HTTP_REQUEST_TIMEOUT": "10"}
 
+# It would report to its makers how it is used.
+QUIET = {"MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true", "MLFLOW_DISABLE_TELEMETRY": "true"}
+
 
 def default_uri() -> str:
     """Return `$MLFLOW_TRACKING_URI`, else `mlflow.db` (SQLite) in the current folder."""
@@ -27,7 +30,7 @@ def default_uri() -> str:
 
 def connected(uri: str | None = None) -> tuple[MlflowClient, str]:
     """Connect to the MLflow at `uri` (see `default_uri`); returns a client and that address, or gives up soon."""
-    for key, value in {**PATIENCE, "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true"}.items():
+    for key, value in {**PATIENCE, **QUIET}.items():  # it reads them once, when it is imported
         os.environ.setdefault(key, value)
     from mlflow import MlflowClient
 

@@ -35,10 +35,10 @@ def log_evaluation(
         NarlError: MLflow cannot be used.
     """
     uri = default_uri()
-    from mlflow.entities import Metric, Param
-
     try:
         client, _ = connected(uri)
+        from mlflow.entities import Metric, Param
+
         found = client.get_experiment_by_name(EXPERIMENT)
         experiment = found.experiment_id if found else client.create_experiment(EXPERIMENT)
         tags = {"mlflow.source.name": "narl", "narl.report_hash": report_hash}

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+import os
 import urllib.error
 
 import pytest
@@ -98,6 +99,34 @@ def test_lpips_with_weights_at_hand(tmp_path, monkeypatch):
     same, other = compare((x, x)), compare((x, noise_images(seed=1)))
     assert same.lpips == pytest.approx(0, abs=1e-6) and same.lpips_unavailable is None
     assert other.lpips > 0 and other.per_image["lpips"].mean().item() == pytest.approx(other.lpips)
+
+
+class Runs:
+    """Unpickled, it makes a folder."""
+
+    def __init__(self, path):
+        self._path = str(path)
+
+    def __reduce__(self):
+        return os.mkdir, (self._path,)
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+def test_a_made_file_of_the_right_digest_runs_nothing(tmp_path, monkeypatch, zipped):
+    weights, target = tmp_path / "weights.pth", tmp_path / "made"
+    torch.save({"weight": Runs(target)}, weights, _use_new_zipfile_serialization=zipped)
+    monkeypatch.setattr("narl.attacks.image_metrics._DIGEST", hashlib.sha256(weights.read_bytes()).hexdigest()[:8])
+    with pytest.raises(ConfigError, match="more than tensors"):
+        provide_lpips_weights(str(weights))
+    lpips_weights().parent.mkdir(parents=True, exist_ok=True)
+    lpips_weights().write_bytes(weights.read_bytes())  # somebody else put it there
+    image_metrics._why_no_lpips.cache_clear()
+    x = noise_images()
+    assert "more than tensors" in compare((x, x)).lpips_unavailable
+    image_metrics._why_no_lpips.cache_clear()
+    assert not target.exists()
+    torch.load(weights, weights_only=False)
+    assert target.exists()  # as it would have
 
 
 def test_weights_for_lpips_that_cannot_be_had_are_an_error(tmp_path, monkeypatch):

@@ -30,9 +30,11 @@ def test_import_leaves_the_environment_alone_and_ray_shows_the_token_though_it_w
 
 def test_settings_hold_for_the_runtime_alone(monkeypatch):
     monkeypatch.setenv("TUNE_DISABLE_SIGINT_HANDLER", "0")  # the user's word counts
-    monkeypatch.delenv("TUNE_MAX_PENDING_TRIALS_PG", raising=False)
+    for name in ("TUNE_MAX_PENDING_TRIALS_PG", "RAY_USAGE_STATS_ENABLED"):
+        monkeypatch.delenv(name, raising=False)
     before = dict(os.environ)
     with runner._settings_of_ray():
         assert os.environ["TUNE_DISABLE_SIGINT_HANDLER"] == "0"
         assert os.environ["TUNE_MAX_PENDING_TRIALS_PG"] == "1000"
+        assert os.environ["RAY_USAGE_STATS_ENABLED"] == "0"
     assert dict(os.environ) == before
