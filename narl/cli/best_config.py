@@ -57,7 +57,9 @@ def answer(args: argparse.Namespace, folder) -> int:
     """Print the best configuration of the search in `folder`, and nothing else."""
     import yaml
 
+    from narl.search.confirmed import Confirmation
     from narl.search.explained import explained
+    from narl.search.other_sigma import is_in_closed_form
 
     asked = demands(args)
     records = asked.records_of(folder)
@@ -70,9 +72,12 @@ def answer(args: argparse.Namespace, folder) -> int:
         print(json.dumps(content, indent=2, ensure_ascii=not takes_unicode()))
         return 0
     text = yaml.safe_dump(content, sort_keys=False, allow_unicode=takes_unicode())
-    comments = map(printable, _explained(record, folder.name, [] if args.explain else asked.refused(records, record)))
+    comments = [*_explained(record, folder.name, [] if args.explain else asked.refused(records, record))]
+    confirmation = Confirmation.load(folder.path)
+    if confirmation is not None and not is_in_closed_form(record):
+        comments += [f"# {told}" for told in [confirmation.told(record.trial_id)] if told]
     reasons = [f"# {line}" for sentence in why for line in textwrap.wrap(printable(sentence), 116)]
-    print("\n".join([*comments, *reasons, text]), end="")
+    print("\n".join([*map(printable, comments), *reasons, text]), end="")
     return 0
 
 

@@ -103,6 +103,29 @@ class Confirmation(Strict):
         ]
         return sorted(kept, key=lambda trial: rows[trial.trial_id])
 
+    def told(self, trial_id: int, confidence: float = 0.95) -> str:
+        """Say in a sentence what is known of one trial; empty if it was no contender."""
+        trial = next((each for each in self.trials if each.trial_id == trial_id), None)
+        if trial is None:
+            return ""
+        numbers = (
+            f"Of {len(trial.deltas)} fresh seeds on {self.num_images} test images: Δ {trial.delta:.2f} ± "
+            f"{self.half(trial, confidence):.2f}, at least {self.lower(trial, confidence):.2f}"
+        )
+        better = [
+            each
+            for each in self.front(confidence)
+            if self.lower(each, confidence) > self.lower(trial, confidence)
+            and all(each.costs[name] <= cost for name, cost in trial.costs.items())
+        ]
+        if not better:
+            return f"{numbers}; no contender that is as cheap is better."
+        best = max(better, key=lambda each: self.lower(each, confidence))
+        return (
+            f"{numbers}; trial {best.trial_id} ({best.client}), which costs no more, has at least "
+            f"{self.lower(best, confidence):.2f}."
+        )
+
     def _reach(self, trial: ConfirmedTrial, quantile: float) -> float:
         """How far the mean is from the truth, at this quantile of its distribution, in points."""
         of_seeds = self.scatter**2 / len(trial.deltas)

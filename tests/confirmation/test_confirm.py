@@ -76,6 +76,16 @@ def test_the_same_command_measures_only_what_is_missing(confirmed):
     assert [path for path in kept if path.stat().st_mtime_ns != before[path]] == kept[:1]
 
 
+def test_best_config_tells_it_of_what_it_chooses(confirmed):
+    folder, _ = confirmed
+    found = Confirmation.load(search_in(folder).path)
+    done = narl(folder, "best-config", "--with-worthless")
+    chosen = yaml.safe_load(done.stdout)["found_by"]["trial_id"]
+    said = found.told(chosen)
+    assert (f"# {said}\n" in done.stdout) if said else ("fresh seeds" not in done.stdout)
+    assert any(found.told(trial.trial_id) for trial in found.trials)
+
+
 def test_damaged_seeds_are_named(confirmed):
     folder, _ = confirmed
     path = sorted((search_in(folder).path / "confirmed").glob("*.json"))[0]

@@ -79,6 +79,17 @@ def test_the_front_is_that_of_lower_bounds_and_costs():
     assert [trial.trial_id for trial in found.front(0.95)] == [1, 0]
 
 
+def test_a_sentence_names_who_is_better_for_no_more_cost():
+    best, worse, cheap = confirmed(0, (60.0, 61.0)), confirmed(1, (50.0, 51.0)), confirmed(2, (40.0, 41.0), gflops=0.1)
+    found = confirmation(best, worse, cheap)
+    assert found.told(0).startswith("Of 2 fresh seeds on 450 test images: Δ 60.50 ± ")
+    assert found.told(0).endswith("no contender that is as cheap is better.")
+    assert found.told(2).endswith("no contender that is as cheap is better.")
+    least = found.lower(best, 0.95)
+    assert found.told(1).endswith(f"trial 0 (resnet18/3), which costs no more, has at least {least:.2f}.")
+    assert found.told(3) == ""
+
+
 def test_it_is_the_same_again_from_its_file(tmp_path):
     assert Confirmation.load(tmp_path) is None
     found = confirmation(confirmed(0, (60.0, 61.0)))
