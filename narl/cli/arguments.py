@@ -180,6 +180,12 @@ def add_budgets(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--certified", action="store_true", help="best is the Δ that holds against every reader, utility − bound"
     )
+    add_worthless(group)
+
+
+def add_choice(parser: argparse.ArgumentParser) -> None:
+    """Which of the clients within the bounds, if not that of the highest Δ."""
+    group = parser.add_argument_group("choice")
     group.add_argument(
         "--confidence",
         type=confidence,
@@ -194,7 +200,6 @@ def add_budgets(parser: argparse.ArgumentParser) -> None:
         choices=COST_NAMES,
         help="not the highest Δ, but the knee of Δ over the logarithm of a cost (default: client_gflops)",
     )
-    add_worthless(group)
 
 
 def add_worthless(parser: argparse._ActionsContainer) -> None:
@@ -208,7 +213,7 @@ def add_worthless(parser: argparse._ActionsContainer) -> None:
 
 
 def demands(args: argparse.Namespace) -> Demands:
-    """What `add_budgets` parsed."""
+    """What `add_budgets` parsed, and `add_choice` where a command has it."""
     from narl.search.best import Demands
 
-    return Demands(**{field.name: getattr(args, field.name) for field in fields(Demands)})
+    return Demands(**{field.name: getattr(args, field.name) for field in fields(Demands) if field.name in args})

@@ -9,7 +9,7 @@ import textwrap
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from narl.cli.arguments import add_budgets, add_search_choice, demands, local_path
+from narl.cli.arguments import add_budgets, add_choice, add_search_choice, demands, local_path
 from narl.cli.terminal import say, takes_unicode
 from narl.core.printable import printable
 
@@ -24,6 +24,7 @@ MOST_REFUSED = 3
 def register(subparsers) -> None:
     parser = subparsers.add_parser("best-config", help="the best Δ within a budget", description=__doc__)
     add_budgets(parser)
+    add_choice(parser)
     add_search_choice(parser)
     parser.add_argument(
         "--cluster",

@@ -12,7 +12,7 @@ import argparse
 import tempfile
 from pathlib import Path
 
-from narl.cli.arguments import add_budgets, add_data, add_search_choice, demands, local_path, names_among
+from narl.cli.arguments import add_budgets, add_choice, add_data, add_search_choice, demands, local_path, names_among
 from narl.cli.terminal import say
 from narl.core.errors import ConfigError
 
@@ -20,6 +20,7 @@ from narl.core.errors import ConfigError
 def register(subparsers) -> None:
     parser = subparsers.add_parser("export", help="deployable client and server halves", description=__doc__)
     add_budgets(parser)
+    add_choice(parser)
     add_search_choice(parser)
     parser.add_argument("--to", required=True, metavar="DIR|s3://BUCKET/PREFIX", help="where to put the halves")
     parser.add_argument("--from", dest="source", type=local_path, metavar="DIR", help="a folder that narl train wrote")

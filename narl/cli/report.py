@@ -39,8 +39,7 @@ def run(args: argparse.Namespace) -> int:
 def _options(args: argparse.Namespace) -> tuple[str, ...]:
     """Repeat, for other commands, which search was asked about and with which bounds."""
     options: list[str] = [] if args.runs is None else ["--runs", str(args.runs)]
-    for name in vars(demands(args)):
-        value = getattr(args, name)
+    for name, value in vars(demands(args)).items():
         if value is True:
             options.append(f"--{name.replace('_', '-')}")
         elif value not in (None, False):

@@ -7,6 +7,7 @@ configurations are tried, no more. They are at most `SHARE` of all trials, which
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -33,12 +34,20 @@ def first_points(space: AffordableSpace, found: Sequence[TrialRecord]) -> list[P
     Raises:
         ConfigError: an objective of the space that the other search did not measure.
     """
+    if space.space.measured is not None:
+        found = _timed(space, found)
     front = front_of(found, space.space.objectives)
     near = [point for record in front if (point := nearest(space, record.config)) is not None]
     points = list(dict.fromkeys(near))
     most = min(len(points), int(SHARE * space.space.trials))
     chosen = np.linspace(0, len(points) - 1, most).round().astype(int).tolist()
     return [points[i] for i in chosen]
+
+
+def _timed(space: AffordableSpace, found: Sequence[TrialRecord]) -> list[TrialRecord]:
+    """Those whose clients were measured on the space's device, with their latency there."""
+    finished = [(record, record.metrics, space.latency_ms(record.config)) for record in found]
+    return [replace(r, metrics=m.with_latency(ms)) for r, m, ms in finished if m is not None and ms is not None]
 
 
 def nearest(space: AffordableSpace, point: Point) -> Point | None:

@@ -21,6 +21,7 @@ from narl.search.folder import SearchFolder
 from narl.search.ledger import Ledger, read_ledger
 from narl.search.session import SearchSession
 from narl.search.study import SearchStudy
+from narl.search.warm_start import first_points
 
 SPACE = Path(__file__).parents[2] / "search_spaces" / "digits.yaml"
 
@@ -89,6 +90,14 @@ def test_every_record_has_the_latency_of_its_client(tmp_path, sampler):
     records = read_ledger(tmp_path / "ledger.jsonl")
     assert [r.measured.value("client_latency_ms") for r in records] == [EVERY[r.config.client] for r in records]
     assert records and all("client_latency_ms" in r.measured.scalars() for r in records)
+
+
+def test_a_search_begins_with_the_front_of_one_that_measured_no_latency(record):
+    """Of the other's clients that this device ran, the one that is best for its latency."""
+    found = [record(0, split=1, utility=70), record(1, split=2, utility=90), record(2, split=3, utility=80)]
+    other = record(3, arch="vgg11_bn", split=1, utility=99)
+    first = first_points(affordable(space_of(trials=20)), [*found, other])
+    assert [point.split for point in first] == [1, 2]
 
 
 def test_a_worker_compares_its_client_with_the_front_by_latency(record):
