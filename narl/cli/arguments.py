@@ -198,7 +198,9 @@ def add_choice(parser: argparse.ArgumentParser) -> None:
         nargs="?",
         const="client_gflops",
         choices=COST_NAMES,
-        help="not the highest Δ, but the knee of Δ over the logarithm of a cost (default: client_gflops)",
+        metavar="COST",
+        help="not the highest Δ, but the knee of Δ over the logarithm of a cost, peak_activation_mib say (default: "
+        "client_gflops)",
     )
 
 
