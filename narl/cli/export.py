@@ -11,10 +11,14 @@ from __future__ import annotations
 import argparse
 import tempfile
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from narl.cli.arguments import add_budgets, add_choice, add_data, add_search_choice, demands, local_path, names_among
 from narl.cli.terminal import say
 from narl.core.errors import ConfigError
+
+if TYPE_CHECKING:
+    from narl.search.best import Demands
 
 
 def register(subparsers) -> None:
@@ -36,6 +40,12 @@ def register(subparsers) -> None:
         "--sse", choices=("AES256", "aws:kms"), help="how S3 is to encrypt (default: as the bucket says)"
     )
     parser.add_argument("--kms-key-id", metavar="KEY", help="id or ARN of the key, with --sse aws:kms")
+    parser.add_argument(
+        "--register",
+        metavar="NAME",
+        help="also put both halves into MLflow's model registry, as NAME-client and NAME-server; the alias `champion` is "
+        "the highest Δ within the bounds given here",
+    )
     parser.set_defaults(run=run)
 
 
@@ -51,7 +61,8 @@ def run(args: argparse.Namespace) -> int:
     variants = names_among(args.variants, "variant", VARIANTS) if args.variants is not None else ()
     if args.data is not None and not variants:
         raise ConfigError("`data` is for --variants, which are measured on the images: leave it out")
-    if args.source is not None and (asked != Demands() or args.name is not None or args.runs is not None):
+    chosen_by_bounds = asked != Demands() and args.register is None  # else they are the champion's
+    if args.source is not None and (chosen_by_bounds or args.name is not None or args.runs is not None):
         raise ConfigError(
             "--from names the halves to export; bounds, --name and --runs choose others: give one of them"
         )
@@ -88,8 +99,22 @@ def run(args: argparse.Namespace) -> int:
                 )
         add_card(whole)
         more = upload_bundle(whole, store)
-    say(f"exported {bundle} to {shown(args.to)}{more and ': '}{more}")
+        say(f"exported {bundle} to {shown(args.to)}{more and ': '}{more}")
+        if args.register is not None:
+            say(f"registered {_registered(whole, args.register, asked)}")
     return 0
+
+
+def _registered(bundle: Path, name: str, asked: Demands) -> str:
+    from narl.evaluation.report import Summary
+    from narl.evaluation.summary import scalars
+    from narl.tracking.registry import register
+
+    summary = Summary.load(bundle / "metrics.json")
+    measured = {**scalars(summary), **{key: value for key, value in vars(summary.cost).items() if value is not None}}
+    if (bound := summary.mean.get("leakage_bound")) is not None:
+        measured["delta_certified"] = summary.mean["utility"] - bound
+    return register(bundle, name, measured, worth=asked.worth_of)
 
 
 def _trained(record, folder) -> Path:

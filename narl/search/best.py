@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -83,6 +83,14 @@ class Demands:
                 f"trial {record.trial_id} does not say on how many images it was measured: no `confidence`"
             )
         return least_difference(m.utility, m.utility - value, m.num_samples, self.confidence)
+
+    def worth_of(self, numbers: Mapping[str, float]) -> float | None:
+        """Give `best` among numbers by objective; None if they lack what is asked for, or are beyond a bound."""
+        if self.best not in numbers or not {*self.at_most, *self.at_least} <= numbers.keys():
+            return None
+        fits = all(numbers[name] <= bound for name, bound in self.at_most.items())
+        fits = fits and all(numbers[name] >= bound for name, bound in self.at_least.items())
+        return numbers[self.best] if fits else None
 
     def records_of(self, folder: SearchFolder) -> list[TrialRecord]:
         """Read the trials of a search, with what their clients took on the device of `measured`.

@@ -51,3 +51,9 @@ class Server:
             logits = np.concatenate([np.zeros_like(logits), logits], 1)
         weights = np.exp(logits - logits.max(1, keepdims=True))
         return weights / weights.sum(1, keepdims=True)
+
+    predict = probabilities  # as MLflow calls it
+
+
+# MLflow's model registry loads the server by this name.
+_load_pyfunc = Server
