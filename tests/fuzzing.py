@@ -31,6 +31,7 @@ from example_pipelines import DIGITS
 from example_records import make_record
 from PIL import Image
 
+from narl.config.measured import Measured
 from narl.config.pipeline import Pipeline
 from narl.config.search_space import SearchSpace
 from narl.config.trial import TrainConfig
@@ -58,6 +59,17 @@ CONFIG = {
     "trial": {"arch": "resnet18", "split": 3, "sigma": 1.0, "lambda": 0.1, "seed": 0},
     "training": {"epochs": 1},
     "attack": {"max_epochs": 7},
+}
+CLIENT = {"client": "resnet18/1", "image_size": 32, "variant": "float32", "latency_ms": 1.5, "latency_p95_ms": 2.5}
+MEASURED = {
+    "format": "narl-measured",
+    "format_version": 1,
+    "date": "2026-11-27T13:26:11+00:00",
+    "device": {"cpu": "a phone", "cores": 8},
+    "runtime": {"python": "3.11.7"},
+    "threads": 1,
+    "runs": 200,
+    "clients": [CLIENT, CLIENT | {"client": "resnet18/2", "peak_memory_mib": 69.5, "runtime_memory_mib": None}],
 }
 TABLE = "path,smiles,age\n" + "".join(f"{i}.png,{i % 2},{20 + i % 3}\n" for i in range(60))
 
@@ -128,6 +140,13 @@ def make_doors(place: Path) -> Iterator[tuple[str, Callable[[random.Random], tup
 
         yield path.name, of_yaml
 
+    def of_measured(draw: random.Random):
+        path = place / "measured.json"
+        path.write_bytes(mutated(MEASURED, draw, json.dumps))
+        return path, lambda: Measured.load(path)
+
+    yield "measured", of_measured
+
     records = [make_record(0).to_json(), make_record(1, error="DivergedTraining: epoch 1").to_json()]
 
     def of_ledger(draw: random.Random):
@@ -144,6 +163,7 @@ def make_doors(place: Path) -> Iterator[tuple[str, Callable[[random.Random], tup
     with tarfile.open(GOLDEN) as archive:
         archive.extractall(golden, filter="data")
     (whole,) = [path.parent for path in golden.rglob("manifest.json")]
+    load_bundle(whole)  # imports of libraries are no part of what is timed
 
     def of_bundle(draw: random.Random):
         folder = place / "bundle"
@@ -169,7 +189,8 @@ def make_doors(place: Path) -> Iterator[tuple[str, Callable[[random.Random], tup
 
     def of_table(draw: random.Random):
         path = pictures / "table.csv"
-        path.write_bytes(garbled(TABLE.encode(), draw))
+        content = TABLE.encode()  # which hardly any change leaves readable
+        path.write_bytes(content if draw.random() < 0.05 else garbled(content, draw))
         source = {"kind": "table", "csv": str(path), "path_column": "path"}
         labels = {"utility": {"name": "smiles", "column": "smiles"}, "private": {"name": "age", "column": "age"}}
         pipeline = Pipeline(**{"name": "fuzz", "source": source, "loader": "tensor", **labels})

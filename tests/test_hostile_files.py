@@ -15,7 +15,7 @@ from narl.core.errors import ConfigError
 def test_no_mutated_file_ends_in_anything_but_a_reading_or_a_refusal(tmp_path, monkeypatch):
     monkeypatch.setenv("NARL_CACHE", str(tmp_path / "cache"))
     (tmp_path / "inputs").mkdir()
-    findings = run(600, seed=7, place=tmp_path / "inputs")
+    findings = run(700, seed=7, place=tmp_path / "inputs")
     assert findings.faults == []
     for kind in {kind for kind, _ in findings.outcomes}:
         assert findings.outcomes[kind, "refused"] > 20, kind  # mutations reach what is checked
