@@ -202,6 +202,11 @@ def add_choice(parser: argparse.ArgumentParser) -> None:
         help="not the highest Δ, but the knee of Δ over the logarithm of a cost, peak_activation_mib say (default: "
         "client_gflops)",
     )
+    group.add_argument(
+        "--confirmed",
+        action="store_true",
+        help="choose among clients that narl confirm trained with fresh seeds, for the lower bound of Δ on test images",
+    )
 
 
 def add_worthless(parser: argparse._ActionsContainer) -> None:

@@ -62,7 +62,7 @@ def answer(args: argparse.Namespace, folder) -> int:
     from narl.search.explained import explained
     from narl.search.other_sigma import is_in_closed_form
 
-    asked = demands(args)
+    asked = demands(args).about(folder)
     records = asked.records_of(folder)
     record = asked.best_of(records)
     content = folder.train_config(record).model_dump(mode="json", by_alias=True)

@@ -69,6 +69,7 @@ def run(args: argparse.Namespace) -> int:
     # An unanswerable question and a damaged bundle are refused before the store is touched.
     if args.source is None:
         folder = find_search(args.runs, args.name)
+        asked = asked.about(folder)
         record = asked.best_of(asked.records_of(folder))
     else:
         verify_bundle(args.source)

@@ -7,8 +7,7 @@ from collections.abc import Iterator
 from narl.core.markdown import escaped, table
 from narl.core.objectives import objective
 from narl.report.subject import Subject, known_to
-
-CONFIDENCE = 0.95
+from narl.search.confirmed import CONFIDENCE
 
 
 def confirmed(subject: Subject) -> Iterator[str]:

@@ -15,6 +15,7 @@ from narl.core.knee import knee
 from narl.core.objectives import COST_NAMES
 from narl.core.pareto import best_within, candidates, within
 from narl.core.records import TrialRecord
+from narl.search.confirmed import CONFIDENCE, Confirmation
 from narl.search.folder import SearchFolder, named_search
 from narl.search.ledger import read_ledger
 from narl.search.other_sigma import meeting
@@ -22,7 +23,7 @@ from narl.search.other_sigma import meeting
 
 @dataclass(frozen=True, kw_only=True)
 class Demands:
-    """See `best_config`; None: no bound."""
+    """See `best_config`; None: no bound. `confirmation` is what `about` found where `confirmed` is asked for."""
 
     budget_gflops: float | None = None
     budget_memory_mib: float | None = None
@@ -36,13 +37,30 @@ class Demands:
     certified: bool = False
     confidence: float | None = None
     knee: str | None = None
+    confirmed: bool = False
     with_worthless: bool = False
+    confirmation: Confirmation | None = None
 
     def __post_init__(self) -> None:
         if self.confidence is not None and not 0.5 < self.confidence < 1:
             raise ConfigError(f"`confidence` must be between 0.5 and 1, both excluded, got {self.confidence:g}")
         if self.knee is not None and self.knee not in COST_NAMES:
             raise ConfigError(unknown_name("cost", self.knee, COST_NAMES))
+
+    def about(self, folder: SearchFolder) -> Demands:
+        """Return the same, with what was confirmed of the search if that is asked for.
+
+        Raises:
+            ConfigError: nothing was, or another objective.
+        """
+        if not self.confirmed:
+            return self
+        found = Confirmation.load(folder.path)
+        if found is None:
+            raise ConfigError(f"nothing of search {folder.name!r} is confirmed: narl confirm {folder.name} does it")
+        if found.objective != self.best:
+            raise ConfigError(f"of search {folder.name!r} {found.objective} is confirmed, and asked for is {self.best}")
+        return replace(self, confirmation=found)
 
     @property
     def best(self) -> str:
@@ -69,11 +87,14 @@ class Demands:
         return {} if self.min_utility is None else {"utility": self.min_utility}
 
     def worth(self, record: TrialRecord) -> float:
-        """Give what is to be highest: `best`, or what it exceeds with `confidence`, in points.
+        """Give what is to be highest: `best`, or what it exceeds with `confidence`, in points; of what is confirmed, the
+        lower bound.
 
         Raises:
             ConfigError: it was not measured, or nobody recorded on how many images.
         """
+        if self.confirmation is not None:
+            return self.confirmation.lower(self.confirmation.by_id[record.trial_id], self.confidence or CONFIDENCE)
         m = record.measured
         value = m.value(self.best)
         if self.confidence is None:
@@ -114,8 +135,11 @@ class Demands:
     def at_fitting_sigma(self, records: Sequence[TrialRecord]) -> list[TrialRecord]:
         """Let clients that miss a bound of utility or leakage meet it at another σ (narl/search/other_sigma.py).
 
-        Not where identification is bounded, which is known at a trial's own σ alone.
+        Not where identification is bounded, which is known at a trial's own σ alone. Only what is confirmed counts where
+        that is asked for, as it was confirmed.
         """
+        if self.confirmation is not None:
+            return [record for record in records if record.trial_id in self.confirmation.by_id]
         asked = Constraints(min_utility=self.min_utility, max_leakage=self.max_leakage)
         if not asked or self.max_identification is not None:
             return list(records)
@@ -179,6 +203,7 @@ def best_config(
     certified: bool = False,
     confidence: float | None = None,
     knee: str | None = None,
+    confirmed: bool = False,
     with_worthless: bool = False,
 ) -> TrainConfig:
     """Choose the configuration of highest Δ that a search measured within every bound, for `train` and `evaluate`.
@@ -203,6 +228,8 @@ def best_config(
         confidence: best is what Δ exceeds with this probability, between 0.5 and 1, over other images like the validation
             images. It covers neither other seeds and trainings nor that the best of several was chosen.
         knee: a cost, `client_gflops` say: choose the knee of Δ over its logarithm, not the highest Δ.
+        confirmed: choose among clients that `narl.confirm` trained with fresh seeds, for the lower bound of Δ on test
+            images (at `confidence`, or 0.95, for all of them at once); other bounds are of what the search measured.
         with_worthless: count trials that are no better than sending nothing, too.
 
     Raises:
@@ -222,7 +249,9 @@ def best_config(
         certified=certified,
         confidence=confidence,
         knee=knee,
+        confirmed=confirmed,
         with_worthless=with_worthless,
     )
     folder = search if isinstance(search, SearchFolder) else named_search(search, runs)
+    demands = demands.about(folder)
     return folder.train_config(demands.best_of(demands.records_of(folder)))

@@ -15,6 +15,7 @@ client that is chosen for its bound among them (Bonferroni); its degrees of free
 from __future__ import annotations
 
 import math
+from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
@@ -28,6 +29,8 @@ from narl.core.pareto import dominates
 from narl.core.strict import Strict
 
 FILE = "confirmed.json"
+# Where no other is asked for.
+CONFIDENCE = 0.95
 
 
 class ConfirmedTrial(Strict):
@@ -76,6 +79,11 @@ class Confirmation(Strict):
     trials: tuple[ConfirmedTrial, ...]
     failed: dict[int, str] = {}
 
+    @cached_property
+    def by_id(self) -> dict[int, ConfirmedTrial]:
+        """The contenders by their trial's number."""
+        return {trial.trial_id: trial for trial in self.trials}
+
     @property
     def degrees(self) -> int:
         """Degrees of freedom of `scatter`."""
@@ -103,9 +111,9 @@ class Confirmation(Strict):
         ]
         return sorted(kept, key=lambda trial: rows[trial.trial_id])
 
-    def told(self, trial_id: int, confidence: float = 0.95) -> str:
+    def told(self, trial_id: int, confidence: float = CONFIDENCE) -> str:
         """Say in a sentence what is known of one trial; empty if it was no contender."""
-        trial = next((each for each in self.trials if each.trial_id == trial_id), None)
+        trial = self.by_id.get(trial_id)
         if trial is None:
             return ""
         numbers = (

@@ -31,6 +31,8 @@ def explained(records: Sequence[TrialRecord], asked: Demands, chosen: TrialRecor
 
 def _goal(asked: Demands) -> str:
     goal = "certified Δ" if asked.certified else "Δ"
+    if asked.confirmation is not None:
+        return f"lower bound of {goal} on test images"
     return goal if asked.confidence is None else f"{goal} at {100 * asked.confidence:g} % confidence"
 
 

@@ -84,6 +84,10 @@ def test_best_config_tells_it_of_what_it_chooses(confirmed):
     said = found.told(chosen)
     assert (f"# {said}\n" in done.stdout) if said else ("fresh seeds" not in done.stdout)
     assert any(found.told(trial.trial_id) for trial in found.trials)
+    done = narl(folder, "best-config", "--with-worthless", "--confirmed", "--explain")
+    best = max(found.trials, key=lambda trial: found.lower(trial, 0.95))
+    assert yaml.safe_load(done.stdout)["found_by"]["trial_id"] == best.trial_id
+    assert "lower bound of Δ on test images" in done.stdout.replace("\n# ", " ")
 
 
 def test_damaged_seeds_are_named(confirmed):

@@ -1,11 +1,17 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
+from example_records import make_record
 from scipy import stats
 
-from narl.core.errors import DataError
+from narl.core.errors import ConfigError, DataError, NothingFeasible
+from narl.search.best import Demands
 from narl.search.confirmed import Confirmation, ConfirmedTrial
+from narl.search.explained import explained
+from narl.search.folder import SearchFolder
 
 
 def confirmed(number, deltas, *, error=1.0, gflops=1.0):
@@ -88,6 +94,29 @@ def test_a_sentence_names_who_is_better_for_no_more_cost():
     least = found.lower(best, 0.95)
     assert found.told(1).endswith(f"trial 0 (resnet18/3), which costs no more, has at least {least:.2f}.")
     assert found.told(3) == ""
+
+
+def test_what_is_confirmed_is_chosen_for_its_lower_bound(tmp_path):
+    """The search's own favourite lost most with fresh seeds, and a third trial never contended."""
+    folder = SearchFolder(tmp_path / "asked")
+    folder.path.mkdir()
+    records = [make_record(0, utility=95, gflops=1), make_record(1, utility=93, gflops=1), make_record(2, utility=99)]
+    asked = Demands(confirmed=True)
+    with pytest.raises(ConfigError, match="nothing of search 'asked' is confirmed: narl confirm asked does it"):
+        asked.about(folder)
+    found = confirmation(confirmed(0, (50.0, 52.0)), confirmed(1, (60.0, 62.0)))
+    found.save(folder.path)
+    assert Demands().about(folder) == Demands() and Demands().best_of(records).trial_id == 2
+    asked = asked.about(folder)
+    assert asked.best_of(records).trial_id == 1
+    assert asked.worth(records[1]) == found.lower(found.trials[1], 0.95)
+    sure = Demands(confirmed=True, confidence=0.99).about(folder)
+    assert sure.worth(records[1]) == found.lower(found.trials[1], 0.99) < asked.worth(records[1])
+    with pytest.raises(NothingFeasible):
+        replace(asked, budget_gflops=0.5).best_of(records)
+    assert "Trial 1 has the highest lower bound of Δ on test images" in " ".join(explained(records, asked, records[1]))
+    with pytest.raises(ConfigError, match="delta is confirmed, and asked for is delta_certified"):
+        Demands(confirmed=True, certified=True).about(folder)
 
 
 def test_it_is_the_same_again_from_its_file(tmp_path):
