@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import zlib
 
+import optuna
 import pytest
 from toy import affordable, measure, toy_space
 
@@ -32,11 +33,11 @@ def test_only_so_many_in_a_row_end_a_search():
     assert convergence.reached
 
 
-def session_in(folder, *, stop=True):
+def session_in(folder):
     space = affordable(toy_space(sampler="front", trials=MOST, **{"lambda": [0.01]}))
     ledger = Ledger(folder / "ledger.jsonl")
     study = SearchStudy(name="toy", url=f"sqlite:///{folder}/study.db", space=space, ledger=ledger)
-    return space, SearchSession(study, ledger, trials=MOST, convergence=Convergence() if stop else None)
+    return space, SearchSession(study, ledger, trials=MOST, convergence=Convergence())
 
 
 def run(space, session, outcome):
@@ -66,9 +67,17 @@ def test_a_search_in_which_nothing_is_to_be_gained_ends_early_and_so_does_a_resu
     assert run(space, again, flat) <= 2 * PATIENCE and again.converged
 
 
-def test_without_the_setting_it_has_all_its_trials(tmp_path):
-    space, session = session_in(tmp_path, stop=False)
-    assert run(space, session, flat) == MOST and not session.converged
+def test_a_sampler_that_repeats_itself_does_not_end_a_search_over_ranges(tmp_path):
+    space = affordable(toy_space(sampler="random", trials=5))
+    ledger = Ledger(tmp_path / "ledger.jsonl")
+    study = SearchStudy(name="toy", url=f"sqlite:///{tmp_path}/study.db", space=space, ledger=ledger)
+    session = SearchSession(study, ledger, trials=5)
+    number, config = session.propose()
+    session.complete(number, measure(config, space))
+    always = space.parameters(config, conditional=True)
+    study._study.sampler = optuna.samplers.PartialFixedSampler(always, optuna.samplers.RandomSampler(seed=0))
+    assert run(space, session, measure) == 4
+    assert len({record.config for record in ledger.records}) == 5
 
 
 def test_it_needs_a_sampler_that_knows_what_to_expect():
