@@ -67,7 +67,7 @@ def print_confirmation(name: str, confirmation: Confirmation, confidence: float)
     from narl.core.objectives import objective
 
     kept = {trial.trial_id for trial in confirmation.front(confidence)}
-    costs = {cost: f"{objective(cost).label}" for cost in confirmation.trials[0].costs}
+    costs = {cost: objective(cost).label for cost in confirmation.trials[0].costs}
     say(
         f"{name}: {counted(len(confirmation.trials), 'contender')}, {len(confirmation.seeds)} fresh seeds each, "
         f"{confirmation.num_images} test images"
@@ -99,14 +99,12 @@ def print_confirmation(name: str, confirmation: Confirmation, confidence: float)
             **{cost: f"{value:.3g}" for cost, value in trial.costs.items()},
         }
 
-    rows = sorted(confirmation.trials, key=lambda trial: (*trial.costs.values(), -trial.delta))
-
     def build(columns):
         from narl.cli.evaluation_tables import plain_table
 
         first, *others = columns
         table = plain_table(heads[first], *(heads[key] for key in others), no_wrap=True)
-        for trial in rows:
+        for trial in confirmation.by_cost:
             shown = cells(trial)
             table.add_row(*(shown[key] for key in columns), style="" if trial.trial_id in kept else "dim")
         return table
@@ -118,7 +116,7 @@ def print_confirmation(name: str, confirmation: Confirmation, confidence: float)
 
 
 def _said(confirmation: Confirmation, confidence: float):
-    lost = sum(trial.searched - trial.delta for trial in confirmation.trials) / len(confirmation.trials)
+    lost = confirmation.lost
     percent = f"{100 * confidence:g} %"
     yield f"Δ is {abs(lost):.1f} points {'lower' if lost >= 0 else 'higher'} than in the search, on average."
     yield f"One client's Δ differs from seed to seed by {confirmation.scatter:.1f} points (standard deviation)."

@@ -24,7 +24,6 @@ from narl.data.dataset import open_dataset
 from narl.data.identity import identity
 from narl.evaluation.samples import SeedSamples
 from narl.evaluation.seed import Seed
-from narl.search.capacity import TrialResources
 from narl.search.confirmed import Confirmation, ConfirmedTrial
 from narl.search.folder import SearchFolder, named_search
 from narl.search.ledger import read_ledger
@@ -172,7 +171,10 @@ def _measured(
         return
     with ray_runtime(ray_address):
         resources = trial_resources(space.resources, on_cluster=ray_address is not None)
-        waiting = {_task(resources).remote(job.run, data.arguments, resources.cpus): job for job in missing}
+        # One worker even where the search had several: what they train together is what one trains.
+        cpus, gpus = resources.cpus / resources.workers, resources.gpus / resources.workers
+        task = ray.remote(num_cpus=cpus, num_gpus=gpus, max_retries=RETRIES)(measure)
+        waiting = {task.remote(job.run, data.arguments, cpus): job for job in missing}
         while waiting:
             (ready,), _ = ray.wait(list(waiting))
             job = waiting.pop(ready)
@@ -188,13 +190,6 @@ def _measured(
             if isinstance(result, Seed):
                 result.save(job.path)
             yield job, result
-
-
-def _task(resources: TrialResources) -> Any:
-    """One worker even where the search had several: what they train together is what one trains."""
-    return ray.remote(
-        num_cpus=resources.cpus / resources.workers, num_gpus=resources.gpus / resources.workers, max_retries=RETRIES
-    )(measure)
 
 
 def measure(run: Mapping[str, Any], data: Mapping[str, Any], cpus: float) -> Seed | str:

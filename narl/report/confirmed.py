@@ -22,7 +22,7 @@ def confirmed(subject: Subject) -> Iterator[str]:
     seeds, images = len(found.seeds), found.num_images
     yield (
         f"Clients that may be worth considering, as far as the images say, were trained anew {seeds} times and read on "
-        f"{images} test images, which no choice had seen. Δ lost {_mean_loss(subject):.1f} points on average against the "
+        f"{images} test images, which no choice had seen. Δ lost {found.lost:.1f} points on average against the "
         f"search. From one training to the next, Δ of one client differs by {found.scatter:.1f} points (standard deviation)."
     )
     kept = {trial.trial_id for trial in found.front(CONFIDENCE)}
@@ -44,7 +44,7 @@ def confirmed(subject: Subject) -> Iterator[str]:
                 f"{trial.leakage:.1f}",
                 "yes" if trial.trial_id in kept else "no",
             ]
-            for trial in sorted(found.trials, key=lambda trial: (*trial.costs.values(), -trial.delta))
+            for trial in found.by_cost
         ],
     )
     yield (
@@ -53,9 +53,3 @@ def confirmed(subject: Subject) -> Iterator[str]:
     )
     for trial_id, why in found.failed.items():
         yield f"Trial {trial_id} could not be trained with every seed: {escaped(why)}."
-
-
-def _mean_loss(subject: Subject) -> float:
-    assert subject.confirmation is not None
-    trials = subject.confirmation.trials
-    return sum(trial.searched - trial.delta for trial in trials) / len(trials)

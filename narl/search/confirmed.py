@@ -85,6 +85,16 @@ class Confirmation(Strict):
         return {trial.trial_id: trial for trial in self.trials}
 
     @property
+    def by_cost(self) -> list[ConfirmedTrial]:
+        """The contenders, the cheapest first, of equal cost the best first."""
+        return sorted(self.trials, key=lambda trial: (*trial.costs.values(), -trial.delta))
+
+    @property
+    def lost(self) -> float:
+        """Points of Δ that a contender lost on average against what the search measured."""
+        return float(np.mean([trial.searched - trial.delta for trial in self.trials]))
+
+    @property
     def degrees(self) -> int:
         """Degrees of freedom of `scatter`."""
         return sum(len(trial.deltas) - 1 for trial in self.trials)

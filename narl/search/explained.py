@@ -11,12 +11,11 @@ from narl.core.pareto import candidates
 from narl.core.plural import counted
 from narl.core.records import TrialRecord
 from narl.search.best import Demands
+from narl.search.confirmed import CONFIDENCE
 from narl.search.other_sigma import is_in_closed_form
 
 # More refusals than this are counted, not told one by one.
 MOST_REFUSED = 5
-# Of what is said of the uncertainty where no other is asked for.
-CONFIDENCE = 0.95
 
 
 def explained(records: Sequence[TrialRecord], asked: Demands, chosen: TrialRecord) -> Iterator[str]:

@@ -42,6 +42,12 @@ def connected(uri: str | None = None) -> tuple[MlflowClient, str]:
     return MlflowClient(tracking_uri=uri, registry_uri=uri), uri
 
 
+def experiment_id(client: MlflowClient, name: str) -> str:
+    """Return the id of the experiment of that name, which is made if there is none."""
+    found = client.get_experiment_by_name(name)
+    return str(found.experiment_id if found else client.create_experiment(name))
+
+
 def _create_database(uri: str) -> None:
     """Make a new SQLite database under another name first, so that a killed driver leaves none that is half made."""
     path = sqlite_path(uri)

@@ -9,7 +9,7 @@ from pathlib import Path
 from narl.config.trial import TrainConfig
 from narl.core.addresses import shown, without_credentials
 from narl.core.errors import ConfigError, NarlError
-from narl.tracking.connection import connected, default_uri
+from narl.tracking.connection import connected, default_uri, experiment_id
 from narl.tracking.mirror import flat
 
 EXPERIMENT = "narl/evaluations"
@@ -39,8 +39,7 @@ def log_evaluation(
         client, _ = connected(uri)
         from mlflow.entities import Metric, Param
 
-        found = client.get_experiment_by_name(EXPERIMENT)
-        experiment = found.experiment_id if found else client.create_experiment(EXPERIMENT)
+        experiment = experiment_id(client, EXPERIMENT)
         tags = {"mlflow.source.name": "narl", "narl.report_hash": report_hash}
         if doubts:
             tags["narl.doubts"] = "; ".join(doubts)

@@ -11,6 +11,7 @@ import json
 import logging
 import shutil
 import tempfile
+import time
 import warnings
 from collections.abc import Callable, Mapping
 from importlib.metadata import version
@@ -19,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from narl.core.addresses import shown
 from narl.core.errors import NarlError
-from narl.tracking.connection import connected, default_uri, one_line
+from narl.tracking.connection import connected, default_uri, experiment_id, one_line
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -47,11 +48,12 @@ def register(
     uri = default_uri()
     try:
         client, _ = connected(uri)
-        found = client.get_experiment_by_name(EXPERIMENT)
-        experiment = found.experiment_id if found else client.create_experiment(EXPERIMENT)
-        run = client.create_run(experiment, run_name=name, tags={"mlflow.source.name": "narl"}).info.run_id
-        for key, value in metrics.items():
-            client.log_metric(run, key, value)
+        from mlflow.entities import Metric
+
+        experiment, tags = experiment_id(client, EXPERIMENT), {"mlflow.source.name": "narl"}
+        run = client.create_run(experiment, run_name=name, tags=tags).info.run_id
+        now = int(1000 * time.time())
+        client.log_batch(run, metrics=[Metric(key, value, now, 0) for key, value in metrics.items()])
         numbers = {half: _registered(client, run, bundle, half, f"{name}-{half}", metrics) for half in HALVES}
         client.set_terminated(run, "FINISHED")
         champion = _crowned(client, name, worth)
