@@ -8,6 +8,7 @@ The mean of many answers is E[clip(x + η)], an increasing function of each pixe
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import torch
 from torch import Generator, Tensor
@@ -17,6 +18,9 @@ from narl.models.noise.gaussian import GaussianNoise, checked_sigma, normal_like
 
 # The least standard deviation of a mean, in pixels from 0 to 1, where rounding leaves none.
 LEAST_DEVIATION = 1e-4
+
+# Pixels whose float64 terms exist at a time: a dozen arrays of 32 MiB.
+BLOCK_PIXELS = 1 << 22
 
 
 class ClippedGaussianNoise(Noise):
@@ -91,10 +95,12 @@ class ClippedGaussianNoise(Noise):
         return self._scores_of_means(features) if self.queries > 1 else self._scores_of_one(features)
 
     def _scores_of_one(self, features: Tensor) -> Scores:
-        x, variance = features.double().flatten(1), self._sigma**2
-        low, high = (torch.special.log_ndtr(end) for end in self._ends(x))
-        x = x - 0.5  # so that less cancels
-        of_image = torch.cat([low, high, x / variance, x.square() / (-2 * variance)], 1).float()
+        def terms(x: Tensor) -> Tensor:
+            low, high = (torch.special.log_ndtr(end) for end in self._ends(x))
+            x, variance = x - 0.5, self._sigma**2  # so that less cancels
+            return torch.cat([low, high, x / variance, x.square() / (-2 * variance)], 1).float()
+
+        of_image = _by_blocks(terms, features)
 
         def of(answers: Tensor) -> Tensor:
             z = answers.flatten(1)
@@ -105,15 +111,17 @@ class ClippedGaussianNoise(Noise):
         return of
 
     def _scores_of_means(self, features: Tensor) -> Scores:
-        mean, variance = self.moments(features.double().flatten(1))
-        variance = (variance / self.queries).clamp_min(LEAST_DEVIATION**2)
-        mean = mean - 0.5  # so that less cancels
-        of_image = torch.cat([mean / variance, -0.5 / variance], 1)
-        constant = -0.5 * (mean.square() / variance + variance.log()).sum(1)
+        def terms(x: Tensor) -> Tensor:
+            mean, variance = self.moments(x)
+            mean, variance = mean - 0.5, (variance / self.queries).clamp_min(LEAST_DEVIATION**2)  # so that less cancels
+            constant = -0.5 * (mean.square() / variance + variance.log()).sum(1, keepdim=True)
+            return torch.cat([mean / variance, -0.5 / variance, constant], 1)
+
+        of_image = _by_blocks(terms, features)
 
         def of(answers: Tensor) -> Tensor:
             z = answers.double().flatten(1) - 0.5
-            return torch.cat([z, z.square()], 1) @ of_image.T + constant
+            return torch.cat([z, z.square(), torch.ones_like(z[:, :1])], 1) @ of_image.T
 
         return of
 
@@ -144,3 +152,9 @@ class ClippedGaussianNoise(Noise):
 
     def extra_repr(self) -> str:
         return f"sigma={self._sigma:g}"
+
+
+def _by_blocks(terms: Callable[[Tensor], Tensor], images: Tensor) -> Tensor:
+    """Compute `terms` of float64 [B, pixels] for blocks of `images`: those of all at once would take GiBs."""
+    rows = images.flatten(1)
+    return torch.cat([terms(block.double()) for block in rows.split(max(1, BLOCK_PIXELS // rows.shape[1]))])

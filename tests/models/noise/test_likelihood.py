@@ -17,7 +17,7 @@ from narl.models.noise.pixel import PixelNoise
 
 
 def pair(shape=(3, 4, 4)) -> tuple[torch.Tensor, ...]:
-    generator = torch.Generator().manual_seed(0)
+    generator = torch.torch.Generator().manual_seed(0)
     return tuple(torch.rand(2, *shape, generator=generator) for _ in range(3))
 
 
@@ -37,7 +37,7 @@ def test_noise_of_each_pixel():
     answers, one, other = pair()
     noise = PixelNoise(4, 2.0)
     with torch.no_grad():
-        noise.rho.copy_(torch.randn(3, 4, 4, generator=torch.Generator().manual_seed(1)))
+        noise.rho.copy_(torch.randn(3, 4, 4, generator=torch.torch.Generator().manual_seed(1)))
     scales = noise.scales.detach()
     expected = Normal(other, scales).log_prob(answers).sum() - Normal(one, scales).log_prob(answers).sum()
     assert difference(noise, answers, one, other) == pytest.approx(expected.item(), rel=1e-4)
@@ -46,7 +46,7 @@ def test_noise_of_each_pixel():
 def test_noise_with_a_covariance():
     answers, one, other = pair((5, 1, 1))
     noise = CovarianceNoise(5, 0.5)
-    noise.watch(torch.randn(200, 5, generator=torch.Generator().manual_seed(1)).cumsum(1).view(200, 5, 1, 1))
+    noise.watch(torch.randn(200, 5, generator=torch.torch.Generator().manual_seed(1)).cumsum(1).view(200, 5, 1, 1))
     normal = MultivariateNormal(torch.zeros(5), scale_tril=noise.factor())
     expected = sum(
         normal.log_prob(a - o).item() - normal.log_prob(a - b).item()
@@ -74,7 +74,7 @@ def test_means_of_clipped_noise_lie_about_its_own_mean():
 
 
 def test_a_bank_is_explained_by_its_best_member_and_two_answers_by_none():
-    members = torch.randn(4, 3, 4, 4, generator=torch.Generator().manual_seed(2))
+    members = torch.randn(4, 3, 4, 4, generator=torch.torch.Generator().manual_seed(2))
     noise, (_, one, other) = NoiseBank(nn.Parameter(members)), pair()
     assert noise.misfit(one, one + members[2], 0.1).item() == pytest.approx(0, abs=1e-6)
     assert noise.misfit(other, one + members[2], 0.1) > 1
@@ -87,3 +87,13 @@ def test_features_without_noise_are_exact_to_what_is_asked():
     answers, one, _ = pair()
     expected = ((one - answers) / 0.05).square().sum().item() / 2
     assert GaussianNoise(0.0).misfit(one, answers, 0.05).item() == pytest.approx(expected, rel=1e-5)
+
+
+@pytest.mark.parametrize("queries", [1, 3])
+def test_the_terms_of_clipped_noise_are_the_same_in_blocks(queries, monkeypatch):
+    generator, noise = torch.Generator().manual_seed(0), ClippedGaussianNoise(0.5, queries)
+    images = torch.rand(7, 1, 4, 4, generator=generator)
+    answers = noise(images, generator)
+    whole = noise.scores(images)(answers)
+    monkeypatch.setattr("narl.models.noise.clipped.BLOCK_PIXELS", 3 * 16)
+    assert torch.equal(noise.scores(images)(answers), whole)
