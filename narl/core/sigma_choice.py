@@ -1,10 +1,10 @@
-"""Which σ of its noise a trained client adds, chosen from what is read of it in closed form at several."""
+"""Which σ of its noise a trained client adds, chosen from what is read of it in closed form at several; and which it had."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from narl.core.records import SigmaLevel
+from narl.core.records import SigmaLevel, TrialRecord
 
 
 def best_sigma(
@@ -21,3 +21,13 @@ def best_sigma(
         return level.utility > guess, -round(missed(level), 2), round(level.delta, 2), level.sigma
 
     return max(profile, key=worth).sigma
+
+
+def trained_and_used(record: TrialRecord) -> tuple[float, float]:
+    """Give σ of the noise in training, and of the client that was measured; the trial must have a profile.
+
+    Where a configuration has no σ, the noise was learned and its own σ is the middle of the profile's grid.
+    """
+    m = record.measured
+    trained = record.config.sigma or m.sigma_profile[len(m.sigma_profile) // 2].sigma
+    return trained, trained if m.sigma_inference is None else m.sigma_inference

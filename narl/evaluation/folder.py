@@ -10,6 +10,7 @@ import numpy as np
 import yaml
 
 from narl.config.trial import TrainConfig
+from narl.core.records import SigmaLevel
 from narl.evaluation.report import Summary
 from narl.figures.averaging import averaging_png
 from narl.figures.reconstructions import reconstructions_png
@@ -40,10 +41,13 @@ def write_evaluation(
         averaging_png({config.trial.client: report}, "Leakage against averaging", folder / FIGURE)
     if "sigma_profile" in report:
         written.append(folder / PROFILE)
+        profiled = report["sigma_profile"]
         sigma_profile_png(
-            report["sigma_profile"],
+            [SigmaLevel(float(sigma), **level) for sigma, level in profiled["levels"].items()],
             f"{config.trial.client} with other noise",
             folder / PROFILE,
+            trained=profiled["trained"],
+            used=profiled["used"],
             label_floor=summary.label_floor,
             nothing=None if summary.nothing is None else summary.nothing.delta,
             reported_on=summary.reported_on,

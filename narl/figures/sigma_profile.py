@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
+from narl.core.records import SigmaLevel
 from narl.figures.canvas import new_figure, write_png
 from narl.figures.palette import PALETTE, RIM
 
 
 def sigma_profile_png(
-    entry: Mapping[str, Any],
+    profile: Sequence[SigmaLevel],
     title: str,
     path: Path | str,
     *,
+    trained: float,
+    used: float,
     label_floor: float,
     nothing: float | None,
     reported_on: str,
@@ -22,7 +24,8 @@ def sigma_profile_png(
     """Draw above what is read at each σ, below Δ by what is read and by the bound; σ of training and of use are marked.
 
     Args:
-        entry: of `narl.attacks.sigma_profile.SigmaProfile`, in a report.
+        profile: ascending by σ, at least one level.
+        trained, used: σ of training and of the client that was attacked.
         label_floor: percent.
         nothing: Δ of a client that sends nothing, if it is known.
         reported_on: the split.
@@ -31,8 +34,7 @@ def sigma_profile_png(
 
     figure = new_figure(8, 7)
     above, below = figure.subplots(2, 1, sharex=True)
-    sigmas, levels = [float(sigma) for sigma in entry["levels"]], list(entry["levels"].values())
-    utility, leakage, bound = ([level[name] for level in levels] for name in ("utility", "leakage", "bound"))
+    sigmas, utility, leakage, bound = zip(*profile, strict=True)
     blue, orange, green = PALETTE[:3]
 
     above.plot(sigmas, utility, color=blue, marker="o", markersize=4, label="utility")
@@ -42,8 +44,7 @@ def sigma_profile_png(
     above.set_ylabel(f"accuracy in closed form, % of {reported_on} images")
     above.set_ylim(0, 100)
 
-    highest = [u - read for u, read in zip(utility, leakage, strict=True)]
-    lowest = [u - most for u, most in zip(utility, bound, strict=True)]
+    highest, lowest = [level.delta for level in profile], [level.delta_certified for level in profile]
     below.fill_between(sigmas, lowest, highest, color=green, alpha=0.3, linewidth=0, label="Δ: certified – read")
     below.plot(sigmas, highest, color=green, marker="^", markersize=4)
     if nothing is not None:
@@ -55,11 +56,9 @@ def sigma_profile_png(
     below.xaxis.set_minor_formatter(NullFormatter())
     below.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
     for axes in (above, below):
-        axes.axvline(
-            entry["trained"], color=RIM, linestyle=":", linewidth=1.2, label=f"trained, σ {entry['trained']:.3g}"
-        )
-        if entry["used"] != entry["trained"]:
-            axes.axvline(entry["used"], color=RIM, linewidth=1.2, label=f"used, σ {entry['used']:.3g}")
+        axes.axvline(trained, color=RIM, linestyle=":", linewidth=1.2, label=f"trained, σ {trained:.3g}")
+        if used != trained:
+            axes.axvline(used, color=RIM, linewidth=1.2, label=f"used, σ {used:.3g}")
         axes.legend(frameon=False, fontsize=9)
         axes.grid(True, color="#E6E6E6", linewidth=0.8)
         axes.set_axisbelow(True)

@@ -13,6 +13,7 @@ from narl.evaluation.intervals import known_to
 from narl.report.confirmed import confirmed
 from narl.report.cost import cost, reproduce
 from narl.report.gains import steps
+from narl.report.noise import other_noise
 from narl.report.subject import Subject
 from narl.report.words import (
     allowed,
@@ -50,6 +51,7 @@ def report_text(subject: Subject) -> str:
         ("The clients worth considering", _front),
         ("Whether they hold", confirmed),
         ("The choice, and what more compute would buy", _choice),
+        ("What more or less noise would do", other_noise),
         ("What the attacker was allowed", _attacker),
         ("Doubts", _doubts),
         ("What the search cost", cost),

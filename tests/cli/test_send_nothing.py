@@ -16,7 +16,7 @@ from narl.cli.terminal import new_console
 from narl.cli.train import print_report
 from narl.config.load import build
 from narl.config.search_space import SearchSpace
-from narl.core.records import ClientCost
+from narl.core.records import ClientCost, SigmaLevel
 from narl.evaluation.report import SeedReport, Summary
 from narl.evaluation.summary import REPORTED, scalars
 from narl.figures.heatmap import heatmap_png
@@ -92,10 +92,10 @@ def test_a_grid_and_a_profile(tmp_path, monkeypatch):
     drawn = []
     monkeypatch.setattr(Figure, "savefig", lambda self, path, **_: (drawn.append(self), path.write_bytes(b"")))
     heatmap_png([make_record(0, chance=51.0, bound=31)], "t", tmp_path / "a.png")
-    level = {"utility": 90.0, "leakage": 30.0, "bound": 31.0}
-    profile = {"levels": {"1": level, "2": level}, "trained": 1.0, "used": 2.0}
+    profile = [SigmaLevel(sigma, 90.0, 30.0, 31.0) for sigma in (1.0, 2.0)]
+    about = {"trained": 1.0, "used": 2.0, "label_floor": 20.0, "reported_on": "test"}
     for nothing in (None, 41.0):
-        sigma_profile_png(profile, "t", tmp_path / "b.png", label_floor=20.0, nothing=nothing, reported_on="test")
+        sigma_profile_png(profile, "t", tmp_path / "b.png", nothing=nothing, **about)
     grid, without, below = drawn
     assert "sending nothing: Δ 41" in grid.get_suptitle()
     lines = [{line.get_label(): line.get_ydata()[0] for line in figure.axes[1].lines} for figure in (without, below)]

@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from browser import MISSING, chromium
 from example_pipelines import DIGITS
 from example_records import make_record
 from hypothesis import given
@@ -21,7 +22,7 @@ from narl.config.search_space import SearchSpace
 from narl.core.chance import wilson_interval
 from narl.core.markdown import escaped, table
 from narl.core.printable import printable
-from narl.core.records import Stopped
+from narl.core.records import SigmaLevel, Stopped
 from narl.report.cost import busy_seconds
 from narl.report.gains import one_gflop_more, steps
 from narl.report.subject import Subject
@@ -55,6 +56,17 @@ RECORDS = [
 
 def subject(records=RECORDS, *, space=SPACE, **demands) -> Subject:
     return Subject("asked", build(SearchSpace, space, "space"), records, Demands(**demands), CLASSES)
+
+
+# Half the noise gives 5 points of utility and 15 of leakage more, twice as much takes 20 and 5.
+PROFILE = tuple(
+    SigmaLevel(*level)
+    for level in ((0.1, 99, 90, 99), (0.5, 95, 45, 60), (0.7, 93, 36, 41), (1.0, 90, 30, 31), (2.0, 70, 25, 26))
+)
+
+
+def profiled(record, *, used=None):
+    return replace(record, metrics=replace(record.metrics, sigma_profile=PROFILE, sigma_inference=used))
 
 
 def words(markdown: str) -> str:
@@ -103,6 +115,20 @@ def test_a_decision_is_told_with_units_and_with_what_it_rests_on():
     assert "one answer to each picture, and also the mean of 16" in text
     (total,) = re.findall(r"all images\s+110\s+50\s+17\s+Private", text)
     assert total and not re.search(r"[{}]|None|nan", text)
+
+
+def test_what_more_and_less_noise_would_do_is_told_of_the_chosen_client():
+    text = report_text(subject([*RECORDS[:1], profiled(RECORDS[1])]))
+    section = words(text).partition("What more or less noise would do")[2].partition("What the attacker was allowed")[0]
+    more, less = section.split("With less noise")
+    assert "With more noise (σ 2, 2 times that in use)" in more and "for 70.0 % of the images instead of 90.0 %" in more
+    assert "“digit” for 25.0 % instead of 30.0 %: Δ −15.0 points" in more
+    assert "(σ 0.5, 0.5 times that in use)" in less and "for 45.0 % instead of 30.0 %: Δ −10.0 points" in less
+    assert "| 1 | 90.0 | 30.0 | 31.0 | 60.0 | 59.0 | of training and in use |" in text
+    assert "(sigma_profile.png)" in text and "| 0.7 | 93" not in text and "| 0.5 | 95.0 " in text
+    text = report_text(subject([profiled(RECORDS[1], used=0.5)]))
+    assert "| 0.5 | 95.0 | 45.0 | 60.0 | 50.0 | 35.0 | in use |" in text and "| of training |" in text
+    assert "Not known: no client was chosen" in report_text(subject())
 
 
 def test_what_nobody_recorded_is_said_to_be_so():
@@ -160,7 +186,7 @@ def searched(tmp_path, monkeypatch):
     folder = SearchFolder(tmp_path / "narl-runs" / "asked")
     folder.save_space(build(SearchSpace, SPACE, "space"))
     ledger = Ledger(folder.ledger_path)
-    for record in RECORDS:
+    for record in (profiled(RECORDS[0]), *RECORDS[1:]):
         ledger.append(record)
     return folder
 
@@ -170,14 +196,29 @@ def test_the_command_writes_a_page_that_needs_nothing_else(searched, capsys):
     assert main(["report", "asked", "--budget-gflops", "0.6", "--certified"]) == 0
     assert "reports/asked/report.html" in capsys.readouterr().out
     page = Path("reports/asked/report.html").read_text(encoding="utf-8")
-    head, _, rest = page.partition("<script")
-    own = head + rest.rpartition("</script>")[2]
+    head, own = page.partition("<script")[0], re.sub(r"<script.*?</script>", "", page, flags=re.DOTALL)
     assert not re.search(r"""(?:src|href)=["'](?!data:)""", own) and "@import" not in page.split("</style>")[0]
     assert "width=device-width" in head and "prefers-color-scheme: dark" in head and '<html lang="en">' in head
-    assert own.count("<table>") == own.count('<div class="wide">') == 6
+    assert own.count("<table>") == own.count('<div class="wide">') == 7
+    assert 'id="sigma_profile"' in page and page.count('<noscript><img src="data:') == 2
     text = Path("reports/asked/report.md").read_text(encoding="utf-8")
     assert "narl best-config --name asked --budget-gflops 0.6 --certified > best.yaml" in text
     assert "(front.png)" in text and Path("reports/asked/front.png").read_bytes().startswith(b"\x89PNG")
+    assert Path("reports/asked/sigma_profile.png").read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.skipif(bool(MISSING), reason=MISSING)
+def test_the_figures_can_be_read_in_the_dark_on_a_telephone(searched):
+    assert main(["report", "asked", "--budget-gflops", "0.6"]) == 0
+    with chromium() as browser:
+        browser.like(width=390, dark=True)
+        browser.open(Path("reports/asked/report.html").absolute().as_uri())
+        assert browser.wait_for("document.querySelectorAll('#sigma_profile .points path').length") == 3 * len(PROFILE)
+        dim = browser.run("""
+            const light = (text) => Math.min(...getComputedStyle(text).fill.match(/[0-9]+/g).slice(0, 3).map(Number));
+            const texts = [...document.querySelectorAll("#front text, #sigma_profile text")];
+            return texts.filter((text) => text.textContent && light(text) < 200).map((text) => text.textContent);""")
+        assert dim == [] and browser.run("return document.documentElement.scrollWidth") <= 390
 
 
 @pytest.mark.parametrize("content", ["", "[]", '{"classes": {"utility": 3}, "doubts": 3}', "[" * 50_000])

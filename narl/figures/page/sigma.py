@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from narl.core.sigma_choice import trained_and_used
 from narl.figures.front_view import DELTA_LABEL, FrontView
 from narl.figures.page.fragment import log_axis
 from narl.figures.page.members import lines, members
@@ -37,7 +38,7 @@ def sigma_figure(view: FrontView) -> Figure:
                 x=sigmas, y=[level.delta_certified for level in profile], mode="lines", hoverinfo="skip", **dotted
             )
         )
-        used = record.config.sigma if record.measured.sigma_inference is None else record.measured.sigma_inference
+        _, used = trained_and_used(record)
         at = min(profile, key=lambda level: abs(level.sigma - used))
         mark = {"size": 10, "color": style["line"]["color"]}
         only = {"mode": "markers", "marker": mark, "showlegend": False, "hoverinfo": "skip"}

@@ -28,7 +28,7 @@ figure { margin: 1rem 0; }
 figure img { max-width: 100%; height: auto; }
 .main-svg { background: transparent !important; }
 .main-svg .bg { fill: transparent !important; }
-.xtick text, .ytick text, .xtitle, .ytitle, .legendtext, .annotation-text { fill: var(--ink) !important; }
+[class$="tick"] text, [class$="title"], .legendtext, .annotation-text { fill: var(--ink) !important; }
 .gridlayer path, .zerolinelayer path { stroke: var(--line) !important; }
 [style*="stroke: rgb(26, 26, 26)"] { stroke: var(--ink) !important; }
 @media print { body { max-width: none; } .wide { overflow: visible; } }
