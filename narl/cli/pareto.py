@@ -84,6 +84,7 @@ def run(args: argparse.Namespace) -> int:
         counts = f"{len(rows)} of {len(finished)} finished trials"
         title = f"{folder.name}: {counts} are on the front of {', '.join(objectives)}"
         _print_table(rows, title, nothing=nothing_of(finished))
+        _print_plot(records, objectives, worthless=args.with_worthless)
     return 0
 
 
@@ -183,6 +184,16 @@ def _print_table(rows: list[dict[str, Any]], title: str, *, nothing: Nothing | N
 
     console = new_console()
     print_fitted(console, fitted(console, build, keys, _SPARE))
+
+
+def _print_plot(records: list, objectives: tuple[str, ...], *, worthless: bool) -> None:
+    from narl.cli.front_plot import front_plot
+    from narl.figures.front_view import cost_of, front_view
+
+    console = new_console()
+    plot = front_plot(console, front_view(records, objectives, worthless), cost_of(objectives))
+    if plot is not None:
+        console.print("", plot, sep="\n")
 
 
 def _cell_of_nothing(key: str, nothing: Nothing) -> str:

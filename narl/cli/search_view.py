@@ -15,6 +15,7 @@ from rich.text import Text
 
 from narl.cli.clock import clock
 from narl.cli.fitted_table import fitted, print_fitted
+from narl.cli.front_plot import HEIGHT, front_plot
 from narl.cli.heartbeat import SILENCE, heartbeat
 from narl.cli.terminal import new_console, say
 from narl.config.search_space import SearchSpace
@@ -23,6 +24,7 @@ from narl.core.plural import counted
 from narl.core.point import Point
 from narl.core.printable import printable
 from narl.core.records import TrialRecord, nothing_of
+from narl.figures.front_view import cost_of, front_view
 from narl.search.ledger import num_counted, superseded
 from narl.search.status import Status
 
@@ -136,7 +138,16 @@ class SearchView:
             for trial_id, (config, state) in sorted(self._running.items())
         ]
         notices = [Text(f"  {text}", style="yellow", no_wrap=True, overflow="ellipsis") for text in self._notices[-3:]]
-        return Group(head, *running, *notices, self.front_table())
+        table, plot = self.front_table(), self._plot()
+        height = len(running) + len(notices) + table.row_count + HEIGHT + 3
+        return Group(head, *running, *notices, table, *(plot if height < self._console.height else ()))
+
+    def _plot(self) -> Iterator[Text]:
+        """Draw the front, where the terminal is wide enough."""
+        objectives = self._space.objectives
+        plot = front_plot(self._console, front_view(self._records, objectives), cost_of(objectives))
+        if plot is not None:
+            yield plot
 
     def front_table(self, *, limit: int | None = CELLS_SHOWN) -> Table:
         """Best Δ of each client tried, cheapest first; a star marks the front."""
@@ -187,8 +198,10 @@ class SearchView:
         return fitted(self._console, build, list(cells), spare=("tried", "λ", "σ", "MiB"))
 
     def table(self) -> None:
-        """Print the best of every client."""
+        """Print the best of every client, and the front."""
         print_fitted(self._console, self.front_table(limit=None))
+        for plot in self._plot():
+            self._console.print(plot)
 
     def summary(self, result) -> None:
         """Printed once, after the search."""

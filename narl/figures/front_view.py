@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from narl.core.objectives import OBJECTIVES
+from narl.core.objectives import COST_NAMES, OBJECTIVES
 from narl.core.pareto import candidates, front_of
 from narl.core.plural import are
 from narl.core.records import TrialRecord, nothing_of
@@ -146,6 +146,11 @@ def _why_not(record: TrialRecord) -> str:
     if record.measured.why_worthless:
         return WORTHLESS
     return UNMET if record.why_not_counted else ""
+
+
+def cost_of(objectives: Sequence[str]) -> str:
+    """Name what a client pays on a figure that shows one cost: the first of the objectives; GFLOPs where none is one."""
+    return next((name for name in objectives if name in COST_NAMES), "client_gflops")
 
 
 def axis_label(cost: str) -> str:
