@@ -15,7 +15,7 @@ import json
 import shutil
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -112,15 +112,29 @@ def _write_graphs(bundle: Bundle, folder: Path) -> Drawn:
     return noise
 
 
-def write_client_graph(folder: Path, client: Obfuscator, size: int) -> tuple[Drawn, Tensor]:
-    """Write `client.onnx`; returns its noise and an example of what it sends.
+class ClientFunction(NamedTuple):
+    """What a client sends as a function of image and draws, for exporters: there is no generator in it.
+
+    Attributes:
+        network: image, and draws if there are any -> sent.
+        inputs: examples by name, in the order of the network's arguments, of five images.
+        noise: says what is to be drawn.
+    """
+
+    network: nn.Module
+    inputs: dict[str, Tensor]
+    noise: Drawn
+
+
+def client_function(client: Obfuscator, size: int) -> ClientFunction:
+    """Write what a client sends as a function of its image and of what is to be drawn.
 
     Args:
         client: in eval mode.
         size: side of its images in pixels.
 
     Raises:
-        NarlError, ConfigError: see `make_portable`.
+        ConfigError: a noise that cannot be exported.
     """
     generator = torch.Generator().manual_seed(0)
     # Not one, which exporters take for a constant.
@@ -131,10 +145,23 @@ def write_client_graph(folder: Path, client: Obfuscator, size: int) -> tuple[Dra
     inputs = {"image": image}
     if noise.kind != "none":
         inputs["draws"] = torch.randn(5, *noise.shape, generator=generator, dtype=torch.float64)
-    graph = ClientGraph(client.body, noise.add)
+    return ClientFunction(ClientGraph(client.body, noise.add).eval(), inputs, noise)
+
+
+def write_client_graph(folder: Path, client: Obfuscator, size: int) -> tuple[Drawn, Tensor]:
+    """Write `client.onnx`; returns its noise and an example of what it sends.
+
+    Args:
+        client: in eval mode.
+        size: side of its images in pixels.
+
+    Raises:
+        NarlError, ConfigError: see `make_portable`.
+    """
+    network, inputs, noise = client_function(client, size)
     with torch.no_grad():
-        sent = graph(*inputs.values())
-    _write_graph(folder, CLIENT_GRAPH, graph, inputs, "sent")
+        sent = network(*inputs.values())
+    _write_graph(folder, CLIENT_GRAPH, network, inputs, "sent")
     return noise, sent
 
 

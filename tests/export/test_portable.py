@@ -19,8 +19,7 @@ from narl.core.method_options import METHODS
 from narl.core.point import Point
 from narl.export.bundle import FILES, PORTABLE, load_bundle, verify_bundle, write_bundle
 from narl.export.graphs import graph_of
-from narl.export.noise_graph import drawn
-from narl.export.portable import ClientGraph, make_portable
+from narl.export.portable import client_function, make_portable
 from narl.export.runtime.narl_client import BundleError, Client
 from narl.methods.catalogue import halves_of
 from narl.models.standardise import Standardised
@@ -170,12 +169,24 @@ def check_graph(network: torch.nn.Module, inputs: dict[str, torch.Tensor]) -> No
 @pytest.mark.parametrize("method", METHODS)
 def test_the_client_of_every_method_is_exported(method):
     halves = halves_of(point_of(method, "mobilenet_v3_small", 2), SIZE)
-    client = halves.client(seed=0).eval()
-    noise = drawn(client.noise, halves.feature_shape)
-    inputs = {"image": torch.rand(6, 3, SIZE, SIZE)}
-    if noise.kind != "none":
-        inputs["draws"] = torch.randn(6, *noise.shape, dtype=torch.float64)
-    check_graph(ClientGraph(client.body, noise.add).eval(), inputs)
+    network, inputs, noise = client_function(halves.client(seed=0).eval(), SIZE)
+    assert ("draws" in inputs) == (noise.kind != "none")
+    check_graph(network, inputs)
+
+
+def test_the_lines_for_another_runtime_make_a_program_of_the_same_client(portable, tmp_path, monkeypatch):
+    text = (Path(__file__).parents[2] / "docs" / "deploy.md").read_text(encoding="utf-8")
+    lines = text.partition("## Another runtime")[2].partition("```python\n")[2].partition("```")[0]
+    (tmp_path / "client").symlink_to(portable)
+    monkeypatch.chdir(tmp_path)
+    names = {}
+    exec(lines, names)
+    session = onnxruntime.InferenceSession(portable / "client.onnx")
+    for count in (1, 4):
+        given = {name: value[:count] for name, value in names["inputs"].items()}
+        (wanted,) = session.run(None, {name: value.numpy() for name, value in given.items()})
+        found = names["program"].module()(*given.values())
+        torch.testing.assert_close(found, torch.from_numpy(wanted), rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("bound", ["sigmoid", "l2-clip"])
