@@ -34,6 +34,12 @@ def register(subparsers) -> None:
     parser.add_argument(
         "--redact", action="store_true", help="name no class of the private label, and none that a label gathers"
     )
+    parser.add_argument(
+        "--sign",
+        type=local_path,
+        metavar="KEY.pem",
+        help="sign all of it with this private key, of an elliptic curve (needs narl[signing])",
+    )
     add_data(parser)
     parser.add_argument("--endpoint-url", metavar="URL", help="S3 endpoint, for stores other than AWS")
     parser.add_argument(
@@ -52,6 +58,7 @@ def register(subparsers) -> None:
 def run(args: argparse.Namespace) -> int:
     from narl.core.addresses import shown
     from narl.export.bundle import CARD, FILES, PORTABLE, VARIANTS, upload_bundle, verify_bundle
+    from narl.export.manifest import SIGNATURE
     from narl.export.releases import Encryption
     from narl.export.stores import open_store
     from narl.search.best import Demands
@@ -73,8 +80,13 @@ def run(args: argparse.Namespace) -> int:
         record = asked.best_of(asked.records_of(folder))
     else:
         verify_bundle(args.source)
+    signer = None
+    if args.sign is not None:
+        from narl.export.signature import Signer
+
+        signer = Signer(args.sign)
     store = open_store(args.to, endpoint_url=args.endpoint_url, encryption=Encryption(args.sse, args.kms_key_id))
-    store.check([*FILES, *PORTABLE, *VARIANTS.values(), CARD])  # before minutes of training, not after
+    store.check([*FILES, *PORTABLE, *VARIANTS.values(), CARD, SIGNATURE])  # before minutes of training, not after
     bundle = args.source if args.source is not None else _trained(record, folder)
 
     from narl.export.bundle import load_bundle
@@ -99,6 +111,8 @@ def run(args: argparse.Namespace) -> int:
                     f"{row['latency_ms']['median']:.2f} ms (95 %: {row['latency_ms']['p95']:.2f})"
                 )
         add_card(whole)
+        if signer is not None:
+            signer.sign(whole)
         more = upload_bundle(whole, store)
         say(f"exported {bundle} to {shown(args.to)}{more and ': '}{more}")
         if args.register is not None:

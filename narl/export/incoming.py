@@ -17,7 +17,7 @@ from typing import Any, Protocol
 from narl.core.errors import DAMAGED, NarlError
 from narl.core.paths import user_path
 from narl.export.bundle import FILES, verify_bundle
-from narl.export.manifest import FORMAT, MANIFEST, parse_manifest
+from narl.export.manifest import FORMAT, MANIFEST, SIGNATURE, is_signed, parse_manifest
 from narl.export.releases import ATTEMPTS, CURRENT, FILES_AT_ONCE, PARTS_AT_ONCE, RELEASES, at_once
 from narl.export.stores import FolderStore
 from narl.storage.s3 import S3Address, address_of, s3_client, s3_errors
@@ -61,6 +61,10 @@ def import_bundle(place: str, folder: Path, *, endpoint_url: str | None = None) 
         )
     with FolderStore(folder).staged([*files, MANIFEST]) as partial:
         (partial / MANIFEST).write_bytes(content)
+        if is_signed(manifest):
+            if (signature := source.read(below + SIGNATURE)) is None:
+                raise NarlError(f"{where}/{SIGNATURE} is missing")
+            (partial / SIGNATURE).write_bytes(signature)
         at_once(lambda name: source.fetch(below + name, partial / name, files[name]["size"]), files)
         try:
             return verify_bundle(partial)

@@ -12,6 +12,7 @@ from typing import Any
 from narl.core.errors import DAMAGED, ConfigError, NarlError
 
 MANIFEST = "manifest.json"
+SIGNATURE = "model.sig"  # see `narl.export.signature`
 FORMAT = "narl-bundle"  # what a manifest of ours calls itself
 FORMAT_VERSION = 2
 READABLE = (1, 2)  # in format 1 nothing standardised z before M2
@@ -61,6 +62,24 @@ def fingerprint(path: Path) -> dict[str, Any]:
         while block := file.read(2**20):
             digest.update(block)
     return {"sha256": digest.hexdigest(), "size": path.stat().st_size}
+
+
+def is_signed(manifest: Mapping[str, Any]) -> bool:
+    """Tell whether a signature lies beside the manifest, which cannot list it, and names it instead."""
+    return manifest.get("signature") == SIGNATURE
+
+
+def sent_files(folder: Path, manifest: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """List what an export sends besides its manifest, with size and SHA-256: the files of that, and its signature.
+
+    Raises:
+        NarlError: the signature is missing.
+    """
+    if not is_signed(manifest):
+        return dict(manifest["files"])
+    if not (folder / SIGNATURE).is_file():
+        raise NarlError(f"{folder}: {SIGNATURE} is missing")
+    return {**manifest["files"], SIGNATURE: fingerprint(folder / SIGNATURE)}
 
 
 def refuse_foreign(

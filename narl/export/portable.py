@@ -88,7 +88,7 @@ def make_portable(source: Path, folder: Path, *, redact: bool = False) -> dict[s
         for name in RUNTIME:
             (partial / name).write_bytes(files("narl.export.runtime").joinpath(name).read_bytes())
         (partial / README).write_text(_readme(noise), encoding="utf-8")
-        about = {name: value for name, value in manifest.items() if name != "variants"}
+        about = {name: value for name, value in manifest.items() if name not in ("variants", "signature")}
         return write_manifest(partial, about, (*FILES, *PORTABLE))
 
 

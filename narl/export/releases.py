@@ -21,7 +21,7 @@ from typing import Any
 
 from narl.core.errors import ConfigError, NarlError
 from narl.core.plural import counted
-from narl.export.manifest import FORMAT, MANIFEST, refuse_foreign
+from narl.export.manifest import FORMAT, MANIFEST, refuse_foreign, sent_files
 from narl.storage.s3 import S3Address, s3_client, s3_errors
 
 CURRENT, RELEASES = "current.json", "releases/"
@@ -83,7 +83,7 @@ class S3Store:
             self._earlier(names)
 
     def publish(self, folder: Path, manifest: Mapping[str, Any]) -> str:
-        files = manifest["files"]
+        files = sent_files(folder, manifest)
         pointer = pointer_to((folder / MANIFEST).read_bytes())
         release = f"{RELEASES}{pointer['release']}/"
         own = {"sha256": pointer["manifest_sha256"], "size": (folder / MANIFEST).stat().st_size}

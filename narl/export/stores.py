@@ -16,7 +16,7 @@ from narl.core.addresses import shown
 from narl.core.errors import ConfigError, NarlError
 from narl.core.files import whole_folder
 from narl.core.paths import resolved, user_path
-from narl.export.manifest import MANIFEST, refuse_foreign
+from narl.export.manifest import MANIFEST, SIGNATURE, refuse_foreign, sent_files
 from narl.export.releases import AS_THE_BUCKET_SAYS, Encryption, S3Store
 from narl.storage.s3 import address_of
 
@@ -38,7 +38,8 @@ class Store(Protocol):
         """
 
     def publish(self, folder: Path, manifest: Mapping[str, Any]) -> str:
-        """Make the files in `folder` that its manifest lists, and that, what is read here; says what else is to say.
+        """Make the bundle in `folder` what is read here: what its manifest lists, that, and its signature if there is one;
+        says what else is to say.
 
         Raises:
             ConfigError, NarlError: as `check`; what was read here before still is.
@@ -76,7 +77,7 @@ class FolderStore:
         self._others(names)
 
     def publish(self, folder: Path, manifest: Mapping[str, Any]) -> str:
-        names = [*manifest["files"], MANIFEST]
+        names = [*sent_files(folder, manifest), MANIFEST]
         with self.staged(names) as partial:
             for name in names:
                 shutil.copyfile(folder / name, partial / name)
@@ -88,7 +89,7 @@ class FolderStore:
 
         Anybody may read the files. What others put beside an earlier export stays.
         """
-        others = self._others(names)
+        others = self._others({*names, SIGNATURE})  # that of an earlier export goes with it
         with self._errors(), whole_folder(resolved(self.folder), replaces=True) as partial:
             yield partial
             for path in partial.iterdir():

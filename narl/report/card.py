@@ -217,7 +217,8 @@ def _limits(card: _Card) -> Iterator[str]:
         "away more, or be read less well.",
         "Labels other than these two, and whether pictures can be rebuilt, are not in these numbers: "
         "`narl evaluate --audit COLUMN` and its attack `reconstruction` measure both.",
-        "The manifest's SHA-256 tell that files are whole, not who made them.",
+        "The manifest's SHA-256 tell that files are whole, not who made them: `narl verify --public-key` does, of an export "
+        "that was signed.",
     ]
     yield bullets(found)
 

@@ -20,6 +20,8 @@ from faulty_s3 import way_to
 from narl.core import files
 from narl.core.errors import ConfigError, NarlError
 from narl.export.bundle import FILES, upload_bundle, verify_bundle, write_bundle
+from narl.export.incoming import import_bundle
+from narl.export.manifest import write_manifest
 from narl.export.releases import Encryption, S3Store
 from narl.export.stores import FolderStore, open_store
 from narl.storage.s3 import parse_s3
@@ -49,7 +51,8 @@ class S3Place:
     def __init__(self, server, bucket, way=None):
         self.s3, self.bucket = boto3.client("s3", endpoint_url=server, region_name="us-east-1"), bucket
         self.s3.create_bucket(Bucket=bucket)
-        self.store = open_store(f"s3://{bucket}/models/best/", endpoint_url=way or server)
+        self.endpoint = way or server
+        self.store = open_store(f"s3://{bucket}/models/best/", endpoint_url=self.endpoint)
 
     def names(self):
         listed = self.s3.list_objects_v2(Bucket=self.bucket).get("Contents", [])
@@ -115,6 +118,25 @@ def test_every_file_arrives_unchanged(place, bundle):
     for name in (*FILES, "manifest.json"):
         assert place.current(name) == (bundle / name).read_bytes()
     assert len(place.names()) == len(FILES) + (1 if isinstance(place, FolderPlace) else 2)
+
+
+def test_a_signature_goes_along_and_none_stays_that_is_of_an_earlier_export(place, bundle, better, tmp_path):
+    listed = verify_bundle(bundle)
+    write_manifest(
+        bundle, {k: v for k, v in listed.items() if k != "files"} | {"signature": "model.sig"}, listed["files"]
+    )
+    with pytest.raises(NarlError, match=r"model\.sig is missing"):
+        upload_bundle(bundle, place.store)
+    (bundle / "model.sig").write_text("of this one")
+    upload_bundle(bundle, place.store)
+    upload_bundle(bundle, place.store)  # what is there already does not make it foreign
+    assert place.current("model.sig") == b"of this one"
+    url, endpoint = place.store.url, getattr(place, "endpoint", None)
+    import_bundle(url, tmp_path / "here", endpoint_url=endpoint)
+    assert (tmp_path / "here" / "model.sig").read_text() == "of this one"
+    upload_bundle(better, place.store)
+    import_bundle(url, tmp_path / "here", endpoint_url=endpoint)
+    assert not (tmp_path / "here" / "model.sig").exists() and delta(place) == 2.0
 
 
 def test_another_export_takes_the_place_of_an_earlier_one(place, bundle, better):
