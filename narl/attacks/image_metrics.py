@@ -14,18 +14,19 @@ import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
-from torchmetrics.functional.image import structural_similarity_index_measure
-from torchmetrics.image.lpip import LearnedPerceptualImagePatchSimilarity
 from torchvision.models import AlexNet_Weights
 
 from narl.attacks.finding import Samples
 from narl.core.errors import ConfigError
 from narl.core.files import whole_file
 from narl.training.similarity import Scales, ms_ssim, scales_for
+
+if TYPE_CHECKING:
+    from torchmetrics.image.lpip import LearnedPerceptualImagePatchSimilarity
 
 SMALLEST_FOR_LPIPS = 32
 LPIPS_URL = AlexNet_Weights.IMAGENET1K_V1.url
@@ -117,6 +118,8 @@ class ImageComparison:
     @torch.no_grad()
     def add(self, images: Tensor, rebuilt: Tensor) -> None:
         """Compare two [B, 3, S, S] in [0, 1], pair by pair."""
+        from torchmetrics.functional.image import structural_similarity_index_measure  # 1.5 s, matplotlib among it
+
         images, rebuilt = images.float(), rebuilt.float()
         difference = 255 * (rebuilt - images).flatten(1)
         similarity = structural_similarity_index_measure(rebuilt, images, data_range=1.0, reduction="none")
@@ -211,4 +214,6 @@ def _why_no_lpips(size: int, weights: Path) -> str | None:
 
 
 def _lpips(device: torch.device) -> LearnedPerceptualImagePatchSimilarity:
+    from torchmetrics.image.lpip import LearnedPerceptualImagePatchSimilarity
+
     return LearnedPerceptualImagePatchSimilarity(net_type="alex", normalize=True, reduction="none").to(device)

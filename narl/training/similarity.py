@@ -12,7 +12,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from torch import Tensor
-from torchmetrics.functional.image import multiscale_structural_similarity_index_measure
 
 from narl.core.errors import ConfigError
 
@@ -69,6 +68,9 @@ def ms_ssim(images: Tensor, others: Tensor, *, signed: bool = False) -> Tensor:
     Raises:
         ConfigError: images too small.
     """
+    # Imports matplotlib among others: a second and a half of every process that trains nothing with it.
+    from torchmetrics.functional.image import multiscale_structural_similarity_index_measure
+
     scales = scales_for(min(images.shape[-2:]))
     return multiscale_structural_similarity_index_measure(
         others,
