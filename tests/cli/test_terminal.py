@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import subprocess
 import sys
@@ -33,24 +34,42 @@ def searched(tmp_path, monkeypatch):
     Ledger(folder.ledger_path).append(make_record(0, bound=40.0))
 
 
-def narl(encoding: str, *argv: str) -> subprocess.CompletedProcess[bytes]:
-    environment = os.environ | {"PYTHONIOENCODING": encoding}
-    return subprocess.run([sys.executable, "-m", "narl", *argv], capture_output=True, env=environment, timeout=300)
+def narl(encoding: str, *argv: str) -> tuple[int, bytes, bytes]:
+    """Exit code, standard output and standard error of a command whose streams have this encoding, as Python makes them."""
+    streams = {name: io.TextIOWrapper(io.BytesIO(), encoding=encoding) for name in ("stdout", "stderr")}
+    with pytest.MonkeyPatch.context() as patch:
+        for name, stream in streams.items():
+            patch.setattr(sys, name, stream)
+        try:
+            code = main(argv)
+        except SystemExit as stop:  # of --help
+            code = stop.code
+    for stream in streams.values():
+        stream.flush()
+    return code, streams["stdout"].buffer.getvalue(), streams["stderr"].buffer.getvalue()
 
 
 @pytest.mark.parametrize("encoding", ENCODINGS)
 @pytest.mark.parametrize("argv", [["pareto", "--help"], ["pareto"], ["profile", "--arch", "resnet18"]])
 def test_every_encoding_gets_the_whole_answer(searched, encoding, argv):
-    done = narl(encoding, *argv)
-    assert (done.returncode, done.stderr) == (0, b"")
-    assert done.stdout.count(b"\n") == narl("utf-8", *argv).stdout.count(b"\n")
+    code, answer, told = narl(encoding, *argv)
+    assert (code, told) == (0, b"")
+    assert answer.count(b"\n") == narl("utf-8", *argv)[1].count(b"\n")
+
+
+@pytest.mark.parametrize("encoding", ENCODINGS)
+def test_a_process_with_that_encoding_answers_the_same(searched, encoding):
+    environment = os.environ | {"PYTHONIOENCODING": encoding}
+    command = [sys.executable, "-m", "narl", "pareto"]
+    done = subprocess.run(command, capture_output=True, env=environment, timeout=300)
+    assert (done.returncode, done.stdout, done.stderr) == narl(encoding, "pareto")
 
 
 @pytest.mark.parametrize("encoding", ENCODINGS)
 @pytest.mark.parametrize("form", ["yaml", "json"])
 def test_a_configuration_loses_nothing_in_any_encoding(searched, encoding, form):
-    done = narl(encoding, "best-config", "--format", form)
-    config = build(TrainConfig, yaml.safe_load(done.stdout.decode(encoding)), "answer")
+    _, answer, _ = narl(encoding, "best-config", "--format", form)
+    config = build(TrainConfig, yaml.safe_load(answer.decode(encoding)), "answer")
     assert config.pipeline.utility.name == "parité σ"
 
 
