@@ -8,8 +8,10 @@ from pathlib import Path
 
 import pytest
 import yaml
+from searched_here import search_here
 from tiny_search import narl, write_space
 
+from narl.cli.main import main
 from narl.confirmation.run import confirm, measure
 from narl.core.errors import ConfigError, NothingFeasible
 from narl.evaluation.final import train
@@ -26,11 +28,25 @@ COMMAND = ("confirm", "tiny", "--seeds", "2", "--with-worthless")
 def confirmed(tmp_path_factory):
     """Two trials and what was said of them; what an epoch teaches may be no more than guessing."""
     folder = tmp_path_factory.mktemp("confirmed")
-    space = write_space(folder, trials=2, sigma=1, **{"lambda": 0.01})
-    assert narl(folder, "search", str(space)).returncode == 0
+    search_here(folder, trials=2, sigma=1, **{"lambda": 0.01})
     done = narl(folder, *COMMAND)
     assert done.returncode == 0, done.stdout + done.stderr
     return folder, done
+
+
+@pytest.fixture
+def typed(confirmed, monkeypatch, capsys):
+    """Another command in that folder, in this process: gives its exit code, standard output and standard error."""
+    folder, _ = confirmed
+    monkeypatch.chdir(folder)
+    monkeypatch.setenv("NARL_CACHE", str(folder / "cache"))
+    monkeypatch.delenv("NARL_RUNS", raising=False)
+
+    def run(*argv: str) -> tuple[int, str, str]:
+        capsys.readouterr()
+        return main(argv), *capsys.readouterr()
+
+    return run
 
 
 def search_in(folder: Path) -> SearchFolder:
@@ -65,43 +81,43 @@ def test_it_says_what_holds_line_by_line(confirmed):
     assert "\x1b" not in done.stdout + done.stderr
 
 
-def test_the_same_command_measures_only_what_is_missing(confirmed):
+def test_the_same_command_measures_only_what_is_missing(confirmed, typed):
     folder, first = confirmed
     kept = sorted((search_in(folder).path / "confirmed").glob("*.json"))
     before = {path: path.stat().st_mtime_ns for path in kept}
-    assert narl(folder, *COMMAND).stdout == first.stdout
+    assert typed(*COMMAND)[1] == first.stdout
     assert {path: path.stat().st_mtime_ns for path in kept} == before
     kept[0].unlink()
-    assert narl(folder, *COMMAND).stdout == first.stdout  # the same seed, the same numbers
+    assert typed(*COMMAND)[1] == first.stdout  # the same seed, the same numbers
     assert [path for path in kept if path.stat().st_mtime_ns != before[path]] == kept[:1]
 
 
-def test_best_config_tells_it_of_what_it_chooses(confirmed):
+def test_best_config_tells_it_of_what_it_chooses(confirmed, typed):
     folder, _ = confirmed
     found = Confirmation.load(search_in(folder).path)
-    done = narl(folder, "best-config", "--with-worthless")
-    chosen = yaml.safe_load(done.stdout)["found_by"]["trial_id"]
+    _, answer, _ = typed("best-config", "--with-worthless")
+    chosen = yaml.safe_load(answer)["found_by"]["trial_id"]
     said = found.told(chosen)
-    assert (f"# {said}\n" in done.stdout) if said else ("fresh seeds" not in done.stdout)
+    assert (f"# {said}\n" in answer) if said else ("fresh seeds" not in answer)
     assert any(found.told(trial.trial_id) for trial in found.trials)
-    done = narl(folder, "best-config", "--with-worthless", "--confirmed", "--explain")
+    _, answer, _ = typed("best-config", "--with-worthless", "--confirmed", "--explain")
     best = max(found.trials, key=lambda trial: found.lower(trial, 0.95))
-    assert yaml.safe_load(done.stdout)["found_by"]["trial_id"] == best.trial_id
-    assert "lower bound of Δ on test images" in done.stdout.replace("\n# ", " ")
+    assert yaml.safe_load(answer)["found_by"]["trial_id"] == best.trial_id
+    assert "lower bound of Δ on test images" in answer.replace("\n# ", " ")
 
 
-def test_damaged_seeds_are_named(confirmed):
+def test_damaged_seeds_are_named(confirmed, typed):
     folder, _ = confirmed
     path = sorted((search_in(folder).path / "confirmed").glob("*.json"))[0]
     whole = path.read_text()
     path.write_text(whole[:50])
-    done = narl(folder, *COMMAND)
+    code, _, told = typed(*COMMAND)
     path.write_text(whole)
-    assert done.returncode == 2 and path.name in done.stderr and "delete both" in done.stderr
-    assert "Traceback" not in done.stderr
+    assert code == 2 and path.name in told and "delete both" in told
+    assert "Traceback" not in told
 
 
-def test_other_images_are_refused(confirmed, tmp_path):
+def test_other_images_are_refused(confirmed):
     folder, _ = confirmed
     images = search_in(folder).images_path
     known = images.read_text()
@@ -139,6 +155,7 @@ def test_a_search_without_trials_has_nothing_to_confirm(tmp_path):
         confirm(search)
 
 
-def test_one_seed_says_nothing_about_others(tmp_path):
-    done = narl(tmp_path, "confirm", "--seeds", "1")
-    assert done.returncode == 2 and "--seeds must be at least 2" in done.stderr
+def test_one_seed_says_nothing_about_others(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert main(["confirm", "--seeds", "1"]) == 2
+    assert "--seeds must be at least 2" in capsys.readouterr().err
