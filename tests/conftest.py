@@ -1,4 +1,4 @@
-"""What many tests need: records without training anything, and an S3 server."""
+"""What many tests need: records without training anything, an S3 server, and MLflow's database."""
 
 from __future__ import annotations
 
@@ -14,6 +14,16 @@ from example_records import make_record
 def record():
     """The factory `make_record`."""
     return make_record
+
+
+@pytest.fixture(scope="session")
+def empty_database(tmp_path_factory):
+    """MLflow's, with its tables made, which takes seconds: to be copied."""
+    from mlflow import MlflowClient
+
+    path = tmp_path_factory.mktemp("mlflow") / "mlflow.db"
+    MlflowClient(f"sqlite:///{path}").search_experiments()
+    return path
 
 
 @pytest.fixture(scope="session")

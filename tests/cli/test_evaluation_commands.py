@@ -45,11 +45,12 @@ SPACE = {
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory):
+def folder(tmp_path_factory, empty_database):
     """Where one thorough evaluation was run, with what it printed."""
     path = tmp_path_factory.mktemp("evaluation")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(path)
+        (path / "mlflow.db").write_bytes(empty_database.read_bytes())
         patch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{path / 'mlflow.db'}")
         patch.setenv("NARL_CACHE", str(path / "cache"))
         (path / "config.yaml").write_text(yaml.safe_dump(CONFIG))

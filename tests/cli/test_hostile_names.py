@@ -254,7 +254,8 @@ def test_an_evaluation():
     all_in(console.export_text())
 
 
-def test_mlflow(tmp_path):
+def test_mlflow(tmp_path, empty_database):
+    (tmp_path / "mlflow.db").write_bytes(empty_database.read_bytes())
     uri, some = f"sqlite:///{tmp_path}/mlflow.db", RECORDS[::3]
     mirror = MLflowMirror("hostile", OBJECTIVES, {"pipeline": NAMES[0]}, tracking_uri=uri)
     assert mirror.finish(some) == len(some)

@@ -1,4 +1,4 @@
-"""Records that look like those of a real search, and a database for them."""
+"""Records that look like those of a real search."""
 
 from __future__ import annotations
 
@@ -14,13 +14,3 @@ def record():
 @pytest.fixture
 def search():
     return make_search
-
-
-@pytest.fixture(scope="session")
-def empty_database(tmp_path_factory):
-    """A database with its tables made, which takes seconds."""
-    from mlflow import MlflowClient
-
-    path = tmp_path_factory.mktemp("mlflow") / "mlflow.db"
-    MlflowClient(f"sqlite:///{path}").search_experiments()
-    return path

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import sqlite3
+from contextlib import closing
+
 import pytest
 from example_search import make_search
 from mlflow import MlflowClient
@@ -13,14 +16,17 @@ from narl.tracking.mirror import MLflowMirror
 
 
 @pytest.mark.parametrize("name", ["per%cent%41", "what?", "a#b", "a b", "naïve", "plain"])
-def test_study_and_mlflow_and_its_files_lie_where_they_should(name, tmp_path, monkeypatch):
+def test_study_and_mlflow_and_its_files_lie_where_they_should(name, tmp_path, monkeypatch, empty_database):
     folder = tmp_path / name
     folder.mkdir()
+    (folder / "mlflow.db").write_bytes(empty_database.read_bytes())
     monkeypatch.chdir(folder)
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     assert sqlite_path(sqlite_url(folder / "study.db")) == folder / "study.db"
     MLflowMirror("digits", ("delta", "client_gflops"), {}).finish(make_search(3))
-    assert (folder / "mlflow.db").is_file()
+    with closing(sqlite3.connect(folder / "mlflow.db")) as database:
+        assert ("narl/digits",) in database.execute("SELECT name FROM experiments").fetchall()
+    assert list(tmp_path.rglob("mlflow.db")) == [folder / "mlflow.db"]
     assert list((folder / "mlruns").rglob("front.png"))
     client = MlflowClient(default_uri())
     (experiment,) = client.search_experiments(filter_string="name = 'narl/digits'")
