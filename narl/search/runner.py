@@ -12,7 +12,7 @@ from contextlib import ExitStack, contextmanager
 import ray
 from ray import tune
 from ray._private import ray_constants
-from ray._raylet import Config  # type: ignore[attr-defined]  # its stub lacks the class
+from ray._raylet import AuthenticationTokenLoader, Config  # type: ignore[attr-defined]  # its stub lacks the classes
 from ray.tune.execution import class_cache
 
 from narl import __version__
@@ -204,7 +204,9 @@ def _settings_of_ray() -> Iterator[None]:
     wanted = SETTINGS | ({"RAY_AUTH_MODE": "token"} if tokens else {})
     missing = {name: value for name, value in wanted.items() if name not in os.environ}
     os.environ.update(missing)
-    Config.initialize("")  # Ray has read the environment once, when it was imported
+    # Ray has read the environment once, when it was imported, and the token of the first cluster that it joined.
+    Config.initialize("")
+    AuthenticationTokenLoader.instance().reset_cache()
     try:
         yield
     finally:

@@ -9,7 +9,7 @@ import sys
 from narl.search import runner
 
 
-def test_import_leaves_the_environment_alone_and_ray_shows_the_token_though_it_was_imported_before(tmp_path):
+def test_import_leaves_the_environment_alone_and_ray_shows_the_token_of_now_though_it_was_imported_before(tmp_path):
     (tmp_path / ".ray").mkdir()
     (tmp_path / ".ray" / "auth_token").write_text("secret")
     code = (
@@ -20,12 +20,16 @@ def test_import_leaves_the_environment_alone_and_ray_shows_the_token_though_it_w
         "print(dict(os.environ) == before, mode == get_authentication_mode() == AuthenticationMode.DISABLED)\n"
         "with narl.search.runner._settings_of_ray():\n"
         "    print(get_authentication_mode() == AuthenticationMode.TOKEN)\n"
+        "for token in ('secret', 'of another cluster'):\n"
+        "    open(os.path.expanduser('~/.ray/auth_token'), 'w').write(token)\n"
+        "    with narl.search.runner._settings_of_ray():\n"
+        "        print(ray._raylet.AuthenticationTokenLoader.instance().get_raw_token() == token)\n"
     )
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("RAY_", "TUNE_"))}
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, env=kept | {"HOME": str(tmp_path)}
     )
-    assert done.stdout.split() == ["True"] * 3
+    assert done.stdout.split() == ["True"] * 5
 
 
 def test_settings_hold_for_the_runtime_alone(monkeypatch):
