@@ -15,9 +15,10 @@ import torch
 from PIL import Image
 from processes import alive, descendants
 from ray_nodes import RayNodes
-from tiny_search import finish, start, write_space
+from tiny_search import environment, start, write_space
 
 import narl
+from narl.cli.main import main
 from narl.figures.concurrency import concurrency, concurrency_png
 from narl.search.ledger import Ledger, read_ledger
 
@@ -25,9 +26,27 @@ pytestmark = [pytest.mark.cluster, pytest.mark.timeout(1200)]
 
 
 @pytest.fixture
-def cluster(tmp_path):
+def cluster(tmp_path, empty_database):
+    (tmp_path / "mlflow.db").write_bytes(empty_database.read_bytes())
     with RayNodes(tmp_path, cpus=0) as nodes:
         yield nodes
+
+
+@pytest.fixture
+def search(cluster, tmp_path, monkeypatch, capfd):
+    """`narl search` on the cluster, in this process: its exit code, standard output and standard error."""
+    wanted = environment(tmp_path, HOME=str(cluster.home))
+    for name in os.environ.keys() - wanted.keys():
+        monkeypatch.delenv(name)
+    for name, value in wanted.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.chdir(tmp_path)
+
+    def search(space: Path) -> tuple[int, str, str]:
+        capfd.readouterr()
+        return main(["search", str(space), "--ray-address", cluster.address]), *capfd.readouterr()
+
+    return search
 
 
 def other_narl(folder: Path) -> str:
@@ -38,26 +57,26 @@ def other_narl(folder: Path) -> str:
     return str(folder)
 
 
-def test_every_node_gets_trials_but_one_with_another_version(cluster, tmp_path):
+def test_every_node_gets_trials_but_one_with_another_version(cluster, search, tmp_path):
     good = [cluster.add(1), cluster.add(1)]
     bad = cluster.add(1, PYTHONPATH=other_narl(tmp_path / "other"))
     space = write_space(tmp_path, trials=6)
-    done = finish(start(tmp_path, "search", str(space), "--ray-address", cluster.address, HOME=str(cluster.home)))
-    assert (done.returncode, done.stderr) == (0, ""), done.stdout
-    assert f"node {bad.ip} gets no more trials: it has narl 0.0.1, the driver {narl.__version__}" in done.stdout
+    code, out, err = search(space)
+    assert (code, err) == (0, ""), out
+    assert f"node {bad.ip} gets no more trials: it has narl 0.0.1, the driver {narl.__version__}" in out
     records = Ledger(tmp_path / "narl-runs" / "tiny" / "ledger.jsonl").records
     assert [r.status for r in records] == ["complete"] * 6
     assert {r.tags["node"] for r in records} == {node.ip for node in good}
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
-def test_gpus_that_are_declared_and_not_there_are_no_reason_to_train_on_the_cpu(cluster, tmp_path):
+def test_gpus_that_are_declared_and_not_there_are_no_reason_to_train_on_the_cpu(cluster, search, tmp_path):
     node = cluster.add(1, gpus=1)
     space = write_space(tmp_path, trials=2)  # whose trials take a GPU if the cluster has any
-    done = finish(start(tmp_path, "search", str(space), "--ray-address", cluster.address, HOME=str(cluster.home)))
-    assert done.returncode == 2 and "training on CPU" not in done.stdout
+    code, out, err = search(space)
+    assert code == 2 and "training on CPU" not in out
     reason = rf"narl: no node is left for trials \({node.ip}: 1 GPU was granted to a trial, and PyTorch .* finds none\)"
-    assert re.search(reason, done.stderr)
+    assert re.search(reason, err)
     assert not read_ledger(tmp_path / "narl-runs" / "tiny" / "ledger.jsonl")
 
 
@@ -115,7 +134,7 @@ def test_as_many_trials_run_as_a_growing_cluster_has_cpus(cluster, tmp_path):
         concurrency_png(records, "a cluster that grows", picture)
 
 
-def test_images_that_only_the_driver_has_are_handed_over_once_a_node(cluster, tmp_path):
+def test_images_that_only_the_driver_has_are_handed_over_once_a_node(cluster, search, tmp_path):
     """The nodes' narl looks for the images where the driver's are not; they share no cache either."""
     pictures, draw = tmp_path / "pictures", np.random.default_rng(0)
     for name in ("a", "b", "c", "d"):
@@ -139,9 +158,9 @@ def test_images_that_only_the_driver_has_are_handed_over_once_a_node(cluster, tm
     for _ in range(2):
         cluster.add(1, PYTHONPATH=f"{blind}:{os.environ.get('PYTHONPATH', '')}")
     space = write_space(tmp_path, trials=4, pipeline=pipeline)
-    done = finish(start(tmp_path, "search", str(space), "--ray-address", cluster.address, HOME=str(cluster.home)))
-    assert (done.returncode, done.stderr) == (0, ""), done.stdout
-    assert re.search(r"is not a folder.*; 240 files, \d+\.\d MiB, are handed over by the driver", done.stdout)
+    code, out, err = search(space)
+    assert (code, err) == (0, ""), out
+    assert re.search(r"is not a folder.*; 240 files, \d+\.\d MiB, are handed over by the driver", out)
     handed = list((tmp_path / "cache" / "handed").glob("*/files/*/*.png"))
     assert len(handed) == 240
     for line in (tmp_path / "narl-runs" / "tiny" / "ledger.jsonl").read_text().splitlines():

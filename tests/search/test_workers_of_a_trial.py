@@ -66,7 +66,7 @@ def test_two_workers_on_one_node_or_on_two_record_what_one_does(tmp_path):
 
 def test_a_trial_whose_second_worker_is_killed_runs_again_and_leaves_nothing(tmp_path):
     folder = tmp_path / "search"
-    space = space_of(folder, 2, training={"epochs": 40, "batch_size": 64})
+    space = space_of(folder, 2, training={"epochs": 12, "batch_size": 64})
     driver = start(folder, "search", str(space), NARL_CHECKPOINT_SECONDS="0")
     checkpoints, deadline = folder / "narl-runs" / "tiny" / "checkpoints", time.monotonic() + 400
     while not list(checkpoints.glob("*.safetensors")):
@@ -79,7 +79,7 @@ def test_a_trial_whose_second_worker_is_killed_runs_again_and_leaves_nothing(tmp
     assert (driver.returncode, err) == (0, ""), out
     assert "runs again: of its workers one was lost: its worker process died" in out
     record = record_of(folder)
-    assert record.status == "complete" and len(record.curves["train_task_loss"]) == 40
+    assert record.status == "complete" and len(record.curves["train_task_loss"]) == 12
     assert record.tags["times_lost"] == "1" and record.tags["resumed"] == "1"
     deadline = time.monotonic() + 30
     while alive(below) and time.monotonic() < deadline:
