@@ -88,12 +88,24 @@ def hypervolume(rows: Sequence[Row], reference: Row) -> float:
         return 0.0
     if len(reference) == 1:
         return reference[0] - min(row[0] for row in inside)
+    if len(reference) == 2:
+        return _area(inside, reference)
+    inside = [inside[i] for i in non_dominated(inside)]
     cuts = sorted({row[-1] for row in inside}) + [reference[-1]]
     volume = 0.0
     for low, high in itertools.pairwise(cuts):
-        slab = [row[:-1] for row in inside if row[-1] <= low]
-        volume += (high - low) * hypervolume([slab[i] for i in non_dominated(slab)], reference[:-1])
+        volume += (high - low) * hypervolume([row[:-1] for row in inside if row[-1] <= low], reference[:-1])
     return volume
+
+
+def _area(rows: Sequence[tuple[float, ...]], reference: Row) -> float:
+    """`hypervolume` of two objectives, by a sweep along the first."""
+    area, least = 0.0, reference[1]
+    for first, second in sorted(rows):
+        if second < least:
+            area += (reference[0] - first) * (least - second)
+            least = second
+    return area
 
 
 def front_of(

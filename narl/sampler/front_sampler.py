@@ -13,8 +13,9 @@ any Optuna study:
 
 from __future__ import annotations
 
+import math
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -24,18 +25,19 @@ from optuna.study import Study, StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from narl.core.pareto import non_dominated
+from narl.sampler.configurations import Configuration, Configurations, Costs, Params, as_rows
 from narl.sampler.expected_gain import Array, Steps
 from narl.sampler.feasibility import Feasibility, is_feasible
-from narl.sampler.outlook import Costs, Outlook, outlook
-from narl.sampler.surrogate import Encoding, Surrogate
-
-Params = Mapping[str, Any]
+from narl.sampler.outlook import Outlook, outlook
+from narl.sampler.surrogate import Surrogate
 
 CANDIDATES = 400
 # Candidates near the best of the first, and how near, in units of a parameter's range.
 NEAR, NEARNESS = 100, (0.02, 0.1)
 # Complete trials that the model knows: the front and the latest of the others.
 KNOWN_TRIALS = 400
+# Running trials that lessen the model's doubt: the latest. All of them count as members of the front that is expected.
+KNOWN_RUNNING = 100
 # Costs are compared by their logarithm, scaled to [0, 1] over all candidates; the dearest client gains a little, too.
 REFERENCE = 1.1
 # Values this far below the middle half, in its widths, are taken for that far: a failure must not bend the model.
@@ -68,21 +70,17 @@ class FrontSampler(BaseSampler):
         startup: int = 8,
         seed: int = 0,
     ) -> None:
-        self._distributions, self._draw, self._known, self._seconds_of = dict(distributions), draw, known, seconds
+        self._distributions, self._draw, self._seconds_of = dict(distributions), draw, seconds
         self._stopped, self._worst = stopped, worst
         self._startup, self._random = startup, np.random.default_rng(seed)
-        self._encode, self._surrogate = Encoding(distributions), Surrogate(seed)
+        self._surrogate = Surrogate(seed)
         self._feasibility = Feasibility(seed)
         self.outlook: Outlook | None = None
         """For the latest proposal; None if it was made without a model."""
         self._independent = RandomSampler(seed=seed)
-        drawn_ones = [draw(self._random) for _ in range(CANDIDATES)]
-        self._known_positions = set(known(drawn_ones[0]))
-        some = np.array([self._costs(each) for each in drawn_ones])
-        # The logarithm of nothing: as if it were half the least of all others.
-        self._least = np.array([min(column[column > 0], default=1.0) / 2 for column in some.T])
-        logs = np.log(np.maximum(some, self._least))
-        self._low, self._span = logs.min(0), np.maximum(logs.max(0) - logs.min(0), 1e-12)
+        some = [draw(self._random) for _ in range(CANDIDATES)]
+        self._known_positions = set(known(some[0]))
+        self._configurations = Configurations(distributions, known, some)
 
     def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
         return self._distributions
@@ -93,24 +91,27 @@ class FrontSampler(BaseSampler):
         self.outlook = None
         if "fixed_params" in trial.system_attrs:
             return {}  # it is known what it will be
-        seen = self._with_values(study)
-        running = [t.params for t in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)) if t.params]
-        params = [t.params for t, _ in seen]
-        candidates = self._unseen([*params, *running])
-        if len(seen) + len(running) < self._startup or len(seen) < 2:
-            return dict(self._spread([*params, *running], candidates))
+        told = self._with_values(study)
+        asked = [t.params for t in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)) if t.params]
+        tried = self._configurations.tried([*(t.params for t, _ in told), *asked])
+        seen, running = tried[: len(told)], tried[len(told) :]
+        candidates = self._unseen()
+        if len(tried) < self._startup or len(seen) < 2:
+            return dict(self._spread(tried, candidates).params)
         sign = 1.0 if study.directions[self._position(study)] == StudyDirection.MAXIMIZE else -1.0
-        values = _without_outliers(np.array([sign * value for _, value in seen]))
-        members, model = self._learn(params, values, [t.constraints for t, _ in seen], running)
+        values = _without_outliers(np.array([sign * value for _, value in told]))
+        members, model = self._learn(seen, values, [t.constraints for t, _ in told], running)
         worst = self._worst()
         front = members, float(values.min()) if worst is None else sign * worst
-        seconds = self._seconds([t for t, _ in seen if t.state == TrialState.COMPLETE])
+        complete = [(each.costs, t) for each, (t, _) in zip(seen, told, strict=True) if t.state == TrialState.COMPLETE]
+        seconds = self._seconds(complete)
         gains = self._gain(candidates, front, model)
         best = candidates[self._soonest(candidates, gains, seconds)]
-        near = [best, *(self._moved(best, scale) for scale in NEARNESS for _ in range(NEAR // len(NEARNESS)))]
+        moved = (self._moved(best.params, scale) for scale in NEARNESS for _ in range(NEAR // len(NEARNESS)))
+        near = [best, *map(self._configurations.describe, moved)]
         near_gains = self._gain(near, front, model)
         self.outlook = self._outlook([*candidates, *near], np.concatenate([gains, near_gains]), front)
-        return dict(near[self._soonest(near, near_gains, seconds)])
+        return dict(near[self._soonest(near, near_gains, seconds)].params)
 
     def sample_independent(
         self, study: Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
@@ -121,11 +122,11 @@ class FrontSampler(BaseSampler):
         self._random = np.random.default_rng()
         self._independent.reseed_rng()
 
-    def _unseen(self, seen: Sequence[Params]) -> list[Params]:
+    def _unseen(self) -> list[Configuration]:
         """Draw candidates, those that were tried left out unless there are no others."""
-        tried = {_key(params) for params in seen}
         candidates = [self._draw(self._random) for _ in range(CANDIDATES)]
-        return [each for each in candidates if _key(each) not in tried] or candidates
+        unseen = [each for each in candidates if not self._configurations.was_tried(each)] or candidates
+        return list(map(self._configurations.describe, unseen))
 
     def _with_values(self, study: Study) -> list[tuple[FrozenTrial, float]]:
         """Trials that tell something, with their value of the unknown objective."""
@@ -143,57 +144,56 @@ class FrontSampler(BaseSampler):
 
     def _learn(
         self,
-        params: Sequence[Params],
+        seen: Sequence[Configuration],
         values: Array,
         excess: Sequence[Mapping[str, float]],
-        running: Sequence[Params],
+        running: Sequence[Configuration],
     ) -> tuple[list[tuple[Costs, float]], Surrogate]:
         """Costs and value of each member of the front, and a model; both count what still runs.
 
         Args:
             excess: by how much each trial misses constraints.
         """
-        costs = [self._scaled(each) for each in params]
-        admitted = [i for i, each in enumerate(excess) if is_feasible(each)]
-        on_front = [admitted[i] for i in non_dominated([(*costs[i], -values[i]) for i in admitted])]
+        on_front = _on_front(
+            [each.costs for each in seen], values, [i for i, each in enumerate(excess) if is_feasible(each)]
+        )
         members = set(on_front)
-        latest = [i for i in range(len(params) - 1, -1, -1) if i not in members]
+        latest = [i for i in range(len(seen) - 1, -1, -1) if i not in members]
         kept = sorted([*on_front, *latest][:KNOWN_TRIALS])
-        rows = self._rows([params[i] for i in kept], [costs[i] for i in kept])
+        rows = as_rows([seen[i] for i in kept])
         self._surrogate.fit(rows, values[kept])
         self._feasibility.fit(rows, [excess[i] for i in kept])
-        front = [(costs[i], float(values[i])) for i in on_front]
-        model = self._surrogate
-        if running:
-            running_costs = [self._scaled(each) for each in running]
-            rows = self._rows(running, running_costs)
-            expected, likely = model.predict(rows)[0], self._feasibility.probability(rows) > 0.5
-            front += [(running_costs[i], float(expected[i])) for i in np.flatnonzero(likely)]
-            model = model.add(rows)
-        return front, model
+        front = [(seen[i].costs, float(values[i])) for i in on_front]
+        if not running:
+            return front, self._surrogate
+        rows = as_rows(running)
+        expected, likely = self._surrogate.expect(rows), self._feasibility.probability(rows) > 0.5
+        front += [(running[i].costs, float(expected[i])) for i in np.flatnonzero(likely).tolist()]
+        joined = _on_front([costs for costs, _ in front], np.array([value for _, value in front]), range(len(front)))
+        return [front[i] for i in joined], self._surrogate.add(rows[-KNOWN_RUNNING:])
 
-    def _seconds(self, complete: Sequence[FrozenTrial]) -> Callable[[Costs], float]:
+    def _seconds(self, complete: Sequence[tuple[Costs, FrozenTrial]]) -> Callable[[Costs], float]:
         """The geometric mean of the trials of the same costs, or of all trials; to the nearest power of two, so that
         a clock that is a little faster or slower changes nothing."""
         if self._seconds_of is None:
             return lambda costs: 1.0
         logs: dict[Costs, list[float]] = {}
-        for trial in complete:
-            log = float(np.log2(max(self._seconds_of(trial), 1e-3)))
-            logs.setdefault(self._scaled(trial.params), []).append(log)
+        for costs, trial in complete:
+            logs.setdefault(costs, []).append(math.log2(max(self._seconds_of(trial), 1e-3)))
         every = [log for own in logs.values() for log in own] or [0.0]
-        return lambda costs: 2.0 ** round(np.mean(logs.get(costs) or every))
+        typical = {costs: 2.0 ** round(np.mean(own)) for costs, own in logs.items()}
+        otherwise = 2.0 ** round(np.mean(every))
+        return lambda costs: typical.get(costs, otherwise)
 
     def _gain(
         self,
-        candidates: Sequence[Params],
+        candidates: Sequence[Configuration],
         front: tuple[list[tuple[Costs, float]], float],
         model: Surrogate,
     ) -> Array:
         """Of each candidate."""
         members, worst = front
-        costs = [self._scaled(each) for each in candidates]
-        rows = self._rows(candidates, costs)
+        rows, costs = as_rows(candidates), [each.costs for each in candidates]
         mean, std = model.predict(rows)
         gain = np.empty(len(candidates))
         for cost in set(costs):
@@ -202,17 +202,17 @@ class FrontSampler(BaseSampler):
             gain[same] = steps.expected(mean[same], std[same])
         return gain * self._feasibility.probability(rows)
 
-    def _soonest(self, candidates: Sequence[Params], gains: Array, seconds: Callable[[Costs], float]) -> int:
+    def _soonest(self, candidates: Sequence[Configuration], gains: Array, seconds: Callable[[Costs], float]) -> int:
         """Which candidate gains most per second."""
-        return int((gains / [seconds(self._scaled(each)) for each in candidates]).argmax())
+        return int((gains / [seconds(each.costs) for each in candidates]).argmax())
 
     def _outlook(
-        self, candidates: Sequence[Params], gains: Array, front: tuple[list[tuple[Costs, float]], float]
+        self, candidates: Sequence[Configuration], gains: Array, front: tuple[list[tuple[Costs, float]], float]
     ) -> Outlook:
         members, worst = front
         most = int(gains.argmax())
         return outlook(
-            self._scaled(candidates[most]),
+            candidates[most].costs,
             float(gains[most]),
             members,
             worst=worst,
@@ -220,26 +220,16 @@ class FrontSampler(BaseSampler):
             noise=self._surrogate.noise,
         )
 
-    def _spread(self, seen: Sequence[Params], candidates: Sequence[Params]) -> Params:
+    def _spread(self, tried: Sequence[Configuration], candidates: Sequence[Configuration]) -> Configuration:
         """Choose a candidate of the costs that were tried least, far from what was tried."""
-        tried = Counter(self._scaled(each) for each in seen)
-        least = min(tried[self._scaled(each)] for each in candidates)
-        rare = [each for each in candidates if tried[self._scaled(each)] == least]
-        if not seen:
+        times = Counter(each.costs for each in tried)
+        least = min(times[each.costs] for each in candidates)
+        rare = [each for each in candidates if times[each.costs] == least]
+        if not tried:
             return rare[0]
-        distances = np.linalg.norm(self._encode(rare)[:, None] - self._encode(seen)[None], axis=2).min(1)
+        own, others = (np.array([each.encoded for each in some]) for some in (rare, tried))
+        distances = np.linalg.norm(own[:, None] - others[None], axis=2).min(1)
         return rare[int(distances.argmax())]
-
-    def _rows(self, params: Sequence[Params], costs: Sequence[Costs]) -> Array:
-        """Encode parameters, and their scaled costs beside them: what is alike in cost is alike in Δ."""
-        return np.concatenate([self._encode(params), np.array(costs)], axis=1)
-
-    def _costs(self, params: Params) -> Costs:
-        return tuple(value for _, value in sorted(self._known(params).items()))
-
-    def _scaled(self, params: Params) -> Costs:
-        logs = np.log(np.maximum(self._costs(params), self._least))
-        return tuple(((logs - self._low) / self._span).round(9).tolist())
 
     def _moved(self, params: Params, scale: float) -> Params:
         """Move continuous parameters a little."""
@@ -278,8 +268,14 @@ def drawn(distribution: BaseDistribution, random: np.random.Generator) -> Any:
     raise ValueError(f"unknown distribution {distribution}")
 
 
-def _key(params: Params) -> frozenset[tuple[str, Any]]:
-    return frozenset(params.items())
+def _on_front(costs: Sequence[Costs], values: Array, among: Iterable[int]) -> list[int]:
+    """Find those that no other one beats, ascending; one of those that are alike. Few clients differ in costs."""
+    best: dict[Costs, int] = {}
+    for i in among:
+        if costs[i] not in best or values[i] > values[best[costs[i]]]:
+            best[costs[i]] = i
+    chosen = sorted(best.values())
+    return [chosen[i] for i in non_dominated([(*costs[i], -values[i]) for i in chosen])]
 
 
 def _without_outliers(values: Array) -> Array:

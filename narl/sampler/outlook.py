@@ -8,9 +8,8 @@ from typing import NamedTuple
 import numpy as np
 
 from narl.core.pareto import hypervolume
+from narl.sampler.configurations import Costs
 from narl.sampler.expected_gain import Steps
-
-Costs = tuple[float, ...]
 
 
 class Outlook(NamedTuple):
