@@ -20,11 +20,16 @@ _GUTTER = 7  # columns before the plot: "   70 ┤"
 _DRAWN, _ASCII = "─│┘┌●·┤│┬─└", "-|++*.+|+-+"
 
 
-def front_plot(console: Console, view: FrontView, cost: str = "client_gflops") -> Text | None:
-    """Draw Δ over `cost`, as wide as the terminal up to `WIDEST`; None on none of `NARROWEST` columns, or of no trial."""
+def front_plot(console: Console, view: FrontView) -> Text | None:
+    """Draw Δ over the first cost, as wide as the terminal up to `WIDEST`.
+
+    Returns:
+        None on no terminal, on one of fewer than `NARROWEST` columns, and of no trial.
+    """
     if not console.is_terminal or console.width < NARROWEST or not view.complete:
         return None
     across, up, turn_up, turn, front, dot, y_tick, y_axis, x_tick, x_axis, origin = _characters(console.encoding)
+    cost = view.costs[0]
     columns = min(console.width, WIDEST) - _GUTTER - 1
     is_log, (low, high) = view.is_wide(cost), view.ends(cost)
     deltas = [record.measured.delta for record in view.complete]

@@ -14,16 +14,20 @@ from typing import TYPE_CHECKING, Any
 from narl.cli.arguments import add_search_choice, add_worthless, local_path
 from narl.cli.terminal import new_console, say
 from narl.core.errors import ConfigError, NothingFeasible
-from narl.core.objectives import bound_sign
+from narl.core.objectives import COST_NAMES, bound_sign
 
 if TYPE_CHECKING:
     from narl.core.worth import Nothing
+    from narl.figures.front_view import FrontView
 
 
 def register(subparsers) -> None:
     parser = subparsers.add_parser("pareto", help="the front of a search", description=__doc__)
     add_search_choice(parser)
     parser.add_argument("--objectives", metavar="A,B,…", help="whose front (default: the search's own objectives)")
+    parser.add_argument(
+        "--x", choices=COST_NAMES, help="what Δ is drawn against (default: the first cost among the objectives)"
+    )
     parser.add_argument("--figure", type=local_path, metavar="FILE", help="also draw it: .png, or .html (interactive)")
     parser.add_argument(
         "--heatmap", type=local_path, metavar="FILE.png", help="draw every trial of a grid over σ and λ"
@@ -43,6 +47,7 @@ def run(args: argparse.Namespace) -> int:
     from narl.core.pareto import candidates, what_counts
     from narl.core.records import nothing_of
     from narl.figures.front_table import front_table
+    from narl.figures.front_view import front_view
     from narl.search.folder import find_search
     from narl.search.ledger import read_ledger
 
@@ -62,6 +67,9 @@ def run(args: argparse.Namespace) -> int:
     finished = candidates(records, worthless=True)
     if not finished:
         raise NothingFeasible(f"search {folder.name!r} has no finished trial yet ({len(records)} failed)")
+    if args.x is not None:
+        for record in finished:
+            record.measured.value(args.x)  # or why it is not known
     rows = front_table(records, objectives, worthless=args.with_worthless)
     if not rows:
         raise NothingFeasible(
@@ -69,7 +77,7 @@ def run(args: argparse.Namespace) -> int:
             f"trial {finished[0].trial_id}, {finished[0].why_not_counted}; --with-worthless counts them)"
         )
     if args.figure is not None:
-        _draw(args.figure, records, objectives, folder.name, worthless=args.with_worthless)
+        _draw(args.figure, records, objectives, folder.name, worthless=args.with_worthless, x=args.x)
     if args.heatmap is not None:
         _draw_heatmap(args.heatmap, records, folder.name)
     if args.concurrency is not None:
@@ -84,19 +92,21 @@ def run(args: argparse.Namespace) -> int:
         counts = f"{len(rows)} of {len(finished)} finished trials"
         title = f"{folder.name}: {counts} are on the front of {', '.join(objectives)}"
         _print_table(rows, title, nothing=nothing_of(finished))
-        _print_plot(records, objectives, worthless=args.with_worthless)
+        _print_plot(front_view(records, objectives, args.with_worthless, args.x))
     return 0
 
 
-def _draw(path: Path, records: list, objectives: tuple[str, ...], title: str, *, worthless: bool) -> None:
+def _draw(
+    path: Path, records: list, objectives: tuple[str, ...], title: str, *, worthless: bool, x: str | None
+) -> None:
     from narl.figures.front_picture import front_png
     from narl.figures.page.page import write_search_page
 
     with _writing(path):
         if path.suffix == ".png":
-            front_png(records, objectives, title, path, worthless=worthless)
+            front_png(records, objectives, title, path, worthless=worthless, x=x)
         else:
-            write_search_page(path, records, objectives, title, worthless=worthless)
+            write_search_page(path, records, objectives, title, worthless=worthless, x=x)
 
 
 def _draw_heatmap(path: Path, records: list, title: str) -> None:
@@ -186,12 +196,11 @@ def _print_table(rows: list[dict[str, Any]], title: str, *, nothing: Nothing | N
     print_fitted(console, fitted(console, build, keys, _SPARE))
 
 
-def _print_plot(records: list, objectives: tuple[str, ...], *, worthless: bool) -> None:
+def _print_plot(view: FrontView) -> None:
     from narl.cli.front_plot import front_plot
-    from narl.figures.front_view import cost_of, front_view
 
     console = new_console()
-    plot = front_plot(console, front_view(records, objectives, worthless), cost_of(objectives))
+    plot = front_plot(console, view)
     if plot is not None:
         console.print("", plot, sep="\n")
 

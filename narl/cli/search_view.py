@@ -24,7 +24,7 @@ from narl.core.plural import counted
 from narl.core.point import Point
 from narl.core.printable import printable
 from narl.core.records import TrialRecord, nothing_of
-from narl.figures.front_view import cost_of, front_view
+from narl.figures.front_view import front_view
 from narl.search.ledger import num_counted, superseded
 from narl.search.status import Status
 
@@ -144,8 +144,7 @@ class SearchView:
 
     def _plot(self) -> Iterator[Text]:
         """Draw the front, where the terminal is wide enough."""
-        objectives = self._space.objectives
-        plot = front_plot(self._console, front_view(self._records, objectives), cost_of(objectives))
+        plot = front_plot(self._console, front_view(self._records, self._space.objectives))
         if plot is not None:
             yield plot
 

@@ -19,14 +19,24 @@ if TYPE_CHECKING:
 
 
 def front_png(
-    records: Sequence[TrialRecord], objectives: Sequence[str], title: str, path: Path | str, *, worthless: bool = False
+    records: Sequence[TrialRecord],
+    objectives: Sequence[str],
+    title: str,
+    path: Path | str,
+    *,
+    worthless: bool = False,
+    x: str | None = None,
 ) -> None:
-    """Draw two panels, Δ against client GFLOPs and against client memory, 2,000 pixels wide."""
+    """Draw two panels, 2,000 pixels wide: Δ against the first two costs, GFLOPs and memory unless the objectives say else.
 
-    view = front_view(records, objectives, worthless)
+    Args:
+        worthless, x: see `narl.figures.front_view.front_view`.
+    """
+    view = front_view(records, objectives, worthless, x)
+    costs = view.costs[:2]
     figure = new_figure(12.5, 5.8)
     panels = figure.subplots(1, 2, sharey=True)
-    for axes, cost in zip(panels, ("client_gflops", "client_memory_mib"), strict=True):
+    for axes, cost in zip(panels, costs, strict=True):
         _draw_panel(axes, view, cost)
     panels[0].set_ylabel(DELTA_LABEL, fontsize=12)
     figure.suptitle(title + "\n" * len(view.caption), fontsize=15)
@@ -41,7 +51,7 @@ def front_png(
     take_literally(figure)
     figure.draw_without_rendering()
     figure.set_layout_engine("none")
-    for axes, cost in zip(panels, ("client_gflops", "client_memory_mib"), strict=True):
+    for axes, cost in zip(panels, costs, strict=True):
         _label_front(axes, view, cost)
     write_png(figure, path)
 

@@ -8,7 +8,7 @@ by another objective. A bar leads from its Δ down to the Δ that holds against 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -31,6 +31,7 @@ class FrontView:
         complete: every finished trial.
         counted: those that may be on the front.
         caption: one or two lines.
+        costs: what Δ is drawn against, the first one if there is room for one alone.
         limit, nothing: the Δ that no client exceeds, and the Δ of a client that sends nothing.
     """
 
@@ -42,6 +43,7 @@ class FrontView:
     nothing: float | None
     caption: tuple[str, ...]
     several_methods: bool
+    costs: tuple[str, ...]
 
     def series(self, record: TrialRecord) -> str:
         """Tell which entry of the legend a trial belongs to."""
@@ -102,7 +104,15 @@ class FrontView:
         return 9 + 15 * (math.log1p(record.measured.cost.client_memory_mib) - low) / (high - low) if high > low else 12
 
 
-def front_view(records: Sequence[TrialRecord], objectives: Sequence[str], worthless: bool = False) -> FrontView:
+def front_view(
+    records: Sequence[TrialRecord], objectives: Sequence[str], worthless: bool = False, x: str | None = None
+) -> FrontView:
+    """Collect what is drawn of a search.
+
+    Args:
+        worthless: see `narl.core.pareto.front_of`.
+        x: the cost to draw Δ against; None: the first of the objectives, or GFLOPs if none of them is a cost.
+    """
     complete, counted = candidates(records, worthless=True), candidates(records, worthless=worthless)
     nothing = nothing_of(complete)
     several_methods = len({r.config.method for r in complete}) > 1
@@ -125,6 +135,7 @@ def front_view(records: Sequence[TrialRecord], objectives: Sequence[str], worthl
         nothing=None if nothing is None else nothing.delta,
         caption=(counts, "; ".join(doubts)) if doubts else (counts,),
         several_methods=several_methods,
+        costs=_costs(complete, (x, *objectives)),
     )
 
 
@@ -148,9 +159,11 @@ def _why_not(record: TrialRecord) -> str:
     return UNMET if record.why_not_counted else ""
 
 
-def cost_of(objectives: Sequence[str]) -> str:
-    """Name what a client pays on a figure that shows one cost: the first of the objectives; GFLOPs where none is one."""
-    return next((name for name in objectives if name in COST_NAMES), "client_gflops")
+def _costs(complete: Sequence[TrialRecord], first: Iterable[str | None]) -> tuple[str, ...]:
+    """List what clients pay, as far as it is known of all: those of `first` that are costs, then the others."""
+    known = [name for name in COST_NAMES if all(name in r.measured.cost.known for r in complete)]
+    wanted = [name for name in first if name in known]
+    return tuple(dict.fromkeys([*wanted, *(known if complete else known[:2])]))
 
 
 def axis_label(cost: str) -> str:

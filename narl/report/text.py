@@ -139,7 +139,7 @@ def _front(subject: Subject) -> Iterator[str]:
     )
     if not subject.front:
         return
-    yield f"![Δ of each client against the computing that it takes]({FIGURE})"
+    yield f"![Δ of each client against what it costs]({FIGURE})"
     yield (
         "Each point is a configuration; a rim means worth considering, hollow no better than sending nothing. Dotted: "
         "the Δ of sending nothing. Dashed: the Δ that none exceeds."

@@ -45,9 +45,9 @@ class Stream(io.StringIO):
         return self._encoding
 
 
-def drawn(records, *, width=60, terminal=True, encoding="utf-8", cost="client_gflops"):
+def drawn(records, *, width=60, terminal=True, encoding="utf-8", x=None):
     console = new_console(file=Stream(encoding), width=width, force_terminal=terminal, color_system=None)
-    plot = front_plot(console, front_view(records, OBJECTIVES), cost)
+    plot = front_plot(console, front_view(records, OBJECTIVES, x=x))
     if plot is not None:
         console.print(plot)
     return [line.rstrip() for line in console.file.getvalue().splitlines()]
@@ -80,7 +80,7 @@ def test_plain_characters_where_the_encoding_has_no_others(encoding):
 
 
 def test_costs_within_a_factor_of_five_begin_at_zero():
-    *_, axis, numbers, name = drawn(RECORDS, cost="client_memory_mib")
+    *_, axis, numbers, name = drawn(RECORDS, x="client_memory_mib")
     assert numbers.split() == ["0", "1", "2", "3"] and name.strip() == "client memory, MiB"
     assert len(axis) == 59 and axis.endswith("┬")
 
@@ -123,6 +123,10 @@ def test_pareto_draws_on_a_terminal_alone(searched, monkeypatch, capsys):
     monkeypatch.setenv("COLUMNS", "80")
     assert main(["pareto"]) == 0
     assert re.sub(r"\x1b\[[\d;]*m", "", capsys.readouterr().out).count("●") == 4  # one in the legend
+    assert main(["pareto", "--x", "uplink_kib"]) == 0
+    assert "uplink per image, KiB\n" in capsys.readouterr().out
+    assert main(["pareto", "--x", "client_latency_ms"]) == 2
+    assert "client_latency_ms was not measured" in capsys.readouterr().err
     assert main(["pareto", "--format", "csv"]) == 0
     assert "●" not in capsys.readouterr().out
 

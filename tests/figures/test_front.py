@@ -53,6 +53,49 @@ def test_step_line_is_the_best_delta_within_a_cost(record):
     assert line["y"] == [50.0, 60.0, 60.0]
 
 
+def known_latency(record, milliseconds):
+    return replace(record, metrics=record.metrics.with_latency(milliseconds))
+
+
+def test_delta_is_drawn_against_the_first_cost_of_the_objectives_that_is_known_of_all(record):
+    records = [known_latency(record(0), 9.0), known_latency(record(1, split=1, delta=50.0), 4.0)]
+    for objectives, x, first in (
+        (("delta", "client_latency_ms", "client_gflops"), None, ["client_latency_ms", "client_gflops"]),
+        (("delta", "client_memory_mib"), None, ["client_memory_mib", "client_gflops"]),
+        (OBJECTIVES, "uplink_kib", ["uplink_kib", "client_gflops"]),
+        (("delta",), None, ["client_gflops", "client_memory_mib"]),
+    ):
+        view = front_view(records, objectives, x=x)
+        assert list(view.costs[:2]) == first and len(view.costs) == 5
+    assert "client_latency_ms" not in front_view([*records, record(2)], OBJECTIVES, x="client_latency_ms").costs
+
+
+def test_the_menu_moves_line_bars_and_points_to_another_cost(record):
+    bounded = record(0, delta=60.0)
+    bounded = replace(bounded, metrics=replace(bounded.metrics, leakage_bound=bounded.metrics.leakage + 4))
+    records = [known_latency(bounded, 9.0), known_latency(record(1, split=1, delta=50.0), 4.0)]
+    figure = front_figure(front_view(records, ("delta", "client_latency_ms")))
+    line, bars, points = figure.data
+    assert (line.x, line.y, bars.x, points.x) == ((4.0, 9.0, 9.0), (50.0, 60.0, 60.0), (9.0,), (9.0, 4.0))
+    assert figure.layout.xaxis.title.text == "client latency on the measured device, ms"
+    (menu,) = figure.layout.updatemenus
+    button = next(each for each in menu.buttons if each.label == "client memory, MiB")
+    moved, axis = button.args
+    assert [list(x) for x in moved["x"]] == [[0.603, 10.633, 10.633], [10.633], [10.633, 0.603]]
+    assert moved["y"][0] == [50.0, 60.0, 60.0] and axis["xaxis"]["type"] == "log"
+
+
+def test_the_picture_has_the_first_two_costs(record, tmp_path, monkeypatch):
+    from matplotlib.figure import Figure
+
+    drawn = []
+    monkeypatch.setattr(Figure, "savefig", lambda self, path, **_: (drawn.append(self), path.write_bytes(b"")))
+    records = [known_latency(record(0), 9.0), known_latency(record(1, split=1, delta=50.0), 4.0)]
+    front_png(records, ("delta", "client_latency_ms"), "t", tmp_path / "front.png")
+    labels = [axes.get_xlabel() for axes in drawn[0].axes]
+    assert labels == ["client latency on the measured device, ms", "client compute, GFLOPs"]
+
+
 def test_figure_shows_every_finished_trial_and_rims_the_front(search):
     records = search(40)
     traces = traces_of(front_figure(front_view(records, OBJECTIVES)))

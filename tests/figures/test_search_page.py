@@ -123,6 +123,17 @@ def test_a_person_sees_every_point_and_name_at_any_width_in_light_and_dark(tmp_p
                 const of = (element, what) => getComputedStyle(element)[what].match(/[0-9]+/g).map(Number);
                 return [of(document.querySelector("#front .xtick text"), "fill"), of(document.body, "backgroundColor")];""")
             assert (ink[0] > paper[0] + 150) if dark else (paper[0] > ink[0] + 150)
+        # The menu of costs can be read in the dark, and draws the same points elsewhere.
+        browser.click("#front .updatemenu-header")
+        text, box = browser.run("""
+            const button = document.querySelectorAll("#front .updatemenu-dropdown-button")[1];
+            button.id = "memory";
+            return [["text", "fill"], ["rect", "fill"]].map(([part, what]) =>
+                getComputedStyle(button.querySelector(part))[what].match(/[0-9]+/g).map(Number));""")
+        assert text[0] > box[0] + 150
+        browser.click("#memory")
+        browser.wait_for("document.querySelector('#front .xtitle').textContent == 'client memory, MiB'")
+        assert browser.run("return document.querySelectorAll('#front .points path').length") == len(view.complete)
         # A point tells its numbers; where no server is known there is no address that leads nowhere.
         browser.run("document.querySelector('#front .points path').id = 'aim'")
         browser.click("#aim")

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
 
 from narl.core.records import TrialRecord
 from narl.figures.front_view import DELTA_LABEL, FrontView, axis_label, below, named
@@ -14,26 +15,24 @@ if TYPE_CHECKING:
 
 
 def front_figure(view: FrontView) -> Figure:
-    """Draw Δ against client GFLOPs, a point per finished trial; colour and shape tell the client, size the memory."""
+    """Draw Δ against the first cost, a point per finished trial; a menu has the others.
+
+    Colour and shape tell the client, size the memory.
+    """
     import plotly.graph_objects as go
 
     figure = go.Figure()
-    line = view.step_line("client_gflops")
     figure.add_trace(
         go.Scatter(
-            x=[x for x, _ in line],
-            y=[y for _, y in line],
             mode="lines",
             name="best Δ within a cost",
             line={"shape": "hv", "color": RIM, "width": 1.5},
             hoverinfo="skip",
         )
     )
-    if bars := [record for record in view.front if below(record) > 0]:
+    if bars := _bars(view):
         figure.add_trace(
             go.Scatter(
-                x=[r.measured.cost.client_gflops for r in bars],
-                y=[r.measured.delta for r in bars],
                 mode="markers",
                 marker={"symbol": "line-ns", "size": 10, "line": {"color": "#8A8A8A", "width": 1.5}},
                 name="down to certified Δ",
@@ -54,8 +53,6 @@ def front_figure(view: FrontView) -> Figure:
         plain_rim = colour if hollow else "white"
         figure.add_trace(
             go.Scatter(
-                x=[r.measured.cost.client_gflops for r in group],
-                y=[r.measured.delta for r in group],
                 mode="markers",
                 name=shown(named(series, hollow)),
                 text=[hover(r, front) for r, front in zip(group, on_front, strict=True)],
@@ -84,15 +81,43 @@ def front_figure(view: FrontView) -> Figure:
                 annotation={"text": f"{words} {delta:.1f}", "font": {"color": "#555555"}},
                 annotation_position=place,
             )
-    figure.update_layout(
+    for trace, (x, y) in zip(figure.data, _places(view, view.costs[0]), strict=True):
+        trace.update(x=x, y=y)
+    return figure.update_layout(
         # Of the points: where nothing is certified a bar would squeeze them.
         yaxis={"title": {"text": DELTA_LABEL}, "range": view.delta_range},
-        xaxis={"title": {"text": axis_label("client_gflops")}, "rangemode": "tozero"},
+        xaxis={"rangemode": "tozero", **_axis(view, view.costs[0])},
         legend={"itemsizing": "constant"},
+        updatemenus=[_menu(view)] if view.complete else [],
     )
-    if view.is_wide("client_gflops"):
-        figure.update_xaxes(**log_axis())
-    return figure
+
+
+def _bars(view: FrontView) -> list[TrialRecord]:
+    return [record for record in view.front if below(record) > 0]
+
+
+def _places(view: FrontView, cost: str) -> Iterator[tuple[list[float], list[float]]]:
+    """Yield where the line lies over that cost, the bars, and each series, in the order of the traces."""
+    line = view.step_line(cost)
+    yield [x for x, _ in line], [y for _, y in line]
+    for trials in (_bars(view), *(group for _, _, group in view.groups())):
+        if trials:
+            yield [r.measured.value(cost) for r in trials], [r.measured.delta for r in trials]
+
+
+def _axis(view: FrontView, cost: str) -> dict[str, Any]:
+    scale = log_axis() if view.is_wide(cost) else {"type": "linear"}
+    return {"title": {"text": axis_label(cost)}, "tickmode": "array" if view.is_wide(cost) else "auto", **scale}
+
+
+def _menu(view: FrontView) -> dict[str, Any]:
+    """What Δ may be drawn against, to choose from."""
+    buttons = []
+    for cost in view.costs:
+        xs, ys = map(list, zip(*_places(view, cost), strict=True))
+        args = [{"x": xs, "y": ys}, {"xaxis": {"rangemode": "tozero", "autorange": True, **_axis(view, cost)}}]
+        buttons.append({"label": axis_label(cost), "method": "update", "args": args})
+    return {"buttons": buttons, "x": 0, "xanchor": "left", "y": 1, "yanchor": "bottom", "showactive": True}
 
 
 def hover(record: TrialRecord, on_front: bool) -> str:
@@ -112,7 +137,8 @@ def hover(record: TrialRecord, on_front: bool) -> str:
             f"{record.leakage_bracket} %",
             f"label floor {m.label_floor:.2f} %",
             *((f"does not count: {record.why_not_counted}",) if record.why_not_counted else ()),
-            f"{m.cost.client_gflops:.4g} GFLOPs, {m.cost.client_memory_mib:.4g} MiB",
+            f"{m.cost.client_gflops:.4g} GFLOPs, {m.cost.client_memory_mib:.4g} MiB"
+            + ("" if m.cost.client_latency_ms is None else f", {m.cost.client_latency_ms:.4g} ms"),
             f"uplink {m.cost.uplink_kib:.4g} KiB, peak activations {m.cost.peak_activation_mib:.4g} MiB",
         )
     )

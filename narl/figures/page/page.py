@@ -31,8 +31,6 @@ p { margin: .3rem 0; color: var(--soft); font-size: .9rem; }
 #picked:empty { display: none; }
 .parcoords text { fill: var(--ink) !important; text-shadow: none !important; }
 .parcoords .axis-extent { display: none; }
-.updatemenu-header rect, .updatemenu-button rect { fill: var(--tint) !important; stroke: var(--line) !important; }
-.updatemenu-container text { fill: var(--ink) !important; }
 """
 # The address of the page within MLflow's frame tells the server's: blob:http://host:port/….
 _SCRIPT = """
@@ -65,16 +63,17 @@ def search_page(
     title: str,
     *,
     worthless: bool = False,
+    x: str | None = None,
     runs: Mapping[int, str] | None = None,
 ) -> str:
     """Make the page (5 MB, nearly all of it plotly.js).
 
     Args:
         records: everything in the ledger.
-        worthless: see `narl.core.pareto.front_of`.
+        worthless, x: see `narl.figures.front_view.front_view`.
         runs: the address of each trial's run within MLflow's pages, by trial id.
     """
-    view = front_view(records, objectives, worthless)
+    view = front_view(records, objectives, worthless, x)
     name = escape(printable(title), quote=False)
     caption = "".join(f"<p>{escape(printable(line), quote=False)}.</p>\n" for line in view.caption)
     body = "\n".join(_sections(view, records, objectives, worthless=worthless))
@@ -95,6 +94,7 @@ def write_search_page(
     title: str,
     *,
     worthless: bool = False,
+    x: str | None = None,
     runs: Mapping[int, str] | None = None,
 ) -> None:
     """Write `search_page` to a file, in a folder that is made if it is not there.
@@ -103,13 +103,16 @@ def write_search_page(
         OSError: it cannot be written.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_whole(path, search_page(records, objectives, title, worthless=worthless, runs=runs))
+    write_whole(path, search_page(records, objectives, title, worthless=worthless, x=x, runs=runs))
 
 
 def _sections(
     view: FrontView, records: Sequence[TrialRecord], objectives: Sequence[str], *, worthless: bool
 ) -> Iterator[str]:
-    yield "<p>A point is a trial; its size is the client's memory, a strong rim means the front. Click for its numbers.</p>"
+    yield (
+        "<p>A point is a trial; its size is the client's memory, a strong rim means the front. Click for its numbers; "
+        "above the figure, choose what Δ is drawn against.</p>"
+    )
     yield fragment(front_figure(view), "front", with_plotly=True, height=520)
     yield '<div id="picked" aria-live="polite"></div>'
     if not view.complete:

@@ -35,6 +35,11 @@ def parallel_figure(view: FrontView) -> Figure:
         "λ": [r.config.lambda_ for r in records],
         "GFLOPs": [r.measured.cost.client_gflops for r in records],
         "MiB": [r.measured.cost.client_memory_mib for r in records],
+        **(
+            {"ms": [r.measured.value("client_latency_ms") for r in records]}
+            if "client_latency_ms" in view.costs
+            else {}
+        ),
         "utility, %": [r.measured.utility for r in records],
         "leakage, %": [r.measured.leakage for r in records],
         "Δ": [r.measured.delta for r in records],

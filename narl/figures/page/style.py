@@ -31,5 +31,8 @@ figure img { max-width: 100%; height: auto; }
 [class$="tick"] text, [class$="title"], .legendtext, .annotation-text { fill: var(--ink) !important; }
 .gridlayer path, .zerolinelayer path { stroke: var(--line) !important; }
 [style*="stroke: rgb(26, 26, 26)"] { stroke: var(--ink) !important; }
+.updatemenu-header rect, .updatemenu-dropdown-button rect { fill: var(--tint) !important; fill-opacity: 1 !important;
+  stroke: var(--line) !important; }
+.updatemenu-container text { fill: var(--ink) !important; }
 @media print { body { max-width: none; } .wide { overflow: visible; } }
 """
