@@ -62,6 +62,11 @@ class Subject:
         """What sending nothing gives on the same images, if that was recorded."""
         return nothing_of(self.finished)
 
+    @cached_property
+    def has_latency(self) -> bool:
+        """Whether it is known how long each client takes on some device."""
+        return all(record.measured.cost.client_latency_ms is not None for record in self.finished)
+
     @property
     def num_images(self) -> int | None:
         """Validation images, which every accuracy rests on."""

@@ -147,14 +147,16 @@ def _front(subject: Subject) -> Iterator[str]:
     rows = [row(subject, record) for record in subject.front]
     if (nothing := subject.nothing) is not None:
         read = [f"{nothing.utility:.1f}", f"{nothing.leakage:.1f}", "", f"{nothing.delta:.1f}", ""]
-        rows.append(["*send nothing*", "0", "0", "0", *read])
+        rows.append(["*send nothing*", "0", "0", "0", *(("0",) if subject.has_latency else ()), *read])
     heads = [
-        *("client / split (trial)", "GFLOPs", "memory, MiB", "sent, KiB"),
+        *("client / split (trial)", "GFLOPs", "memory, MiB", "sent, KiB", *(("ms",) if subject.has_latency else ())),
         *("useful, %", "attacker reads, %", "nobody above, %", "Δ, points", "Δ certain, points"),
     ]
     yield table(heads, rows)
     meaning = (
-        "GFLOPs: billions of operations for one picture, on the device. Useful: how often the service reads "
+        "GFLOPs: billions of operations for one picture, on the device. "
+        f"{'ms: how long that took on the device that was measured. ' if subject.has_latency else ''}"
+        "Useful: how often the service reads "
         f"{utility}. Attacker reads: how often the strongest attacker tried reads {private}. "
     )
     if any(record.measured.leakage_bound is not None for record in subject.front):
@@ -191,6 +193,7 @@ def _choice(subject: Subject) -> Iterator[str]:
             "computing": f"{m.cost.client_gflops:.4g} GFLOPs an image",
             "memory": f"{m.cost.client_memory_mib:.4g} MiB, and {m.cost.peak_activation_mib:.4g} MiB while it runs",
             "sent": f"{m.cost.uplink_kib:.4g} KiB an image",
+            "latency": f"{m.cost.client_latency_ms:.4g} ms an answer" if subject.has_latency else "",
             "useful": f"{subject.accuracy(m.utility)} %",
             "attacker reads": f"{chosen.bound_sign('leakage')}{subject.accuracy(m.leakage)} %",
             "nobody above": limit(m.leakage_bound),

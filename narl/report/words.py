@@ -38,6 +38,7 @@ def row(subject: Subject, record: TrialRecord) -> list[str]:
     return [
         client(record),
         *(f"{m.cost.client_gflops:.3g}", f"{m.cost.client_memory_mib:.3g}", f"{m.cost.uplink_kib:.3g}"),
+        *((f"{m.cost.client_latency_ms:.3g}",) if subject.has_latency else ()),
         subject.accuracy(m.utility),
         f"{record.bound_sign('leakage')}{subject.accuracy(m.leakage)}",
         "–" if m.leakage_bound is None else f"{m.leakage_bound:.1f}",

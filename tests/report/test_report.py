@@ -155,6 +155,14 @@ def test_where_nothing_can_be_chosen_the_report_says_why_and_still_shows_the_fro
     assert "0 cannot be improved" in text and "none of 1 finished trials is worth more than sending nothing" in text
 
 
+def test_latency_is_told_where_it_is_known_of_all():
+    known = [replace(r, metrics=r.metrics and r.metrics.with_latency(2.5 + r.trial_id)) for r in RECORDS]
+    text = report_text(subject(known))
+    assert "| sent, KiB | ms | useful, % |" in text and "| resnet18/4 (1) | 1.2 | 10 | 4 | 3.5 | 94.0 ±" in text
+    assert "| *send nothing* | 0 | 0 | 0 | 0 | 51.0 |" in text and "| latency | 4.5 ms an answer |" in text
+    assert "ms an answer" not in report_text(subject([*known[1:], RECORDS[0]]))
+
+
 def test_doubts_are_told():
     doubted = replace(RECORDS[0], tags={"doubts": "mlp had not converged", "utility_doubts": "M2 reads less"})
     text = words(report_text(replace(subject([doubted]), data_doubts=("3 images are equal",))))
