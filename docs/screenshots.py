@@ -47,6 +47,10 @@ def main() -> int:
         browser.open((report / "report.html").as_uri())
         browser.wait_for("document.querySelector('.points path')")
         take(browser, "report")
+        browser.run(
+            "[...document.querySelectorAll('h2')].find(each => each.innerText.includes('noise')).scrollIntoView()"
+        )
+        take(browser, "report_noise")
         browser.like(width=390, height=844)
         browser.open((report / "report.html").as_uri())
         browser.wait_for("document.querySelector('.points path')")
