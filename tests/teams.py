@@ -15,10 +15,12 @@ HOST = "127.0.0.1"
 
 
 class Workers:
-    """Processes that stay, so that torch is loaded once; a context."""
+    """Processes that stay, and come of one that has loaded torch for all of them; a context."""
 
     def __init__(self, count: int):
-        self._pool = ProcessPoolExecutor(count, multiprocessing.get_context("spawn"))
+        context = multiprocessing.get_context("forkserver")
+        context.set_forkserver_preload(["narl.trial"])
+        self._pool = ProcessPoolExecutor(count, context)
 
     def together(self, size: int, work: Callable[..., Any], *args: Any) -> list[Any]:
         """What `work(team, *args)`, a function of a module, returns on each of `size` workers, rank 0's first."""
