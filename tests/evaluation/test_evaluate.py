@@ -15,7 +15,7 @@ from narl.models.noise.gaussian import GaussianNoise
 from narl.models.split import Obfuscator
 
 PIPELINE = build(Pipeline, FEW_DIGITS, "test")
-ATTACK = {"max_epochs": 2, "min_epochs": 1, "patience": 1, "batch_size": 60}
+ATTACK = {"epoch_steps": 2, "clean_epochs": 1, "max_epochs": 2, "min_epochs": 1, "patience": 1, "batch_size": 60}
 TRIAL = {"arch": "mobilenet_v3_small", "split": 2, "sigma": 1.0, "lambda": 0.01}
 CONFIG = build(TrainConfig, {"pipeline": FEW_DIGITS, "trial": TRIAL, "attack": ATTACK}, "test")
 POOL = nn.AvgPool2d(4)
