@@ -20,13 +20,14 @@ MAY_INSTALL := $(shell { [ "$$(id -u)" = 0 ] || sudo -n true 2>/dev/null; } && c
 search: setup
 	$(BIN)/narl search search_spaces/digits.yaml --resume
 
+# Files go out in the order of tests/conftest.py: those that take minutes must not begin last.
 test: setup $(VENV)/.hosts
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder --durations=25
 
 # Lines and branches that tests run, subprocesses of tests and Ray's workers included; the pages are in htmlcov/.
 # TESTS=tests/core measures some of them.
 coverage: setup $(VENV)/.hosts
-	$(BIN)/python -m pytest -n 2 --dist loadfile --cov --cov-report=term --cov-report=html $(TESTS)
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder --cov --cov-report=term --cov-report=html $(TESTS)
 
 # The site: build/site/index.html. Dead links, missing anchors and pages out of its navigation are errors.
 docs: setup
