@@ -81,14 +81,15 @@ def test_nothing_stops_before_enough_trials_have_shown_what_can_be_gained():
         assert judge([*others, records[0]], 10.0) is None
 
 
-@pytest.mark.parametrize("sampler", ["tpe", "front", "nsga2", "random", "gp"])
-def test_a_stopped_trial_counts_and_is_on_no_front_and_is_not_repeated(tmp_path, sampler):
-    space = toy_space(sampler=sampler, trials=40, early_stopping=True)
+# gp proposes for a quarter of a second, the longer the more it knows.
+@pytest.mark.parametrize(("sampler", "trials"), [("tpe", 40), ("front", 40), ("nsga2", 40), ("random", 40), ("gp", 20)])
+def test_a_stopped_trial_counts_and_is_on_no_front_and_is_not_repeated(tmp_path, sampler, trials):
+    space = toy_space(sampler=sampler, trials=trials, early_stopping=True)
     bench = Bench(tmp_path, space)
     epochs = run_watched(bench.session, bench.space)
     records = bench.ledger.records
     stopped = [record for record in records if record.status == "stopped"]
-    assert len(records) == 40 and 0 < len(stopped) < 32
+    assert len(records) == trials and 0 < len(stopped) < 0.8 * trials
     for record in stopped:
         seen = deltas(record.config, bench.space)
         assert epochs[record.trial_id] == record.stopped.epoch + 1 <= EPOCHS
@@ -98,7 +99,7 @@ def test_a_stopped_trial_counts_and_is_on_no_front_and_is_not_repeated(tmp_path,
         assert rival.cost.client_gflops <= bench.space.cost(record.config).client_gflops
         # The formula's gains do not scatter within an architecture, so none was stopped that was worth its end.
         assert seen[-1] <= record.stopped.needed
-    assert len({record.config.content_hash for record in records}) == 40
+    assert len({record.config.content_hash for record in records}) == trials
     told = {t.user_attrs["trial_id"]: t.state for t in bench.trials() if "duplicate_of" not in t.user_attrs}
     state = {"complete": TrialState.COMPLETE, "stopped": TrialState.PRUNED}
     assert told == {record.trial_id: state[record.status] for record in records}

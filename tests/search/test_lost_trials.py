@@ -144,10 +144,19 @@ def test_what_failed_is_tried_again_on_request_under_a_new_number(tmp_path):
     assert Search(tmp_path, trials=3).study.retry_failed() == 0
 
 
+@pytest.fixture(scope="module")
+def begun(tmp_path_factory):
+    """A search on disk of which nothing ran yet: its tables take most of a second."""
+    folder = tmp_path_factory.mktemp("begun")
+    Search(folder, trials=5)
+    return folder
+
+
 @settings(max_examples=15, deadline=None)  # each is a search of its own, on disk
 @given(st.lists(st.sampled_from(["complete", "fail", "lose", "node", "kill"]), max_size=40), st.integers(1, 3))
-def test_whatever_happens_each_trial_ends_up_in_ledger_and_study_once(tmp_path_factory, events, at_once):
+def test_whatever_happens_each_trial_ends_up_in_ledger_and_study_once(begun, tmp_path_factory, events, at_once):
     folder = tmp_path_factory.mktemp("search")
+    shutil.copytree(begun, folder, dirs_exist_ok=True)
     search, live = Search(folder, trials=5), []
     for event in events:
         while len(live) < at_once and (proposal := search.session.propose()):

@@ -25,6 +25,8 @@ ONE_TRIAL = {
     # Adam makes steps of the rate's size out of rounding, where a gradient is about 0.
     "training": {"epochs": 2, "batch_size": 64, "learning_rate": 1e-6, "precision": "float32"},
 }
+# Of which an epoch takes a tenth of the time.
+LIGHT = {"mobilenet_v3_small": {"split_points": [12]}}
 
 
 def space_of(folder, workers: int, **changes):
@@ -66,7 +68,7 @@ def test_two_workers_on_one_node_or_on_two_record_what_one_does(tmp_path):
 
 def test_a_trial_whose_second_worker_is_killed_runs_again_and_leaves_nothing(tmp_path):
     folder = tmp_path / "search"
-    space = space_of(folder, 2, training={"epochs": 12, "batch_size": 64})
+    space = space_of(folder, 2, architectures=LIGHT, training={"epochs": 20, "batch_size": 64})
     driver = start(folder, "search", str(space), NARL_CHECKPOINT_SECONDS="0")
     checkpoints, deadline = folder / "narl-runs" / "tiny" / "checkpoints", time.monotonic() + 400
     while not list(checkpoints.glob("*.safetensors")):
@@ -79,7 +81,7 @@ def test_a_trial_whose_second_worker_is_killed_runs_again_and_leaves_nothing(tmp
     assert (driver.returncode, err) == (0, ""), out
     assert "runs again: of its workers one was lost: its worker process died" in out
     record = record_of(folder)
-    assert record.status == "complete" and len(record.curves["train_task_loss"]) == 12
+    assert record.status == "complete" and len(record.curves["train_task_loss"]) == 20
     assert record.tags["times_lost"] == "1" and record.tags["resumed"] == "1"
     deadline = time.monotonic() + 30
     while alive(below) and time.monotonic() < deadline:
@@ -89,7 +91,7 @@ def test_a_trial_whose_second_worker_is_killed_runs_again_and_leaves_nothing(tmp
 
 def test_the_other_workers_end_with_the_first_however_it_ends(tmp_path):
     folder = tmp_path / "search"
-    space = space_of(folder, 2, training={"epochs": 1000, "batch_size": 64})
+    space = space_of(folder, 2, architectures=LIGHT, training={"epochs": 1000, "batch_size": 64})
     driver = start(folder, "search", str(space))
     deadline, trial, peer = time.monotonic() + 400, [], []
     while not (trial and peer):
