@@ -76,7 +76,9 @@ class RayNodes:
         self._temporary = tempfile.mkdtemp(prefix="r", dir="/tmp")
         (port,) = free_ports(1)
         self.address = f"127.0.0.1:{port}"
-        self.head = self._start(["--head", f"--port={port}", "--include-dashboard=false"], self._cpus, "127.0.0.1", {})
+        # Without the autoscaler's process: nodes come when a test adds them.
+        how = ["--head", f"--port={port}", "--include-dashboard=false", "--no-monitor"]
+        self.head = self._start(how, self._cpus, "127.0.0.1", {})
         return self
 
     def __exit__(self, *error: object) -> None:
@@ -99,7 +101,7 @@ class RayNodes:
                 *(sys.executable, "-m", "ray.scripts.scripts", "start", "--block", "--disable-usage-stats", *how),
                 *(f"--num-cpus={cpus:g}", f"--node-ip-address={ip}", f"--temp-dir={self._temporary}"),
                 *(f"--dashboard-agent-listen-port={agent_port}", f"--object-store-memory={100 * 2**20}"),
-                *("--min-worker-port=0", "--max-worker-port=0"),
+                *("--min-worker-port=0", "--max-worker-port=0", "--include-log-monitor=false"),
             ],
             env={**self._env, **env},
             stdin=subprocess.DEVNULL,
