@@ -39,7 +39,7 @@ def config(
     content = {
         "pipeline": DIGITS
         | {
-            "splits": {"train_limit": 300, "validation_limit": 100, "test_limit": 100},
+            "splits": {"train_limit": 160, "validation_limit": 100, "test_limit": 100},
             "image": {"size": size},
             "loader": "tensor",
         },
