@@ -24,6 +24,7 @@ from narl.search.capacity import TrialResources, node_types_to_come, resolve
 from narl.search.log import LOGGERS
 from narl.search.node_data import NodeData
 from narl.search.nodes import Nodes
+from narl.search.out_of_memory import taken_for_lost
 from narl.search.own_folder import own_folder
 from narl.search.searcher import LostTrials, SessionScheduler, StopOnError, StudySearcher
 from narl.search.session import SearchSession
@@ -75,7 +76,7 @@ def run_session(
     )
     granted = {"gpus": resources.gpus, "workers": resources.workers}
     searcher = StudySearcher(session, space, nodes, data, checkpoints=checkpoints, **granted)
-    with own_folder("narl-tune-") as storage:
+    with own_folder("narl-tune-") as storage, taken_for_lost():
         tune.Tuner(
             tune.with_resources(trainable, lambda config: _placement(resources, config["avoid"])),
             tune_config=tune.TuneConfig(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from types import SimpleNamespace
 
 import optuna
 import pytest
@@ -192,3 +193,29 @@ def test_whatever_happens_each_trial_ends_up_in_ledger_and_study_once(begun, tmp
 )
 def test_rays_pages_in_one_line(text, reason):
     assert reason_of_loss(text) == reason
+
+
+def test_a_worker_that_ray_ends_in_a_call_for_want_of_memory_is_lost_and_no_fault_of_tunes():
+    from ray.air.execution import FixedResourceManager, ResourceRequest
+    from ray.exceptions import OutOfMemoryError, RayActorError
+    from ray.tune.execution import tune_controller
+
+    from narl.search.out_of_memory import taken_for_lost
+
+    def said_of(actor_manager) -> list:
+        """What Tune's callbacks hear of an actor and its task."""
+        manager, heard = actor_manager(FixedResourceManager({"CPU": 1})), []
+        request = ResourceRequest([{"CPU": 1}])
+        actor = manager.add_actor(SimpleNamespace, {}, request, on_error=lambda actor, error: heard.append(error))
+        manager._live_actors_to_ray_actors_resources[actor] = None, SimpleNamespace(resource_request=request)
+        task = SimpleNamespace(_tracked_actor=actor, _on_error=lambda actor, error: heard.append(error))
+        manager._resource_manager = SimpleNamespace(free_resources=lambda acquired_resource: None)
+        manager._actor_task_failed(task, OutOfMemoryError("Memory on the node was 22GB / 23GB"))
+        return heard
+
+    with pytest.raises(RuntimeError, match="unexpected exception"):  # once Ray knows better, this is not needed
+        said_of(tune_controller.RayActorManager)
+    with taken_for_lost():
+        heard = said_of(tune_controller.RayActorManager)
+    assert len(heard) == 2 and all(isinstance(error, RayActorError) for error in heard)
+    assert reason_of_loss(str(heard[0])) == "its node ran out of memory, and Ray ended the worker"
