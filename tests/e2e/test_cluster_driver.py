@@ -54,7 +54,7 @@ def head(tmp_path, home):
             *(sys.executable, "-m", "ray.scripts.scripts", "start", "--head", "--block", "--num-cpus=2"),
             *("--node-ip-address=127.0.0.1", f"--port={port}", f"--temp-dir={folder}", "--include-dashboard=false"),
             *(f"--dashboard-agent-listen-port={agent_port}", "--min-worker-port=0", "--max-worker-port=0"),
-            "--disable-usage-stats",
+            *("--disable-usage-stats", "--no-monitor", "--include-log-monitor=false"),
         ],
         env=environment(tmp_path, HOME=str(home), RAY_DEFAULT_OBJECT_STORE_MAX_MEMORY_BYTES=str(200 * 2**20)),
         stdin=subprocess.DEVNULL,
