@@ -126,7 +126,7 @@ def test_the_profile_tells_of_the_trained_client_with_other_noise(folder):
 
 
 def test_an_evaluation_is_a_run_of_mlflow(folder):
-    client = mlflow.MlflowClient()
+    client = mlflow.MlflowClient(f"sqlite:///{folder / 'mlflow.db'}")
     (run,) = client.search_runs([client.get_experiment_by_name("narl/evaluations").experiment_id])
     report = json.loads((folder / "out" / "report.json").read_text())
     assert run.info.status == "FINISHED"
@@ -146,7 +146,7 @@ def test_a_trial_can_be_named_by_search_or_by_its_mlflow_run(folder, capsys):
     record = make_record(0, arch="mobilenet_v3_small", split=2)
     Ledger(search.ledger_path).append(record)
     MLflowMirror("tiny", space.objectives, search_params=search_params(space)).sync([record])
-    client = mlflow.MlflowClient()
+    client = mlflow.MlflowClient(f"sqlite:///{folder / 'mlflow.db'}")
     experiments = [e.experiment_id for e in client.search_experiments()]
     (run,) = client.search_runs(experiments, filter_string="tags.`narl.trial_id` = '0'")
     reports = []

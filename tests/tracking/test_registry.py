@@ -62,7 +62,6 @@ def test_the_halves_work_as_mlflow_loads_them(portable, registry):
 
     said = register(portable, "digits", numbers(60), worth=Demands().worth_of)
     assert said == "digits-client version 1 and digits-server version 1; champion: version 1 (this one)"
-    mlflow.set_tracking_uri(registry.tracking_uri)
     client = mlflow.pyfunc.load_model(f"models:/digits-client@{CHAMPION}")
     server = mlflow.pyfunc.load_model(f"models:/digits-server@{CHAMPION}")
     images = np.random.default_rng(0).integers(0, 256, (4, SIZE, SIZE, 3), dtype=np.uint8)
