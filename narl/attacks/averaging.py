@@ -110,7 +110,10 @@ class Averaging(Finding):
 
     @classmethod
     def summarise(cls, each: Sequence[Numbers], samples: Samples) -> Part:
-        """Choose the strongest anew in each resample; an attacker with more answers may use fewer."""
+        """Choose the strongest anew in each resample; an attacker with more answers may use fewer.
+
+        `leakage_bound_at_queries` is what nobody exceeds, by n; without those n of which no bound is known.
+        """
         own = [numbers[cls.name] for numbers in each]
         entries: dict[str, Any] = {
             kind: {n: float(np.mean([numbers[kind][n] for numbers in own])) for n in own[0][kind]} for kind in _KINDS
@@ -122,7 +125,11 @@ class Averaging(Finding):
             leakage = np.maximum(leakage, np.minimum(strongest, samples.bound(n)))
             interval95["leakage_at_queries"][n] = samples.interval(leakage, 0.0, 100.0)
             interval95["delta_at_queries"][n] = samples.interval(samples.utility - leakage, -math.inf, math.inf)
-        return Part({**entries, "query_budget": [numbers["query_budget"] for numbers in own]}, interval95)
+        bounds = {
+            n: samples.mean(name) for n in interval95["leakage_at_queries"] if samples.names(name := f"bound/{n}")
+        }
+        budgets = [numbers["query_budget"] for numbers in own]
+        return Part({**entries, "leakage_bound_at_queries": bounds, "query_budget": budgets}, interval95)
 
     @classmethod
     def scalars(cls, entries: Numbers) -> dict[str, float]:

@@ -86,6 +86,9 @@ class Samples(Protocol):
     def means(self, name: str) -> np.ndarray:
         """Give [R, S]: each seed's mean of `per_image[name]` over each resample's images."""
 
+    def mean(self, name: str) -> float:
+        """Give the mean of `per_image[name]` over images and seeds."""
+
     def interval(self, by_seed: np.ndarray, least: float, most: float) -> tuple[float, float]:
         """Compute the 95 % interval of the mean over seeds of [R, S], clipped to [least, most]."""
 

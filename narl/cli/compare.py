@@ -122,7 +122,9 @@ def run(args: argparse.Namespace) -> int:
     averaged = {name: report for name, report in reports.items() if "leakage_at_queries" in report}
     if averaged:
         from narl.figures.averaging import averaging_png
+        from narl.figures.brackets import brackets_png
 
+        brackets_png(averaged, f"{setting.pipeline.name}: leakage and utility", args.out / "brackets.png")
         averaging_png(averaged, f"{setting.pipeline.name}: leakage against averaging", args.out / "averaging.png")
     if pictures := pictures_of(found):
         from narl.figures.reconstructions import reconstructions_png

@@ -53,6 +53,9 @@ class SeedSamples:
             self._bootstraps[count] = self._drawn(count)
         return self._bootstraps[count].means(values)
 
+    def mean(self, name: str) -> float:
+        return float(np.mean([seed[name].mean() for seed in self._seeds]))
+
     def interval(self, by_seed: np.ndarray, least: float = -np.inf, most: float = np.inf) -> Interval:
         # Which images were drawn is in `by_seed`; which seeds, any bootstrap may say.
         low, high = (min(max(end, least), most) for end in self._reported.interval(by_seed))

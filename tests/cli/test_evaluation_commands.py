@@ -99,7 +99,8 @@ def test_an_evaluation_writes_report_configuration_and_figures(folder):
 
 def test_the_certificate_brackets_what_can_be_read(folder):
     out = folder / "out"
-    certificate = json.loads((out / "report.json").read_text())["certificate"]
+    report = json.loads((out / "report.json").read_text())
+    certificate = report["certificate"]
     assert set(certificate["labels"]) == {"private", "utility", "class"}
     for label, by_n in certificate["labels"].items():
         for n, one in by_n.items():
@@ -107,6 +108,9 @@ def test_the_certificate_brackets_what_can_be_read(folder):
             assert 0 <= low <= high <= 100
             assert one["attacker"] <= one["bound"] <= one["at_most95"] <= 100
         assert by_n["1"]["bound"] < by_n["16"]["bound"] + 1  # more answers tell more
+    for n, bound in report["leakage_bound_at_queries"].items():
+        assert bound == pytest.approx(certificate["labels"]["private"][n]["bound"], rel=1e-5)
+        assert report["leakage_at_queries"][n] <= bound + 1e-3
     assert set(certificate["identification"]) == {"2", "10"}  # of 60 images
     assert certificate["identification"]["2"]["1"] > certificate["identification"]["10"]["1"]
     assert "nobody reads more of these images" in (out / "table.txt").read_text()
@@ -176,7 +180,7 @@ def test_a_comparison_prints_both_tables_and_goes_on(folder, capsys):
     first = capsys.readouterr()
     rows = json.loads((folder / "table" / "comparison.json").read_text())
     assert list(rows) == ["upper bound", "no_noise 2"]
-    assert {p.name for p in (folder / "table").glob("*.png")} == {"averaging.png", "reconstructions.png"}
+    assert {p.name for p in (folder / "table").glob("*.png")} == {"averaging.png", "brackets.png", "reconstructions.png"}
     assert "no_noise 2" in first.out and "MS-SSIM" in first.out and "epoch" in first.err
     assert main([*COMPARE, "--queries", "1"]) == 0
     second = capsys.readouterr()
