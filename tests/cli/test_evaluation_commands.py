@@ -180,7 +180,11 @@ def test_a_comparison_prints_both_tables_and_goes_on(folder, capsys):
     first = capsys.readouterr()
     rows = json.loads((folder / "table" / "comparison.json").read_text())
     assert list(rows) == ["upper bound", "no_noise 2"]
-    assert {p.name for p in (folder / "table").glob("*.png")} == {"averaging.png", "brackets.png", "reconstructions.png"}
+    assert {p.name for p in (folder / "table").glob("*.png")} == {
+        "averaging.png",
+        "brackets.png",
+        "reconstructions.png",
+    }
     assert "no_noise 2" in first.out and "MS-SSIM" in first.out and "epoch" in first.err
     assert main([*COMPARE, "--queries", "1"]) == 0
     second = capsys.readouterr()
