@@ -4,9 +4,11 @@
 
 The same recorded trials for all (benchmarks/recorded/replay.py), and the same number of workers. Peers that are asked as
 Ray Tune's OptunaSearch asks have Optuna's default sampler and evaluate with networks; `exact` peers are given narl's
-closed form as a present. Printed: median volume under the certified front after shares of the compute, in percent of
-what all recorded trials give, and the compute until 90, 95 and 99 % of it; medians over seeds, `-` if fewer than half
-of them came so far.
+closed form as a present. Those of other projects (benchmarks/peers/) are left out where their package is not installed:
+Syne Tune and BoTorch go into an environment beside narl's; NePS, which pins older packages, into another.
+
+Printed: median volume under the certified front after shares of the compute, in percent of what all recorded trials
+give, and the compute until 90, 95 and 99 % of it; medians over seeds, `-` if fewer than half of them came so far.
 """
 
 from __future__ import annotations
@@ -14,20 +16,20 @@ from __future__ import annotations
 import argparse
 import os
 import statistics
+import sys
 import tempfile
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from benchmarks.measure import pin_threads
+from benchmarks.peers import PEERS
 from benchmarks.recorded.grid import HERE, SPACES
 from benchmarks.recorded.replay import Evaluator, Recording, Search, replay
-from narl.core.point import Point
 
 SHARES = (90, 95, 99)
+EVERY_EPOCH = range(1, 1000)
 
 
 @dataclass(frozen=True)
@@ -35,26 +37,37 @@ class Contestant:
     """A way to search.
 
     Attributes:
-        sampler: narl's name of it, or `OptunaSearch` for Optuna's default as Ray Tune asks it.
+        sampler: narl's name of it, or that of a peer.
         objective: what is told of a trial beside its costs.
+        watched: the epochs, from 1, after which it hears Δ.
     """
 
     sampler: str
     evaluator: Evaluator
     objective: str = "delta_certified"
     early_stopping: bool = False
+    watched: Collection[int] = ()
+
+    @property
+    def missing(self) -> str | None:
+        """What to do if a package is not installed."""
+        return PEERS[self.sampler].missing if self.sampler in PEERS else None
 
 
 CONTESTANTS = {
-    "narl: front, early stopping": Contestant("front", "exact", early_stopping=True),
+    "narl: front, early stopping": Contestant("front", "exact", early_stopping=True, watched=EVERY_EPOCH),
     "narl: front": Contestant("front", "exact"),
-    "narl: tpe, early stopping": Contestant("tpe", "exact", early_stopping=True),
+    "narl: tpe, early stopping": Contestant("tpe", "exact", early_stopping=True, watched=EVERY_EPOCH),
     "OptunaSearch, networks": Contestant("OptunaSearch", "networks", "delta"),
     "OptunaSearch, exact": Contestant("OptunaSearch", "exact"),
     "tpe multivariate, exact": Contestant("tpe", "exact"),
     "nsga2, networks": Contestant("nsga2", "networks", "delta"),
     "nsga2, exact": Contestant("nsga2", "exact"),
     "gp, exact": Contestant("gp", "exact"),
+    "qLogNEHVI (BoTorch), networks": Contestant("qLogNEHVI", "networks", "delta"),
+    "qLogNEHVI (BoTorch), exact": Contestant("qLogNEHVI", "exact"),
+    "MO-ASHA (Syne Tune), exact": Contestant("MO-ASHA", "exact", watched=(1, 3)),
+    "PriMO (NePS), exact": Contestant("PriMO", "exact", watched=(2,)),
     "random, exact": Contestant("random", "exact"),
 }
 
@@ -84,22 +97,22 @@ def run(recording: Recording, space: str, name: str, *, workers: int, compute: f
     """Search once."""
     contestant = CONTESTANTS[name]
     volumes: list[tuple[float, float]] = [(0.0, 0.0)]
-    found, stopped = [], []
+    found, stopped = [], {}
     with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # experimental samplers
         search = _search(contestant, space, recording, Path(folder), seed)
-        watch = contestant.early_stopping
-        ended = replay(search, recording, workers=workers, compute=compute, evaluator=contestant.evaluator, watch=watch)
-        for end in ended:
+        how, watched = contestant.evaluator, contestant.watched
+        for end in replay(search, recording, workers=workers, compute=compute, evaluator=how, watched=watched):
             if end.stopped_after is not None:
-                stopped.append(end.trial)
+                stopped[end.trial_id] = end.trial
                 continue
+            stopped.pop(end.trial_id, None)  # it had only paused
             found.append(end.trial)
             volume = 100 * recording.volume(found) / recording.best_volume
             if volume > volumes[-1][1]:
                 volumes.append((end.compute, volume))
     whole = recording.volume(found)
-    wrongly = sum(recording.volume([*found, trial]) > whole + 1e-9 for trial in stopped)
+    wrongly = sum(recording.volume([*found, trial]) > whole + 1e-9 for trial in stopped.values())
     return Run(tuple(volumes), len(found), len(stopped), wrongly)
 
 
@@ -120,51 +133,19 @@ def _search(contestant: Contestant, name: str, recording: Recording, folder: Pat
         .changed(
             name="replay",
             architectures={arch: {"split_points": splits} for arch, splits in split_points.items()},
-            sampler="tpe" if contestant.sampler == "OptunaSearch" else contestant.sampler,
+            sampler="random" if contestant.sampler in PEERS else contestant.sampler,
             objectives=objectives,
             early_stopping=contestant.early_stopping,
             trials=100,
             seed=seed,
         )
     )
-    if contestant.sampler == "OptunaSearch":
-        return _AsRayAsks(space, objectives, seed)
+    if contestant.sampler in PEERS:
+        return PEERS[contestant.sampler].search(space)
     ledger = Ledger(folder / "ledger.jsonl")
     study = SearchStudy(name="replay", url="sqlite:///:memory:", space=space, ledger=ledger)
     stopping = EarlyStopping(objectives, space.cost) if contestant.early_stopping else None
     return SearchSession(study, ledger, trials=10**6, stopping=stopping)
-
-
-class _AsRayAsks:
-    """Optuna's default sampler on narl's space, asked and told as Ray Tune's OptunaSearch does."""
-
-    def __init__(self, space: Any, objectives: Sequence[str], seed: int) -> None:
-        import optuna
-
-        from narl.core.objectives import objective
-
-        optuna.logging.set_verbosity(optuna.logging.WARNING)
-        self._space, self._objectives = space, objectives
-        directions = [objective(name).direction for name in objectives]
-        self._study = optuna.create_study(directions=directions, sampler=optuna.samplers.TPESampler(seed=seed))
-        self._running: dict[int, Any] = {}
-
-    def propose(self) -> tuple[int, Point]:
-        trial = self._study.ask()
-        point = self._space.propose(trial, conditional=True)
-        self._running[trial.number] = trial
-        return trial.number, point
-
-    def progress(
-        self, trial_id: int, phase: str, epoch: int, detail: str, *, deltas: Mapping[str, float] | None = None
-    ) -> bool:
-        return True
-
-    def complete(self, trial_id: int, outcome: dict[str, Any]) -> None:
-        from narl.core.records import TrialMetrics
-
-        metrics = TrialMetrics.from_json(outcome["metrics"])
-        self._study.tell(self._running.pop(trial_id), [metrics.value(name) for name in self._objectives])
 
 
 def main() -> None:
@@ -186,8 +167,12 @@ def main() -> None:
     print("| search |", *(f"{minutes} min |" for minutes in after), *(f"to {share} % |" for share in SHARES),
           "trials | stopped | wrongly |")  # fmt: skip
     print("|" + " --- |" * (len(after) + len(SHARES) + 4))
-    with ProcessPoolExecutor(args.processes, initializer=pin_threads, initargs=(1,)) as pool:
+    one_thread = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+    with ProcessPoolExecutor(args.processes, initializer=os.environ.update, initargs=(one_thread,)) as pool:
         for name in args.searches:
+            if (missing := CONTESTANTS[name].missing) is not None:
+                print(f"{name} is left out: {missing}", file=sys.stderr)
+                continue
             asked = [
                 pool.submit(run, recording, args.space, name, workers=args.workers, compute=compute, seed=seed)
                 for seed in range(args.seeds)

@@ -11,7 +11,7 @@ from __future__ import annotations
 import heapq
 import itertools
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -192,31 +192,41 @@ class Ended:
         stopped_after: epochs, if it did not go on to its end.
     """
 
+    trial_id: int
     compute: float
     trial: Recorded
     stopped_after: int | None
 
 
 def replay(
-    search: Search, recording: Recording, *, workers: int, compute: float, evaluator: Evaluator, watch: bool
+    search: Search,
+    recording: Recording,
+    *,
+    workers: int,
+    compute: float,
+    evaluator: Evaluator,
+    watched: Collection[int],
 ) -> Iterator[Ended]:
     """Run `search` until its workers have spent `compute` CPU seconds together; trials as they end.
 
+    A trial that was stopped and is proposed again, by its number, goes on where it was.
+
     Args:
-        watch: trials are read after each epoch, which takes its time.
+        watched: the epochs, from 1, after which trials are read, which takes its time.
     """
     order = itertools.count()
     events: list[tuple[float, int, int, Recorded, int]] = []  # when, order, trial id, trial, epoch that ends
+    paused: dict[int, int] = {}  # epochs that a stopped trial has had
 
     def start(now: float) -> None:
         if (proposal := search.propose()) is not None:
             trial_id, point = proposal
-            schedule(now, trial_id, recording.nearest(point), 0)
+            schedule(now, trial_id, recording.nearest(point), paused.pop(trial_id, 0))
 
     def schedule(now: float, trial_id: int, trial: Recorded, epoch: int) -> None:
         if epoch < len(trial.epochs):
             seconds, watching, _ = trial.epochs[epoch]
-            if not watch:
+            if epoch + 1 not in watched:
                 seconds -= recording.watching_seconds(trial) if math.isnan(watching) else watching
         else:
             seconds, _ = trial.ending(evaluator)
@@ -229,14 +239,15 @@ def replay(
         if now * workers > compute:
             return
         if epoch < len(trial.epochs):
-            deltas = trial.epochs[epoch][2] if watch else None
+            deltas = trial.epochs[epoch][2] if epoch + 1 in watched else None
             if search.progress(trial_id, "train", epoch, "", deltas=deltas):
                 schedule(now, trial_id, trial, epoch + 1)
                 continue
-            yield Ended(now * workers, trial, epoch + 1)
+            paused[trial_id] = epoch + 1
+            yield Ended(trial_id, now * workers, trial, epoch + 1)
         else:
             _, metrics = trial.ending(evaluator)
-            curves = trial.curves if watch else {}
+            curves = trial.curves if watched else {}
             search.complete(trial_id, {"metrics": metrics, "curves": curves, "tags": {}, "telemetry": {}})
-            yield Ended(now * workers, trial, None)
+            yield Ended(trial_id, now * workers, trial, None)
         start(now)

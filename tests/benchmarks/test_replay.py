@@ -54,38 +54,47 @@ def test_a_trial_is_answered_by_the_nearest_of_its_client():
 
 @pytest.mark.parametrize("workers", [1, 3])
 @pytest.mark.parametrize(
-    ("evaluator", "watch", "seconds"),
+    ("evaluator", "watched", "seconds"),
     [
-        ("exact", True, 2 * EPOCH + BAYES + UTILITY),
-        ("exact", False, 2 * (EPOCH - WATCHING) + BAYES + UTILITY),
-        ("networks", False, 2 * (EPOCH - WATCHING) + UTILITY + REST),
+        ("exact", (1, 2), 2 * EPOCH + BAYES + UTILITY),
+        ("exact", (2,), 2 * EPOCH - WATCHING + BAYES + UTILITY),
+        ("exact", (), 2 * (EPOCH - WATCHING) + BAYES + UTILITY),
+        ("networks", (), 2 * (EPOCH - WATCHING) + UTILITY + REST),
     ],
 )
-def test_compute_is_what_all_workers_have_spent(workers, evaluator, watch, seconds):
+def test_compute_is_what_all_workers_have_spent(workers, evaluator, watched, seconds):
     search = Asking(1.0)
     compute = 4 * workers * seconds + 0.01
     ended = list(
-        replay(search, Recording([row(1.0)]), workers=workers, compute=compute, evaluator=evaluator, watch=watch)
+        replay(search, Recording([row(1.0)]), workers=workers, compute=compute, evaluator=evaluator, watched=watched)
     )
     assert [end.compute for end in ended] == pytest.approx(
         sorted([k * workers * seconds for k in (1, 2, 3, 4)] * workers)
     )
     assert len(search.told) == 4 * workers and search.asked == 5 * workers
-    assert all((deltas is not None) == watch for _, _, deltas in search.heard)
+    assert all((deltas is not None) == (epoch + 1 in watched) for _, epoch, deltas in search.heard)
 
 
 def test_a_trial_that_is_stopped_costs_its_epochs_alone_and_tells_nothing():
     search = Asking(1.0, stop_after=1)
-    ended = list(replay(search, Recording([row(1.0)]), workers=1, compute=5 * EPOCH, evaluator="exact", watch=True))
+    ended = list(replay(search, Recording([row(1.0)]), workers=1, compute=5 * EPOCH, evaluator="exact", watched=(1, 2)))
     assert [(end.compute, end.stopped_after) for end in ended] == [(k * EPOCH, 1) for k in range(1, 6)]
     assert not search.told and search.heard[0][2] == {"delta": 48.0, "delta_certified": 47.0}
+
+
+def test_a_stopped_trial_that_is_proposed_again_goes_on_where_it_was():
+    search = Asking(1.0, stop_after=1)
+    search.propose = lambda: (0, search.point)
+    ended = list(replay(search, Recording([row(1.0)]), workers=1, compute=10.0, evaluator="exact", watched=(1, 2)))
+    times = [(EPOCH, 1), (2 * EPOCH + BAYES + UTILITY, None)]
+    assert [(end.compute, end.stopped_after) for end in ended[:2]] == times
 
 
 def test_an_evaluator_tells_what_it_would_have_found():
     search = Asking(1.0)
     recording = Recording([row(1.0)])
     for evaluator in ("exact", "networks"):
-        next(replay(search, recording, workers=1, compute=1e9, evaluator=evaluator, watch=False))
+        next(replay(search, recording, workers=1, compute=1e9, evaluator=evaluator, watched=()))
     exact, networks = (told["metrics"] for told in search.told)
     assert (exact["leakage"], exact["delta"], exact["adversaries"]) == (20.0, 50.0, {"bayes": 20.0})
     assert (networks["leakage"], networks["delta"], networks["leakage_bound"]) == (18.0, 52.0, None)
