@@ -2,9 +2,9 @@
 
     python -m benchmarks.search [--record benchmarks/recorded/digits.parquet] [--workers 2] [--hours 1] [--seeds 20]
 
-The same recorded trials for all (benchmarks/recorded/replay.py), and the same number of workers. Peers that are asked as
-Ray Tune's OptunaSearch asks have Optuna's default sampler and evaluate with networks; `exact` peers are given narl's
-closed form as a present. Those of other projects (benchmarks/peers/) are left out where their package is not installed:
+The same recorded trials for all (benchmarks/recorded/replay.py), and the same number of workers. OptunaSearch is Optuna's
+default sampler, asked as Ray Tune asks it. `networks` train fresh adversaries; `exact` peers are given narl's closed
+form as a present. Those of other projects (benchmarks/peers/) are left out where their package is not installed:
 Syne Tune and BoTorch go into an environment beside narl's; NePS, which pins older packages, into another.
 
 Printed: median volume under the certified front after shares of the compute, in percent of what all recorded trials

@@ -1,7 +1,7 @@
 """A search space as peers know one: which of several clients, σ and λ on a log scale, and numbers to minimise.
 
-Peers are told costs as the comparison measures them, by their logarithm on [0, 1] over the clients, and Δ in units of 100
-points: to those that rank or weigh them, the objectives are of one size.
+Peers are told costs as the comparison measures them, by their logarithm on [0, 1] over the clients, and Δ in units of
+100 points: to those that rank or weigh them, the objectives are of one size.
 """
 
 from __future__ import annotations

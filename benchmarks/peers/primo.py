@@ -1,7 +1,7 @@
 """PriMO of NePS: MO-ASHA that goes on with the best third after 2 epochs, then Bayesian optimisation of a weighted sum.
 
-Nobody gives it a prior. A configuration that is promoted goes on where it paused. Of NePS 0.17.0 three things are mended
-from outside:
+Nobody gives it a prior. A configuration that is promoted goes on where it paused. Of NePS 0.17.0 three things are
+mended from outside:
 
 - The weights are drawn once, which finds one point of a front: here anew for each proposal.
 - Bayesian optimisation gives a proposal the number of one that still runs, and MO-ASHA fails where three trials run and
