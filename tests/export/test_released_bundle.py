@@ -5,7 +5,7 @@ Its weights repeat a short pattern, so that six MB pack into a few kB.
 
 from __future__ import annotations
 
-import tarfile
+import shutil
 from pathlib import Path
 
 import pytest
@@ -25,8 +25,7 @@ LOGITS = [-0.009561534970998764, 0.025294724851846695, 0.013836377300322056, -0.
 @pytest.fixture(scope="module")
 def released(tmp_path_factory):
     folder = tmp_path_factory.mktemp("released")
-    with tarfile.open(GOLDEN) as archive:
-        archive.extractall(folder, filter="data")
+    shutil.unpack_archive(GOLDEN, folder)
     return folder / "bundle"
 
 
