@@ -4,7 +4,7 @@ A client is trained at every split and σ, with the settings of the embedded sea
 What has been measured is kept in a file; a second run goes on with it. There is no peer.
 
     python -m benchmarks.attackers_over_sigma
-    python -m benchmarks.attackers_over_sigma --pipeline docs/experiments/cifar10_4k_pipeline.yaml --splits 3
+    python -m benchmarks.attackers_over_sigma --pipeline docs/experiments/cifar10_10k_pipeline.yaml --splits 3
 """
 
 from __future__ import annotations
