@@ -57,6 +57,8 @@ class SearchView:
         self._first_trial: float | None = None
         self._notices: list[str] = []
         self._followed = False
+        self._plotted_of: tuple[int, int] | None = None  # trials, and columns of the terminal
+        self._plotted: Text | None = None
 
     # --- observer ---
 
@@ -143,10 +145,13 @@ class SearchView:
         return Group(head, *running, *notices, table, *(plot if height < self._console.height else ()))
 
     def _plot(self) -> Iterator[Text]:
-        """Draw the front, where the terminal is wide enough."""
-        plot = front_plot(self._console, front_view(self._records, self._space.objectives))
-        if plot is not None:
-            yield plot
+        """Draw the front, where the terminal is wide enough; anew only if a trial has ended or the width is another."""
+        of = len(self._records), self._console.width
+        if self._plotted_of != of:
+            view = front_view(self._records, self._space.objectives)
+            self._plotted_of, self._plotted = of, front_plot(self._console, view)
+        if self._plotted is not None:
+            yield self._plotted
 
     def front_table(self, *, limit: int | None = CELLS_SHOWN) -> Table:
         """Best Δ of each client tried, cheapest first; a star marks the front."""
