@@ -196,7 +196,7 @@ def test_rays_pages_in_one_line(text, reason):
 
 
 def test_a_worker_that_ray_ends_in_a_call_for_want_of_memory_is_lost_and_no_fault_of_tunes():
-    from ray.air.execution import FixedResourceManager, ResourceRequest
+    from ray.air.execution import ResourceRequest
     from ray.exceptions import OutOfMemoryError, RayActorError
     from ray.tune.execution import tune_controller
 
@@ -204,12 +204,15 @@ def test_a_worker_that_ray_ends_in_a_call_for_want_of_memory_is_lost_and_no_faul
 
     def said_of(actor_manager) -> list:
         """What Tune's callbacks hear of an actor and its task."""
-        manager, heard = actor_manager(FixedResourceManager({"CPU": 1})), []
+        # Ray's own managers of resources would start a cluster
+        resources = SimpleNamespace(
+            request_resources=lambda resource_request: None, free_resources=lambda acquired_resource: None
+        )
+        manager, heard = actor_manager(resources), []
         request = ResourceRequest([{"CPU": 1}])
         actor = manager.add_actor(SimpleNamespace, {}, request, on_error=lambda actor, error: heard.append(error))
         manager._live_actors_to_ray_actors_resources[actor] = None, SimpleNamespace(resource_request=request)
         task = SimpleNamespace(_tracked_actor=actor, _on_error=lambda actor, error: heard.append(error))
-        manager._resource_manager = SimpleNamespace(free_resources=lambda acquired_resource: None)
         manager._actor_task_failed(task, OutOfMemoryError("Memory on the node was 22GB / 23GB"))
         return heard
 
