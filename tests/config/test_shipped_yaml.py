@@ -9,6 +9,7 @@ import yaml
 
 from narl.config.pipeline import Pipeline
 from narl.config.search_space import SearchSpace
+from narl.config.trial import TrainConfig
 
 ROOT = Path(__file__).parents[2]
 
@@ -25,6 +26,17 @@ def test_search_space(path):
     space = SearchSpace.load(path)
     assert space.name == path.stem
     assert affordable(space).parts
+
+
+@pytest.mark.parametrize("path", sorted(ROOT.glob("docs/experiments/*.yaml")), ids=lambda p: p.name)
+def test_experiment(path):
+    """What docs/results.md measured can be measured again."""
+    if path.stem.endswith("_pipeline"):
+        Pipeline.load(path)
+    elif "architectures" in yaml.safe_load(path.read_text()):
+        SearchSpace.load(path)
+    else:
+        TrainConfig.load(path)
 
 
 def test_cluster_file_is_one_that_the_ray_launcher_takes():
