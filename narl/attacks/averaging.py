@@ -19,6 +19,7 @@ from torch import Tensor
 
 from narl.attacks.exact.results import Bound
 from narl.attacks.finding import Case, Finding, Numbers, Part, Samples
+from narl.attacks.label_floor import leakage_of
 from narl.attacks.leakage import Leakage, bayes_reading, ceiling
 from narl.attacks.queries import QUERIES, name_of
 from narl.attacks.second_attempts import read_persistently
@@ -54,9 +55,12 @@ class Averaging(Finding):
     @property
     def leakage(self) -> dict[float, float]:
         """Percent by n. An attacker with more answers can throw some away, so it never falls with n."""
-        read = {n: max(self.label_floor, each.scores.accuracy) for n, each in self.strongest_up_to.items()}
-        possible = (min(percent, self.bounds[n].percent if n in self.bounds else 100.0) for n, percent in read.items())
-        return dict(zip(read, itertools.accumulate(possible, max), strict=True))
+        bounds = {n: bound.percent for n, bound in self.bounds.items()}
+        leakage = {
+            n: leakage_of(each.scores.accuracy, self.label_floor, bounds.get(n, 100.0))
+            for n, each in self.strongest_up_to.items()
+        }
+        return dict(zip(leakage, itertools.accumulate(leakage.values(), max), strict=True))
 
     @property
     def strongest_up_to(self) -> dict[float, Reading]:

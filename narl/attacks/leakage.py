@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from narl.attacks.exact.levels import ExactStep
 from narl.attacks.exact.of_target import GALLERIES, Exact, exact_leakage
 from narl.attacks.exact.results import Bound
-from narl.attacks.label_floor import label_floor
+from narl.attacks.label_floor import label_floor, leakage_of
 from narl.attacks.queries import name_of
 from narl.attacks.strength import Strength, strength
 from narl.attacks.target import AttackEpoch, Reading, Target, strongest
@@ -94,7 +94,7 @@ class Leakage:
     @property
     def leakage(self) -> float:
         """The strongest adversary's accuracy; not below the floor, unless nobody who has z alone can reach it."""
-        return min(max(self.strongest_adversary, self.label_floor), self.bound)
+        return leakage_of(self.strongest_adversary, self.label_floor, self.bound)
 
     @property
     def bounds(self) -> dict[float, Bound]:

@@ -20,7 +20,7 @@ from typing import Any, Literal
 from narl.attacks.exact.levels import ExactStep
 from narl.attacks.exact.of_target import PROFILE_BOUND, PROFILE_READ, exact_at_sigmas, sigma_grid
 from narl.attacks.finding import Case, Finding, Numbers
-from narl.attacks.label_floor import label_floor
+from narl.attacks.label_floor import label_floor, leakage_of
 from narl.attacks.target import Target
 from narl.core.chance import most_by_luck
 from narl.core.constraints import Constraints
@@ -102,7 +102,7 @@ def profile_at(
     levels = []
     for sigma in sorted(set(sigmas)):
         (reads, most), utility = exact.bracket("private", sigma), min(exact.bracket("utility", sigma))
-        numbers = (utility, min(max(reads, floor), most), most)
+        numbers = (utility, leakage_of(reads, floor, most), most)
         levels.append(SigmaLevel(sigma, *(round(number, 2) for number in numbers)))
     return tuple(levels)
 

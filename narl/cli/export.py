@@ -106,9 +106,10 @@ def run(args: argparse.Namespace) -> int:
 
             for name, row in add_variants(whole, variants, images).items():
                 say(
-                    f"{name}: utility {row['utility']:.2f} %, closed-form leakage {row['closed_form_leakage']:.2f} %, "
-                    f"bound {row['leakage_bound']:.2f} %, {row['size'] / 1024:.1f} KiB, "
-                    f"{row['latency_ms']['median']:.2f} ms (95 %: {row['latency_ms']['p95']:.2f})"
+                    f"{name}: utility {row.utility:.2f} %, closed-form leakage {row.closed_form_leakage:.2f} %, "
+                    f"bound {row.leakage_bound:.2f} %, Δ {row.shown_delta} points (certain {row.shown_certified}), "
+                    f"{row.size / 1024:.1f} KiB, "
+                    f"{row.latency_ms['median']:.2f} ms (95 %: {row.latency_ms['p95']:.2f})"
                 )
         add_card(whole)
         if signer is not None:

@@ -2,8 +2,8 @@
 
 Answers of its ONNX graphs are compared between calls, sessions and processes; what is added to the features must be the
 claimed noise, value by value, and independent; utility and the closed-form leakage, read from its own answers about the
-test images, must be what was measured. With --public-key, all of it must have been signed by the key's owner. Exit
-code 1 if anything is not so.
+test images, must be what was measured, and so must a variant's, with its bound and Δ. With --public-key, all of it must
+have been signed by the key's owner. Exit code 1 if anything is not so.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def run(args: argparse.Namespace) -> int:
     bundle = portable_bundle(args.bundle)
     checks: list[tuple[str, Iterable[Check]]] = [("", signed), ("", check_noise(args.bundle, bundle))]
     if not args.without_images:
-        from narl.evaluation.artefact import check_measured
+        from narl.evaluation.artefact_check import check_measured
 
         bundle.config.with_images_at(args.data)  # refused before anything is tested
         checks.append(("", check_measured(args.bundle, bundle, args.data)))

@@ -223,7 +223,8 @@ def measure(run: Mapping[str, Any], data: Mapping[str, Any], cpus: float) -> See
 def _confirmed(contender: Contender, seeds: Mapping[int, Seed], objective: str, space: SearchSpace) -> ConfirmedTrial:
     record = contender.record
     ordered = [seeds[number] for number in sorted(seeds)]
-    samples, reports = SeedSamples(ordered), [seed.report for seed in ordered]
+    reports = [seed.report for seed in ordered]
+    samples = SeedSamples([seed.per_image for seed in ordered], reports[0].label_floor)
     read = samples.leakage if objective == "delta" else samples.bound("1")
     bounds = [report.leakage_bound for report in reports if report.leakage_bound is not None]
     hidden = [report.leakage if objective == "delta" else report.leakage_bound or 100.0 for report in reports]

@@ -1,16 +1,15 @@
-"""What was measured, measured again on an exported client and server: on their own answers to the reported images.
+"""What an exported client and server do, measured on their own answers to the reported images.
 
-Utility is what `server.onnx` reads of answers of `client.onnx`. The closed-form attacker knows the client's own
-features of the training images and reads its answers by the claimed noise's likelihood. Both are fractions of images
-with other draws of noise, so each may differ from what was recorded by `STANDARD_ERRORS` of the two.
+Utility is what `server.onnx` reads of answers of `client.onnx` or of a variant. The closed-form attacker knows the
+client's own features of the training images and reads its answers by the claimed noise's likelihood.
 """
 
 from __future__ import annotations
 
-import json
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -20,40 +19,75 @@ from torch import Generator, Tensor, nn
 from narl.attacks.exact.attacker import REPORTING
 from narl.attacks.exact.of_target import exact_leakage
 from narl.attacks.fit import EVALUATION_DRAWS
+from narl.attacks.label_floor import label_floor, leakage_of
 from narl.attacks.target import Target
-from narl.core.errors import DAMAGED, NarlError, UnusableFeatures
+from narl.core.errors import NarlError, UnusableFeatures
 from narl.core.steps import drained
 from narl.data.dataset import Dataset, open_dataset
 from narl.evaluation.evaluator import trained_client
-from narl.evaluation.report import SeedReport, Summary
-from narl.export.bundle import METRICS, Bundle
-from narl.export.noise_check import Check
+from narl.evaluation.report import Interval
+from narl.evaluation.samples import SeedSamples
+from narl.evaluation.variant_report import shown_delta
+from narl.export.bundle import Bundle
 from narl.export.runtime.narl_client import Client
 from narl.export.runtime.narl_server import Server
 from narl.models.noise.base import Noise, Scores, WhitenedNoise
 from narl.models.split import Obfuscator
 
-STANDARD_ERRORS = 5.0
-# Points: the attacker's width is chosen anew, among fewer candidates.
-CHOSEN_ANEW = 1.0
 AT_ONCE = 256
 
 
 @dataclass(frozen=True)
 class Measured:
-    """What is read of a client's own answers, as shares of each image's answers that are read right, [N].
+    """What is read of a client's own answers. Percent; Δ in points.
 
     Attributes:
-        utility: by the server.
-        bayes: the private label, by the closed-form attacker.
-        answers: about each image that `bayes` is of.
-        bound: nobody who has one answer exceeds it on these images, percent.
+        per_image: `utility` by the server, `adversary/bayes` and `bound/1`, see `narl.evaluation.seed.Seed`.
+        answers: about each image that the closed-form attacker reads.
+        bounded: about each image that the bound is averaged over.
+        label_floor: see `narl.attacks.label_floor`.
     """
 
-    utility: np.ndarray
-    bayes: np.ndarray
+    per_image: Mapping[str, np.ndarray]
     answers: int
-    bound: float
+    bounded: int
+    label_floor: float
+
+    @property
+    def utility(self) -> float:
+        return self._mean("utility")
+
+    @property
+    def bayes(self) -> float:
+        """Unclamped."""
+        return self._mean("adversary/bayes")
+
+    @property
+    def bound(self) -> float:
+        return self._mean("bound/1")
+
+    @property
+    def delta(self) -> float:
+        """As in a report whose only adversary is the closed-form attacker."""
+        return self.utility - leakage_of(self.bayes, self.label_floor, self.bound)
+
+    @property
+    def delta_certified(self) -> float:
+        return self.utility - self.bound
+
+    @cached_property
+    def interval95(self) -> dict[str, Interval]:
+        """Of both Δ, over images."""
+        samples = SeedSamples([self.per_image], self.label_floor)
+        read = {"delta": samples.leakage, "delta_certified": samples.bound("1")}
+        return {name: samples.interval(samples.utility - less) for name, less in read.items()}
+
+    @property
+    def shown_delta(self) -> str:
+        return shown_delta(self.delta, self.delta_certified, self.interval95["delta"])
+
+    def _mean(self, name: str) -> float:
+        return float(self.per_image[name].mean(dtype=np.float64))
 
 
 def opened(bundle: Bundle, data: str | None = None) -> Dataset:
@@ -94,30 +128,19 @@ def measure(folder: Path, bundle: Bundle, dataset: Dataset, *, on: str = "test",
     except UnusableFeatures as error:
         raise NarlError(f"the {variant} client of {folder} cannot be used: {error}") from error
     found = drained(exact_leakage(target, (1,)), lambda step: None)
-    scores = found.readings["private"][1].scores
+    scores, bound = found.readings["private"][1].scores, found.bounds.labels["private"][1]
+    useful, private = (labels.numpy() for labels in dataset.labels(on))
     return Measured(
-        utility=_read(client, Server(folder), dataset, on),
-        bayes=scores.percents.numpy() / 100,
-        answers=math.ceil(REPORTING / len(scores.labels)) if claimed.is_random else 1,
-        bound=found.bounds.labels["private"][1].percent,
+        per_image={
+            "utility": 100 * _read(client, Server(folder), dataset, on),
+            "adversary/bayes": scores.percents.numpy(),
+            "bound/1": bound.per_image.numpy(force=True),
+            "private": private,
+        },
+        answers=math.ceil(REPORTING / len(private)) if claimed.is_random else 1,
+        bounded=max(1, bound.answers // len(private)),
+        label_floor=label_floor(useful, private),
     )
-
-
-def check_measured(folder: Path, bundle: Bundle, data: str | None = None) -> Iterator[Check]:
-    """Compare the bundle's recorded numbers with those of its graphs; yields each check as it is done.
-
-    Args:
-        data: where the images lie; None: where the bundle says.
-
-    Raises:
-        NarlError: the bundle's metrics, or the images of its pipeline, cannot be read.
-    """
-    on, recorded = _recorded(folder, bundle)
-    found = measure(folder, bundle, opened(bundle, data), on=on)
-    yield _compared("utility", recorded.utility, EVALUATION_DRAWS, found.utility, EVALUATION_DRAWS)
-    if "bayes" in recorded.adversaries:
-        before = recorded.adversaries["bayes"]
-        yield _compared("closed-form leakage", before, found.answers, found.bayes, found.answers, slack=CHOSEN_ANEW)
 
 
 class _GraphFeatures(nn.Module):
@@ -208,29 +231,3 @@ def images_of(dataset: Dataset, split: str) -> Iterator[np.ndarray]:
     """Yield the pictures of a split, uint8 [B, S, S, 3]."""
     for batch in dataset.loader(split, batch_size=AT_ONCE).epoch(0):
         yield np.ascontiguousarray(batch.images.permute(0, 2, 3, 1).numpy())
-
-
-def _compared(
-    name: str, recorded: float, answers_then: int, right: np.ndarray, answers: int, *, slack: float = 0.0
-) -> Check:
-    """Compare a recorded percentage with the mean of `right` [N], the share of each image's answers.
-
-    The mean of p (1 − p) over images is at most that of their mean p.
-    """
-    count, p = len(right), (recorded / 100 + right.mean()) / 2
-    error = 100 * math.sqrt(max(p * (1 - p), 1 / count) / count * (1 / answers_then + 1 / answers))
-    found = 100 * float(right.mean())
-    return Check(
-        name,
-        abs(found - recorded) <= STANDARD_ERRORS * error + slack,
-        f"{found:.2f} %, recorded {recorded:.2f} % (standard error of the difference at most {error:.2f}, {count} images)",
-    )
-
-
-def _recorded(folder: Path, bundle: Bundle) -> tuple[str, SeedReport]:
-    """The split that was reported, and what was measured of this client."""
-    try:
-        summary = Summary.from_json(json.loads((folder / METRICS).read_text(encoding="utf-8")))
-        return summary.reported_on, summary.by_seed[bundle.config.seed]
-    except (*DAMAGED, NarlError, KeyError) as error:
-        raise NarlError(f"{folder / METRICS} does not tell what was measured of this client ({error})") from error

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 
 import numpy as np
@@ -10,7 +10,6 @@ import numpy as np
 from narl.core.seeds import derive_seed
 from narl.evaluation.intervals import Bootstrap
 from narl.evaluation.report import Interval
-from narl.evaluation.seed import Seed
 
 
 class SeedSamples:
@@ -19,16 +18,16 @@ class SeedSamples:
     The resamples of images are drawn once for each number of images, those of seeds once.
 
     Args:
-        seeds: all of the same images and attacks.
+        per_image: of each seed, see `narl.evaluation.seed.Seed`; all of the same images and attacks.
+        floor: the label floor, percent.
     """
 
-    def __init__(self, seeds: Sequence[Seed]) -> None:
-        self._seeds = [seed.per_image for seed in seeds]
-        self.floor = seeds[0].report.label_floor
+    def __init__(self, per_image: Sequence[Mapping[str, np.ndarray]], floor: float) -> None:
+        self._seeds, self.floor = per_image, floor
         self._reported = self._drawn(len(self._seeds[0]["private"]))
         self._bootstraps = {len(self._seeds[0]["private"]): self._reported}
         self.utility = self.means("utility")
-        self.adversaries = {name: self.means(f"adversary/{name}") for name in seeds[0].report.adversaries}
+        self.adversaries = {name.partition("/")[2]: self.means(name) for name in self.names("adversary/")}
         self.strongest = np.maximum.reduce(list(self.adversaries.values()))
         self.leakage = np.minimum(np.maximum(self.strongest, self.floor), self.bound("1"))
 

@@ -32,8 +32,8 @@ def summarise(
         one_client: whether all seeds attacked one trained client, rather than each its own.
     """
     reports = {number: seed.report for number, seed in seeds.items()}
-    each, samples = list(reports.values()), SeedSamples(list(seeds.values()))
-    first = each[0]
+    each, first = list(reports.values()), next(iter(reports.values()))
+    samples = SeedSamples([seed.per_image for seed in seeds.values()], first.label_floor)
     intervals: dict[str, Any] = _intervals(samples, first)
     findings: dict[str, Any] = {}
     for kind in FINDINGS:

@@ -1,22 +1,19 @@
 """Smaller clients of a bundle, each with what it costs and what is read of it, in the bundle's manifest.
 
-`variants` there holds, by name, `float32` among them: utility, closed-form leakage and its bound on the test images,
-percent, from the variant's own answers; bytes; milliseconds of one answer on one core of the machine that exports.
-Networks do not attack variants again, so Δ is not claimed: utility − leakage_bound is certified, utility −
-closed_form_leakage is what the exact attacker leaves.
+`variants` there holds a `narl.evaluation.variant_report.VariantReport` by name, `float32` among them.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from narl.data.dataset import Dataset
 from narl.evaluation.artefact import images_of, measure
-from narl.export.bundle import CLIENT_GRAPH, VARIANTS, load_bundle, verify_bundle
+from narl.evaluation.variant_report import GRAPHS, VariantReport
+from narl.export.bundle import VARIANTS, load_bundle, verify_bundle
 from narl.export.manifest import write_manifest
 from narl.export.runtime.narl_client import Client, unit_range
 from narl.export.runtime.narl_measure import latency_ms
@@ -25,7 +22,7 @@ from narl.export.variants import write_variant
 CALIBRATION_IMAGES = 256
 
 
-def add_variants(folder: Path, names: Sequence[str], dataset: Dataset) -> dict[str, dict[str, Any]]:
+def add_variants(folder: Path, names: Sequence[str], dataset: Dataset) -> dict[str, VariantReport]:
     """Write variants of the portable bundle in `folder`, measure them, and note it in the manifest.
 
     Args:
@@ -41,24 +38,28 @@ def add_variants(folder: Path, names: Sequence[str], dataset: Dataset) -> dict[s
     manifest, bundle = verify_bundle(folder), load_bundle(folder)
     for name in names:
         write_variant(folder, bundle, name, _calibration(dataset))
-    files = {"float32": CLIENT_GRAPH, **{name: VARIANTS[name] for name in names}}
     about = {key: value for key, value in manifest.items() if key != "files"}
     listed = [*manifest["files"], *(VARIANTS[name] for name in names)]
     write_manifest(folder, about, listed)  # the runtime reads what it lists
     rows = {}
-    for name, file in files.items():
+    for name in ("float32", *names):
         found = measure(folder, bundle, dataset, variant=name)
         median, p95 = latency_ms(Client(folder, variant=name, threads=1))
-        rows[name] = {
-            "file": file,
-            "size": (folder / file).stat().st_size,
-            "utility": 100 * float(found.utility.mean()),
-            "closed_form_leakage": 100 * float(found.bayes.mean()),
-            "leakage_bound": found.bound,
-            "num_samples": len(found.utility),
-            "latency_ms": {"median": median, "p95": p95},
-        }
-    write_manifest(folder, {**about, "variants": rows}, listed)
+        rows[name] = VariantReport(
+            file=GRAPHS[name],
+            size=(folder / GRAPHS[name]).stat().st_size,
+            utility=found.utility,
+            closed_form_leakage=found.bayes,
+            leakage_bound=found.bound,
+            num_samples=len(dataset.labels("test")[0]),
+            latency_ms={"median": median, "p95": p95},
+            label_floor=found.label_floor,
+            delta=found.delta,
+            delta_certified=found.delta_certified,
+            interval95=found.interval95,
+        )
+    variants = {name: row.to_json() for name, row in rows.items()}
+    write_manifest(folder, {**about, "variants": variants}, listed)
     return rows
 
 

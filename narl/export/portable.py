@@ -227,7 +227,8 @@ On the server, with `server.onnx`, three lines read it:
     server = Server()
     print(dict(zip(server.classes, server.probabilities(sent)[0])))
 
-{each} Smaller clients, where `manifest.json` lists them: `Client(variant="int8")`.
+{each} Smaller clients, where `manifest.json` lists them under `variants` with what each costs, utility, leakage and Δ:
+`Client(variant="int8")`.
 
 What the client costs this device, as JSON: `python narl_measure.py`.
 

@@ -19,6 +19,7 @@ from narl.core.markdown import bullets, document, escaped, table
 from narl.core.method_options import METHODS
 from narl.core.worth import why_worthless
 from narl.evaluation.report import SeedReport, Summary
+from narl.evaluation.variant_report import recorded_variants
 from narl.export.bundle import CARD, CONFIG, METRICS, verify_bundle
 from narl.export.manifest import write_manifest
 from narl.report.subject import known_to
@@ -195,15 +196,21 @@ def _made(card: _Card) -> Iterator[str]:
         "made": escaped(f"{card.manifest.get('created', '?')}, narl {card.manifest.get('narl_version', '?')}"),
     }
     yield table(["", ""], [[name, value] for name, value in rows.items() if value], numbers=False)
-    variants = card.manifest.get("variants")
-    if isinstance(variants, dict):
-        yield "Smaller clients, each measured by its own answers; networks did not attack them again:"
-        heads = ["client", "useful, %", "the formula reads, %", "nobody above, %", "KiB"]
-        keys = ("utility", "closed_form_leakage", "leakage_bound")
+    if variants := recorded_variants(card.manifest, "the bundle"):
+        yield (
+            "Smaller clients, each measured by its own answers. Networks did not attack them again, so Δ is against the "
+            "formula, or the label floor if that is higher; Δ certain subtracts the limit:"
+        )
         yield table(
-            heads,
             [
-                [escaped(name), *(f"{row[key]:.1f}" for key in keys), f"{row['size'] / 1024:.0f}"]
+                *("client", "useful, %", "the formula reads, %", "nobody above, %"),
+                *("Δ, points", "Δ certain, points", "KiB"),
+            ],
+            [
+                [
+                    *(name, f"{row.utility:.1f}", f"{row.closed_form_leakage:.1f}", f"{row.leakage_bound:.1f}"),
+                    *(row.shown_delta, row.shown_certified, f"{row.size / 1024:.0f}"),
+                ]
                 for name, row in variants.items()
             ],
         )

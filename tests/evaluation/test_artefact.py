@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 
 import numpy as np
@@ -15,8 +16,10 @@ from narl.config.load import build
 from narl.config.trial import TrainConfig
 from narl.core.errors import ConfigError, NarlError
 from narl.core.method_options import METHODS
-from narl.evaluation.artefact import check_measured, measure, opened
+from narl.evaluation.artefact import measure, opened
+from narl.evaluation.artefact_check import check_measured
 from narl.evaluation.final import train
+from narl.evaluation.variant_report import recorded_variants
 from narl.evaluation.variants import add_variants
 from narl.export import runtime
 from narl.export.bundle import VARIANTS, load_bundle, verify_bundle
@@ -27,6 +30,7 @@ from narl.export.runtime.narl_client import BundleError, Client
 from narl.export.variants import write_variant
 from narl.models.noise.clipped import ClippedGaussianNoise
 from narl.models.split import Obfuscator
+from narl.report.card import add_card
 
 
 def exported(folder, **trial):
@@ -80,6 +84,8 @@ def test_other_numbers_than_the_recorded_ones_are_found(bundle, tmp_path):
     seed["utility"] -= 25
     seed["adversaries"]["bayes"] += 25
     (tmp_path / "other" / "metrics.json").write_text(json.dumps(metrics))
+    manifest = verify_bundle(bundle)
+    write_manifest(tmp_path / "other", manifest, manifest["files"])
     assert failed(check_measured(tmp_path / "other", load_bundle(bundle))) == {"utility", "closed-form leakage"}
 
 
@@ -134,14 +140,61 @@ def test_a_smaller_client_keeps_its_noise_and_its_numbers(bundle, varied, varian
     folder, rows = varied
     assert failed(check_noise(folder, load_bundle(folder), variant)) == set()
     row, whole = rows[variant], rows["float32"]
-    assert verify_bundle(folder)["variants"][variant] == row
-    assert row["size"] == (folder / row["file"]).stat().st_size
-    assert 0 < row["latency_ms"]["median"] <= row["latency_ms"]["p95"]
-    for name in ("utility", "closed_form_leakage"):
-        error = 100 * np.sqrt(2 * 0.25 / row["num_samples"])
-        assert abs(row[name] - whole[name]) < 5 * error
-    assert row["closed_form_leakage"] <= row["leakage_bound"] + 5 * error
-    assert b"/tmp" not in (folder / row["file"]).read_bytes()
+    assert recorded_variants(verify_bundle(folder), folder)[variant] == row
+    assert row.size == (folder / row.file).stat().st_size
+    assert 0 < row.latency_ms["median"] <= row.latency_ms["p95"]
+    error = 100 * np.sqrt(2 * 0.25 / row.num_samples)
+    assert abs(row.utility - whole.utility) < 5 * error
+    assert abs(row.closed_form_leakage - whole.closed_form_leakage) < 5 * error
+    assert row.closed_form_leakage <= row.leakage_bound + 5 * error
+    assert row.delta_certified <= row.delta <= row.utility - row.label_floor
+    low, high = row.interval95["delta"]
+    assert low < row.delta < high < low + 4 * error
+    assert b"/tmp" not in (folder / row.file).read_bytes()
+
+
+def rewritten(folder, copy, change):
+    """A copy of the bundle whose manifest says something else of int8."""
+    shutil.copytree(folder, copy)
+    manifest = json.loads((copy / "manifest.json").read_text())
+    change(manifest["variants"]["int8"])
+    (copy / "manifest.json").write_text(json.dumps(manifest))
+    return copy
+
+
+def test_what_is_said_of_variants_is_measured_again_and_their_delta_must_follow(varied, tmp_path):
+    folder, rows = varied
+    checks = {check.name: check for check in check_measured(folder, load_bundle(folder))}
+    assert failed(checks.values()) == set()
+    assert len(checks) == 2 + 4 * 3
+    words = checks["int8, Δ"].said
+    assert re.search(r"^(≤ )?-?\d+\.\d ± \d+\.\d points, certain -?\d+\.\d; recorded ", words)
+    assert words.endswith(f"recorded {rows['int8'].shown_delta}, certain {rows['int8'].shown_certified}")
+    forged = rewritten(folder, tmp_path / "forged", lambda row: row.update(delta=row["delta"] + 1))
+    assert failed(check_measured(forged, load_bundle(forged))) == {"int8, Δ"}
+    better = {"utility": 99.0, "delta": 90.0}
+    forged = rewritten(folder, tmp_path / "better", lambda row: row.update(better))
+    assert failed(check_measured(forged, load_bundle(forged))) == {"int8, utility", "int8, Δ"}
+
+
+def test_the_card_tells_the_delta_of_each_variant(varied, tmp_path):
+    folder, rows = varied
+    shutil.copytree(folder, tmp_path / "carded")
+    add_card(tmp_path / "carded")
+    card = (tmp_path / "carded" / "MODEL_CARD.md").read_text()
+    for name, row in rows.items():
+        assert re.search(rf"^\| {name} \|.*\| {row.shown_delta} \| {row.shown_certified} \|", card, re.MULTILINE)
+
+
+def test_variants_of_an_earlier_version_have_no_delta_and_pass(varied, tmp_path):
+    def earlier(row):
+        for name in ("label_floor", "delta", "delta_certified", "interval95"):
+            del row[name]
+
+    old = rewritten(varied[0], tmp_path / "old", earlier)
+    checks = {check.name: check for check in check_measured(old, load_bundle(old))}
+    assert failed(checks.values()) == set()
+    assert checks["int8, Δ"].said.endswith("none is recorded")
 
 
 def test_float16_features_are_near_and_its_answers_are_not_rounded_to_float16(varied):
@@ -184,3 +237,4 @@ def test_the_client_of_every_method_keeps_its_promise(method, noise, tmp_path):
     if any(True for _ in known.client.body.parameters()):
         for variant in add_variants(folder, tuple(VARIANTS), opened(load_bundle(folder))):
             assert failed(check_noise(folder, known, variant)) == set(), variant
+        assert failed(check_measured(folder, known)) == set()
