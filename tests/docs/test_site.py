@@ -156,6 +156,10 @@ def test_a_page_fits_its_window_finds_a_key_and_asks_nobody_else(address, width)
         for page in ("index.html", "docs/reference/configuration.html", "docs/results.html"):
             browser.open(f"{address}/{page}")
             assert browser.run("return document.documentElement.scrollWidth <= innerWidth"), page
+            blocks = "[...document.querySelectorAll('pre > code')]"
+            assert width < 1280 or browser.run(
+                f"return {blocks}.every(code => code.scrollWidth <= code.clientWidth)"
+            ), page
         browser.run("document.querySelector('.md-search__button').click()")
         dialog = "[...document.querySelectorAll('*')].find(element => element.shadowRoot)?.shadowRoot"
         browser.wait_for(f"{dialog}?.querySelector('input')")
