@@ -17,7 +17,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
-from narl.core.objectives import WATCHED
+from narl.core.objectives import DELTAS
 from narl.core.pareto import hypervolume
 from narl.core.point import Point
 from narl.core.records import SigmaLevel, TrialMetrics, best_deltas, curve_in_training
@@ -61,7 +61,7 @@ class Recorded:
     def curves(self) -> dict[str, list[float]]:
         """Δ after each epoch, as a trial that is watched records it."""
         seen = [deltas for _, _, deltas in self.epochs if deltas]
-        return {curve_in_training(name): [deltas[name] for deltas in seen] for name in WATCHED}
+        return {curve_in_training(name): [deltas[name] for deltas in seen] for name in DELTAS}
 
     def faster(self, factor: float) -> Recorded:
         """The same, `factor` times as fast."""

@@ -51,6 +51,24 @@ def confidence(text: str) -> float:
     return value
 
 
+def share(text: str) -> float:
+    """A number above 0 and at most 0.9."""
+    try:
+        value = float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"expected a number, got {text!r}") from None
+    if not 0 < value <= 0.9:
+        raise argparse.ArgumentTypeError(f"expected a number above 0 and at most 0.9, say 0.2; got {text!r}")
+    return value
+
+
+def several(text: str) -> int:
+    """A whole number above 1."""
+    if (value := positive_int(text)) < 2:
+        raise argparse.ArgumentTypeError(f"at least 2, as one says nothing about others; got {text!r}")
+    return value
+
+
 def positive_int(text: str) -> int:
     """A whole number above 0."""
     try:

@@ -8,21 +8,28 @@ of the front, as far as the number of images says, is a contender. What is measu
 from __future__ import annotations
 
 import argparse
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from narl.cli.arguments import add_worthless, confidence, local_path, positive_int
+from narl.cli.arguments import add_worthless, confidence, local_path, positive_int, several, share
 from narl.cli.terminal import new_console, say
 from narl.core.plural import counted
 
 if TYPE_CHECKING:
     from narl.search.confirmed import Confirmation, ConfirmedTrial
+    from narl.search.folder import SearchFolder
 
 
 def register(subparsers) -> None:
     parser = subparsers.add_parser("confirm", help="does the front hold, with fresh seeds?", description=__doc__)
     parser.add_argument("name", nargs="?", metavar="NAME", help="search (default: the one most recently written to)")
-    parser.add_argument("--seeds", type=positive_int, default=3, help="of each contender, at least 2 (default: 3)")
+    parser.add_argument("--seeds", type=several, default=3, help="of each contender, at least 2 (default: 3)")
     parser.add_argument("--most", type=positive_int, default=10, metavar="N", help="contenders at most (default: 10)")
+    parser.add_argument(
+        "--share",
+        type=share,
+        metavar="P",
+        help="of the time of search and confirmation together, at most (default: no bound)",
+    )
     parser.add_argument(
         "--confidence", type=confidence, default=0.95, metavar="P", help="that all lower bounds hold (default: 0.95)"
     )
@@ -33,32 +40,37 @@ def register(subparsers) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
+    from narl.search.folder import find_search
+
+    folder = find_search(args.runs, args.name)
+    confirmation = confirm_aloud(
+        folder,
+        seeds=args.seeds,
+        most=args.most,
+        share=args.share,
+        with_worthless=args.with_worthless,
+        ray_address=args.ray_address,
+    )
+    print_confirmation(folder.name, confirmation, args.confidence)
+    return 0
+
+
+def confirm_aloud(search: SearchFolder, *, seeds: int = 3, **options: Any) -> Confirmation:
+    """Confirm as `narl.confirmation.run.confirm` does, and tell of each seed on standard error."""
     from narl.cli.progress import seed_progress
     from narl.confirmation.run import Done, confirm
-    from narl.search.folder import find_search
 
     with seed_progress() as show:
 
         def plan(contenders: int) -> None:
-            show.say(f"{counted(contenders, 'contender')}, each with {args.seeds} fresh seeds")
+            show.say(f"{counted(contenders, 'contender')}, each with {seeds} fresh seeds")
 
         def tell(done: Done) -> None:
             show.total = done.total
             what = f"failed: {done.failure}" if done.failure else "measured"
             show(done.seed, what, f"{done.number} of {done.total}, trial {done.trial_id} ({done.client}), ")
 
-        confirmation = confirm(
-            args.name,
-            runs=args.runs,
-            seeds=args.seeds,
-            most=args.most,
-            with_worthless=args.with_worthless,
-            ray_address=args.ray_address,
-            on_plan=plan,
-            on_done=tell,
-        )
-    print_confirmation(find_search(args.runs, args.name).name, confirmation, args.confidence)
-    return 0
+        return confirm(search, seeds=seeds, on_plan=plan, on_done=tell, **options)
 
 
 def print_confirmation(name: str, confirmation: Confirmation, confidence: float) -> None:

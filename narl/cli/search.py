@@ -4,8 +4,13 @@ from __future__ import annotations
 
 import argparse
 import os
+from typing import TYPE_CHECKING
 
-from narl.cli.arguments import folder_or_url, local_path, non_negative_int, positive_int, positive_number
+from narl.cli.arguments import folder_or_url, local_path, non_negative_int, positive_int, positive_number, share
+from narl.cli.terminal import say
+
+if TYPE_CHECKING:
+    from narl.search.folder import SearchFolder
 
 
 def register(subparsers) -> None:
@@ -13,6 +18,12 @@ def register(subparsers) -> None:
     parser.add_argument("space", type=local_path, help="search space file")
     parser.add_argument("--trials", type=positive_int, help="trials in all, including resumed ones")
     parser.add_argument("--time-budget", type=positive_number, metavar="MINUTES", help="start no trial after this")
+    parser.add_argument(
+        "--confirm-share",
+        type=share,
+        metavar="P",
+        help="of the time, for fresh seeds of what may be on the front, on test images (default: the file's)",
+    )
     parser.add_argument("--seed", type=non_negative_int, help="seed of the sampler and of every trial")
     parser.add_argument("--sampler", help="front, tpe, nsga2, nsga3, gp, random, qmc or grid")
     parser.add_argument(
@@ -50,6 +61,7 @@ def run(args: argparse.Namespace) -> int:
     space = SearchSpace.load(args.space).changed(
         trials=args.trials,
         time_budget_minutes=args.time_budget,
+        confirm_share=args.confirm_share,
         seed=args.seed,
         sampler=args.sampler,
         early_stopping=args.early_stopping,
@@ -68,4 +80,21 @@ def run(args: argparse.Namespace) -> int:
             observers=(view,),
         )
     view.summary(result)
-    return 0 if any(record.metrics for record in result.records) else 1
+    if not any(record.metrics for record in result.records):
+        return 1
+    if space.confirm_share:
+        _confirm(result.folder, space.confirm_share, args.ray_address)
+    return 0
+
+
+def _confirm(folder: SearchFolder, share: float, ray_address: str | None) -> None:
+    from narl.cli.confirm import confirm_aloud, print_confirmation
+    from narl.core.errors import NothingFeasible
+    from narl.search.confirmed import CONFIDENCE
+
+    try:
+        confirmation = confirm_aloud(folder, share=share, ray_address=ray_address)
+    except NothingFeasible as reason:
+        say(f"Nothing is confirmed: {reason}")
+    else:
+        print_confirmation(folder.name, confirmation, CONFIDENCE)

@@ -258,8 +258,8 @@ class SearchView:
         if not finished or self._first_trial is None:
             return "ETA ?"
         left = (time.monotonic() - self._first_trial) / finished * (self._space.trials - len(self._records))
-        if self._space.time_budget_minutes:
-            left = min(left, max(0.0, 60 * self._space.time_budget_minutes - (time.monotonic() - self._started)))
+        if minutes := self._space.minutes_for_trials:
+            left = min(left, max(0.0, 60 * minutes - (time.monotonic() - self._started)))
         return f"ETA {clock(left)}"
 
 

@@ -18,12 +18,12 @@ from narl.core.constraints import Constraints
 from narl.core.errors import ConfigError, unknown_name
 from narl.core.hashing import stable_hash
 from narl.core.method_options import METHODS
-from narl.core.objectives import COST_NAMES, WATCHED, objective, queries_of
+from narl.core.objectives import COST_NAMES, DELTAS, objective, queries_of
 from narl.core.point import Point
 from narl.core.strict import Strict
 
 # What may differ between a search and its resumption: trials stay comparable.
-FREE_KEYS = ("name", "trials", "time_budget_minutes", "resources", "sampler", "early_stopping", "stop")
+FREE_KEYS = ("name", "trials", "time_budget_minutes", "confirm_share", "resources", "sampler", "early_stopping", "stop")
 
 SamplerName = Literal["front", "tpe", "nsga2", "nsga3", "gp", "random", "qmc", "grid"]
 
@@ -109,6 +109,8 @@ class SearchSpace(Strict):
             give; null: it has all its trials.
         trials: so many in all.
         time_budget_minutes: no trial starts after so long; null: no such bound.
+        confirm_share: of the time, kept for training what may be on the front with fresh seeds and reading it on test
+            images, as `narl confirm` does, when the search has ended; 0: none.
         seed: of the sampler and of every trial.
         training: how clients are trained.
         attack: how they are attacked.
@@ -132,6 +134,7 @@ class SearchSpace(Strict):
     stop: Literal["converged"] | None = None
     trials: int = Field(24, ge=1, le=10_000_000)
     time_budget_minutes: float | None = Field(None, gt=0)
+    confirm_share: float = Field(0, ge=0, le=0.9)
     seed: int = Field(0, ge=0, lt=2**63)
     training: Training = Training()
     attack: Attack = Attack()
@@ -209,13 +212,23 @@ class SearchSpace(Strict):
     @model_validator(mode="after")
     def _one_delta_to_watch(self) -> Self:
         unknown = [name for name in self.objectives if name not in COST_NAMES]
-        if self.early_stopping and not (len(unknown) == 1 and unknown[0] in WATCHED):
+        if self.early_stopping and not (len(unknown) == 1 and unknown[0] in DELTAS):
             raise ValueError(
-                f"early_stopping follows {' or '.join(WATCHED)} beside costs, and here are "
+                f"early_stopping follows {' or '.join(DELTAS)} beside costs, and here are "
                 f"{', '.join(unknown) or 'none'}: leave it out"
             )
         if self.early_stopping and not self.attack.is_exact:
             raise ValueError("early_stopping reads in closed form: attack.adversaries must list bayes")
+        return self
+
+    @model_validator(mode="after")
+    def _one_delta_to_confirm(self) -> Self:
+        unknown = [name for name in self.objectives if name not in COST_NAMES]
+        if self.confirm_share and not (len(unknown) == 1 and unknown[0] in DELTAS):
+            raise ValueError(
+                f"confirm_share is for {' or '.join(DELTAS)} beside costs, and here are "
+                f"{', '.join(unknown) or 'none'}: leave it out"
+            )
         return self
 
     @model_validator(mode="after")
@@ -291,6 +304,11 @@ class SearchSpace(Strict):
             clip_rms=chosen.clip_rms,
             **{**defaults, **chosen.settings},
         )
+
+    @property
+    def minutes_for_trials(self) -> float | None:
+        """The time budget less what confirming takes; None: no bound."""
+        return None if self.time_budget_minutes is None else self.time_budget_minutes * (1 - self.confirm_share)
 
     @property
     def trial_attack(self) -> Attack:

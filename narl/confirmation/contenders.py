@@ -62,6 +62,22 @@ def contenders(
     return sorted(likely, key=lambda each: (-each.chance, each.record.trial_id))[:most]
 
 
+def affordable(found: Sequence[Contender], *, spent: float, share: float, seeds: int) -> list[Contender]:
+    """List the first contenders that can be trained with so many seeds in a share of all time.
+
+    Args:
+        spent: seconds that the search's trials took together.
+        share: of `spent` and what is spent here together, above 0 and below 1.
+    """
+    left, kept = spent * share / (1 - share), []
+    for each in found:
+        left -= seeds * each.record.seconds
+        if left < 0:
+            break
+        kept.append(each)
+    return kept
+
+
 def error_of(measured: TrialMetrics) -> float:
     """Compute the standard error that N images leave of Δ, in points: √(u(1 − u)/N + l(1 − l)/N).
 

@@ -13,11 +13,12 @@ import ray
 
 from narl import __version__
 from narl.config.search_space import SearchSpace
-from narl.confirmation.contenders import Contender, contenders
+from narl.confirmation.contenders import Contender, affordable, contenders
 from narl.core.cache import cache_root
 from narl.core.errors import ConfigError, NarlError, NothingFeasible
 from narl.core.hashing import stable_hash
-from narl.core.objectives import COST_NAMES
+from narl.core.objectives import COST_NAMES, DELTAS
+from narl.core.plural import counted
 from narl.core.records import TrialRecord
 from narl.core.seeds import derive_seed
 from narl.data.dataset import open_dataset
@@ -66,6 +67,7 @@ def confirm(
     runs: Path | str | None = None,
     seeds: int = SEEDS,
     most: int = MOST,
+    share: float | None = None,
     with_worthless: bool = False,
     ray_address: str | None = None,
     on_plan: Callable[[int], object] = lambda contenders: None,
@@ -81,6 +83,8 @@ def confirm(
         runs: folder of searches; None: `$NARL_RUNS` or `narl-runs`.
         seeds: of each contender, at least 2, other than the search's own.
         most: contenders at most; the likeliest members of the front come first.
+        share: of the time of search and confirmation together that these may take, above 0 and below 1, as long as a
+            trial took in the search; None: no bound.
         with_worthless: let trials contend that are no better than sending nothing, too.
         ray_address: of a Ray cluster, as for `narl.search`; every node must be able to open the images.
         on_plan: hears how many contenders there are, before they are trained.
@@ -88,7 +92,7 @@ def confirm(
 
     Raises:
         ConfigError: no such search, one whose objectives are others than Δ or certified Δ and costs, or other images.
-        NothingFeasible: no trial counts.
+        NothingFeasible: no trial counts, or `share` is too little for one.
         DataError: images or what was kept cannot be read.
         NarlError: a seed was lost with its worker time and again.
     """
@@ -97,8 +101,9 @@ def confirm(
     folder = search if isinstance(search, SearchFolder) else named_search(search, runs)
     space = folder.load_space()
     objective = _delta_of(space)
+    records = read_ledger(folder.ledger_path)
     found = contenders(
-        read_ledger(folder.ledger_path),
+        records,
         space.objectives,
         most=most,
         random=np.random.default_rng(derive_seed(space.seed, "contenders")),
@@ -106,6 +111,13 @@ def confirm(
     )
     if not found:
         raise NothingFeasible(f"search {folder.name!r} has no finished trial that counts: there is nothing to confirm")
+    if share is not None:
+        found = affordable(found, spent=sum(record.seconds for record in records), share=share, seeds=seeds)
+        if not found:
+            raise NothingFeasible(
+                f"{100 * share:g} % of the time is too little to train one client with {counted(seeds, 'fresh seed')}: "
+                f"narl confirm {folder.name} takes the time that it needs"
+            )
     dataset = open_dataset(space.pipeline, splits=("train", "validation", "test"))
     check_images(folder, space, dataset)
     on_plan(len(found))
@@ -142,7 +154,7 @@ def confirm(
 
 def _delta_of(space: SearchSpace) -> Any:
     unknown = [name for name in space.objectives if name not in COST_NAMES]
-    if unknown not in (["delta"], ["delta_certified"]):
+    if len(unknown) != 1 or unknown[0] not in DELTAS:
         raise ConfigError(
             f"search {space.name!r} has the objectives {', '.join(unknown)}; narl confirm takes searches whose objectives "
             "are delta or delta_certified, one of them, and costs"

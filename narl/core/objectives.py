@@ -64,8 +64,8 @@ OBJECTIVES = {
 
 # Those that hold for every reader.
 CERTIFIED = ("delta_certified", "leakage_bound", "identification")
-# Those that are read in closed form after each epoch of training, where somebody watches.
-WATCHED = ("delta", "delta_certified")
+# Those of one answer: read after each epoch where trials stop early, and again with fresh seeds.
+DELTAS = ("delta", "delta_certified")
 # Those that averaging answers changes, as in `delta_at_queries(16)`.
 _AT_QUERIES = re.compile(r"(delta|leakage|delta_certified|leakage_bound|identification)_at_queries\(([1-9]\d{0,8})\)")
 

@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any, Literal, NamedTuple
 
 from narl.core.errors import ConfigError
-from narl.core.objectives import CERTIFIED, COST_NAMES, WATCHED, bound_sign, objective
+from narl.core.objectives import CERTIFIED, COST_NAMES, DELTAS, bound_sign, objective
 from narl.core.point import Point
 from narl.core.worth import Nothing, is_a_guess, sending_nothing, why_worthless
 
@@ -80,7 +80,7 @@ class SigmaLevel(NamedTuple):
 
 def best_deltas(profile: Sequence[SigmaLevel]) -> dict[str, float]:
     """Give the best Δ over σ, by objective; nothing of an empty profile."""
-    return {name: max(getattr(level, name) for level in profile) for name in WATCHED} if profile else {}
+    return {name: max(getattr(level, name) for level in profile) for name in DELTAS} if profile else {}
 
 
 @dataclass(frozen=True)
@@ -301,6 +301,11 @@ class TrialRecord:
         if self.metrics is None:
             raise ValueError(f"trial {self.trial_id} is {self.status} and has no metrics")
         return self.metrics
+
+    @property
+    def seconds(self) -> float:
+        """Wall time from its start to its end."""
+        return self.finished_at - self.started_at
 
     @property
     def why_no_result(self) -> str:

@@ -15,7 +15,7 @@ from narl.report.subject import Subject
 def cost(subject: Subject) -> Iterator[str]:
     failed = [record for record in subject.records if record.status == "failed"]
     stopped = sum(record.status == "stopped" for record in subject.records)
-    seconds = sum(record.finished_at - record.started_at for record in subject.records)
+    seconds = sum(record.seconds for record in subject.records)
     rows = [
         ["trials that finished", f"{len(subject.finished)}"],
         *([["trials that were stopped, as they could not be worth considering", f"{stopped}"]] if stopped else []),

@@ -153,7 +153,7 @@ def run_search(
             study,
             ledger,
             trials=space.trials,
-            deadline=started + 60 * space.time_budget_minutes if space.time_budget_minutes else None,
+            deadline=None if space.minutes_for_trials is None else started + 60 * space.minutes_for_trials,
             observers=(*observers, status, *(NotifyMirror(copy, of_starts=copy is not mirror) for copy in copies)),
             convergence=Convergence() if space.stop == "converged" else None,
             stopping=EarlyStopping(space.objectives, affordable_space.cost) if space.early_stopping else None,

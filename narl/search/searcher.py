@@ -18,7 +18,7 @@ from ray.tune.search import Searcher
 
 from narl.config.search_space import SearchSpace
 from narl.core.errors import NarlError
-from narl.core.objectives import WATCHED
+from narl.core.objectives import DELTAS
 from narl.search.losses import reason_of_loss
 from narl.search.node_data import NodeData
 from narl.search.nodes import Nodes
@@ -74,7 +74,7 @@ class StudySearcher(Searcher):
         """Hear of an epoch of a trial; returns whether the trial goes on. If not, it is recorded."""
         if "phase" not in result or trial_id not in self._trial_ids:
             return True
-        deltas = {name: result[name] for name in WATCHED if name in result}
+        deltas = {name: result[name] for name in DELTAS if name in result}
         try:
             heard = (result["phase"], result["epoch"], result["detail"])
             goes_on = self._session.progress(self._trial_ids[trial_id], *heard, deltas=deltas)

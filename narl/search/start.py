@@ -60,6 +60,8 @@ def search(
         on_trial: sees each trial's record as it ends; `print` will do.
         observers: see everything that happens.
 
+    The time that `confirm_share` keeps is left for `narl.confirm`, which the command line calls by itself.
+
     Raises:
         ConfigError: an illegal space, a search of that name that may not be resumed, another driver at work.
         DataError: the images cannot be loaded.

@@ -8,10 +8,12 @@ from pathlib import Path
 
 import pytest
 import yaml
+from example_pipelines import DIGITS
 from searched_here import search_here
 from tiny_search import narl, write_space
 
 from narl.cli.main import main
+from narl.config.search_space import SearchSpace
 from narl.confirmation.run import confirm, measure
 from narl.core.errors import ConfigError, NothingFeasible
 from narl.evaluation.final import train
@@ -138,6 +140,31 @@ def test_a_contender_that_cannot_be_trained_says_so(confirmed):
     assert measure(run, data.arguments, 1.0).startswith("DivergedTraining: epoch 1")
 
 
+def test_a_search_confirms_its_front_in_the_share_of_the_time_that_is_kept_for_it(tmp_path, monkeypatch, capsys):
+    images = DIGITS | {"splits": {"train_limit": 500, "validation_limit": 100, "test_limit": 100}}
+    training, clients = {"epochs": 4, "batch_size": 32}, {"mobilenet_v3_small": {"split_points": [12]}}
+    search = search_here(
+        tmp_path,
+        **{"trials": 1, "lambda": 0.01, "sigma": 1, "sigma_inference": "trained"},
+        **{"pipeline": images, "architectures": clients, "training": training},
+    )
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("NARL_CACHE", str(tmp_path / "cache"))
+    monkeypatch.delenv("NARL_RUNS", raising=False)
+
+    def said(share: str) -> str:
+        assert main(["search", "tiny.yaml", "--resume", "--confirm-share", share]) == 0
+        return capsys.readouterr().out
+
+    assert "2 % of the time is too little to train one client with 3 fresh seeds" in said("0.02")
+    assert Confirmation.load(search.path) is None
+    told = said("0.8")  # of all time, four times what the search took: its trial with three seeds
+    found = Confirmation.load(search.path)
+    assert found.seeds == (1, 2, 3) and len(found.trials) == 1
+    assert "1 contender, 3 fresh seeds each, 100 test images" in told and "mobilenet_v3_small/12 (0)" in told
+    assert "narl-runs/tiny/ledger.jsonl" in told.partition("contender")[0]  # the search's own answer comes first
+
+
 def test_searches_of_other_objectives_are_refused(tmp_path):
     search = SearchFolder(tmp_path / "tiny")
     space = yaml.safe_load(write_space(tmp_path).read_text()) | {"objectives": ["utility", "leakage"]}
@@ -145,6 +172,18 @@ def test_searches_of_other_objectives_are_refused(tmp_path):
     search.space_path.write_text(yaml.safe_dump(space))
     with pytest.raises(ConfigError, match=r"objectives utility, leakage; narl confirm takes searches whose"):
         confirm(search)
+
+
+def test_a_share_of_the_time_budget_is_kept(tmp_path):
+    space = SearchSpace.load(write_space(tmp_path)).changed(time_budget_minutes=10)
+    assert space.minutes_for_trials == 10
+    kept = space.changed(confirm_share=0.2)
+    assert kept.minutes_for_trials == pytest.approx(8)
+    assert kept.content_hash == space.content_hash  # a search may be resumed with another
+    with pytest.raises(ConfigError, match="confirm_share is for delta or delta_certified.* utility, leakage: leave it"):
+        kept.changed(objectives=["utility", "leakage"])
+    with pytest.raises(ConfigError, match="confirm_share: .*0.9"):
+        space.changed(confirm_share=0.95)
 
 
 def test_a_search_without_trials_has_nothing_to_confirm(tmp_path):
@@ -157,5 +196,6 @@ def test_a_search_without_trials_has_nothing_to_confirm(tmp_path):
 
 def test_one_seed_says_nothing_about_others(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    assert main(["confirm", "--seeds", "1"]) == 2
-    assert "--seeds must be at least 2" in capsys.readouterr().err
+    with pytest.raises(SystemExit, match="2"):
+        main(["confirm", "--seeds", "1"])
+    assert "argument --seeds: at least 2, as one says nothing about others; got '1'" in capsys.readouterr().err

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from narl.confirmation.contenders import contenders, error_of
+from narl.confirmation.contenders import Contender, affordable, contenders, error_of
 from narl.core.pareto import front_of
 
 OBJECTIVES = ("delta", "client_gflops")
@@ -85,3 +85,26 @@ def test_the_front_as_measured_contends_and_in_each_draw_somebody_is_on_it(value
     cheapest = [r for r in front_of(records, OBJECTIVES) if r.measured.delta == best.measured.delta]
     assert any(found.get(r.trial_id, 0) > 0 for r in cheapest)
     assert sum(found.values()) >= 0.6  # rarer ones are left out
+
+
+def lasting(seconds):
+    """Contenders that took so long in the search, the likeliest first."""
+    from dataclasses import replace
+
+    records = [make_record(number, gflops=1.0) for number in range(len(seconds))]
+    return [
+        Contender(replace(record, started_at=1000.0, finished_at=1000.0 + each), 1.0)
+        for record, each in zip(records, seconds, strict=True)
+    ]
+
+
+@given(st.lists(st.floats(0.1, 100), min_size=1, max_size=12), st.floats(0.01, 0.9), st.integers(2, 5))
+def test_fresh_seeds_take_no_more_than_their_share_and_the_next_would_not_fit(seconds, share, seeds):
+    found, spent = lasting(seconds), 7 * sum(seconds)
+    kept = affordable(found, spent=spent, share=share, seeds=seeds)
+    assert kept == found[: len(kept)]
+    used = seeds * sum(seconds[: len(kept)])
+    assert used <= share * (spent + used) * (1 + 1e-6)
+    if len(kept) < len(found):
+        more = used + seeds * seconds[len(kept)]
+        assert more > share * (spent + more) * (1 - 1e-6)
