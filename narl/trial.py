@@ -6,23 +6,20 @@ sees each epoch and may stop between two.
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Generator as Steps
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
 
 import torch
-from torch import nn
 
 from narl.attacks.averaging import Averaging, average
-from narl.attacks.exact.of_target import Exact
 from narl.attacks.finding import AttackStep
 from narl.attacks.in_training import profile_in_training
 from narl.attacks.leakage import Leakage, attack
-from narl.attacks.sigma_profile import NONE, Profile, asked_of, at_inference
+from narl.attacks.outcome import TrialOutcome
+from narl.attacks.sigma_profile import NONE, Profile, at_inference
 from narl.attacks.target import Finished, Target
 from narl.checkpoints.store import Checkpoints
 from narl.checkpoints.team import TeamCheckpoints
@@ -30,19 +27,19 @@ from narl.checkpoints.trial_state import TrialState
 from narl.config.trial import AttackConfig, TrainConfig
 from narl.core.errors import UnusableFeatures
 from narl.core.front_so_far import FrontSoFar
-from narl.core.records import NETWORKS_TAG, ClientCost, SigmaLevel, TrialMetrics, best_deltas, curve_in_training
+from narl.core.records import best_deltas, curve_in_training
 from narl.core.seeds import derive_seed
 from narl.core.steps import drained, mapped
 from narl.data.dataset import Dataset
 from narl.methods.base import Ingredients, Method
 from narl.methods.catalogue import METHODS, halves_of
-from narl.methods.halves import AttackedHalves, Halves
-from narl.models.split import Obfuscator
+from narl.methods.halves import Halves
+from narl.methods.trained import Trained
 from narl.training.classification import num_outputs
 from narl.training.gpu_memory import blame
 from narl.training.loop import train
 from narl.training.memory import keep_freed_memory
-from narl.training.precision import Precision, default_device
+from narl.training.precision import default_device
 from narl.training.team import ALONE, Team
 
 
@@ -63,110 +60,6 @@ class Progress:
 
     def __str__(self) -> str:
         return f"{self.phase}, {self.detail}"
-
-
-@dataclass(frozen=True)
-class Trained:
-    """A client that is ready to be attacked, and what its training leaves.
-
-    Attributes:
-        halves: what attacks ask about it.
-        seconds: of training; 0 for a client that was trained elsewhere.
-        curves: losses by epoch.
-        attack_seconds: spent on attacks before an interruption.
-        tags: what is worth showing of the training.
-        task: M2 as it was trained with the client; None where none was.
-    """
-
-    client: Obfuscator
-    halves: AttackedHalves
-    precision: Precision
-    seconds: float = 0.0
-    curves: dict[str, list[float]] = field(default_factory=dict)
-    attack_seconds: float = 0.0
-    tags: dict[str, str] = field(default_factory=dict)
-    task: nn.Module | None = None
-
-
-@dataclass(frozen=True)
-class TrialOutcome:
-    """What a trial leaves: what attackers read, and the client as it was attacked, for further attacks.
-
-    Metrics and tags follow from the readings, so they are never older than these.
-
-    Attributes:
-        averaging: of one answer at least.
-        cost: what the client pays.
-        trained: what was attacked.
-        attack_seconds: of all attacks, those before an interruption among them.
-        measured_with: tags that no reading changes.
-        sigma_profile: what the client would be at other σ, on validation images.
-    """
-
-    target: Target
-    leakage: Leakage
-    averaging: Averaging
-    cost: ClientCost
-    trained: Trained
-    attack_seconds: float
-    measured_with: dict[str, str]
-    sigma_profile: tuple[SigmaLevel, ...] = ()
-
-    @property
-    def obfuscator(self) -> Obfuscator:
-        return self.target.client
-
-    @property
-    def curves(self) -> dict[str, list[float]]:
-        """Of training and of each attacking network, one value an epoch."""
-        return {**self.trained.curves, **self.leakage.curves}
-
-    @property
-    def tags(self) -> dict[str, str]:
-        """Among them `unconverged`: the networks that `max_epochs` stopped, if any; `networks`: that they were spared;
-        `doubts`: why leakage may be more than was read, if it may; `utility_doubts`: the same of utility; `control`:
-        how strong its adversaries are, see `narl.attacks.strength`; `batch_parts` and `attack_batch_parts`: in how many
-        GPU memory held a batch, if it did not hold it whole."""
-        unconverged = (*self.leakage.unconverged, *self.averaging.unconverged)
-        named = {"unconverged": ",".join(unconverged)} if unconverged else {}
-        if self.target.settings.networks and not self.leakage.networks_attacked:
-            named[NETWORKS_TAG] = "not trained: it cannot be on the front"
-        if doubts := (*self.leakage.doubts(), *self.averaging.doubts()):
-            named["doubts"] = "; ".join(doubts)
-        if self.leakage.strength is not None:
-            named["control"] = str(self.leakage.strength)
-        if doubts := tuple(self.leakage.utility_doubts()):
-            named["utility_doubts"] = "; ".join(doubts)
-        if parts := self.target.batch_parts:
-            named["attack_batch_parts"] = ",".join(f"{name} {count}" for name, count in parts.items())
-        return {**self.measured_with, **named, **self.trained.tags}
-
-    @property
-    def metrics(self) -> TrialMetrics:
-        leakage, sigma, std = self.leakage, self.obfuscator.noise.sigma, self.leakage.feature_std
-        by_queries, queries = self.averaging.leakage, self.target.settings.queries
-        certified = {} if leakage.exact is None else _certified(leakage.exact, queries)
-        return TrialMetrics(
-            utility=leakage.utility,
-            leakage=leakage.leakage,
-            strongest_adversary=leakage.strongest_adversary,
-            label_floor=leakage.label_floor,
-            delta=leakage.utility - leakage.leakage,
-            delta_paper=leakage.utility - leakage.paper_adversary,
-            feature_rms=leakage.feature_rms,
-            snr_db=20 * math.log10(std / sigma) if sigma > 0 and std > 0 else None,
-            cost=self.cost,
-            adversaries=leakage.adversaries,
-            train_seconds=self.trained.seconds,
-            attack_seconds=self.attack_seconds,
-            leakage_at_queries={str(n): by_queries[n] for n in queries},
-            num_samples=leakage.num_samples,
-            utility_chance=leakage.utility_reading.scores.chance,
-            private_chance=leakage.strongest.scores.chance,
-            sigma_inference=sigma if asked_of(self.target) is not None else None,
-            sigma_profile=self.sigma_profile,
-            **certified,
-        )
 
 
 def run_trial(
@@ -297,20 +190,6 @@ def attack_client(
     averaging = yield from mapped(average(target, leakage, config.attack.queries), attack_progress)
     target.finished = None  # further attacks use the same names under other settings
     return outcome(leakage, averaging)
-
-
-def _certified(exact: Exact, queries: Sequence[int]) -> dict[str, Any]:
-    """Compute the metrics that hold for every reader."""
-    bounds = {n: bound.percent for n, bound in exact.bounds.labels["private"].items()}
-    galleries = exact.bounds.identification
-    named = {n: by_size[max(size for size in by_size if size <= 100)].percent for n, by_size in galleries.items()}
-    return {
-        "leakage_bound": bounds[1],
-        "utility_bound": exact.bounds.labels["utility"][1].percent,
-        "identification": named.get(1),
-        "leakage_bound_at_queries": {str(n): bounds[n] for n in queries},
-        "identification_at_queries": {str(n): named[n] for n in queries if n in named},
-    }
 
 
 def attack_progress(done: AttackStep) -> Progress:

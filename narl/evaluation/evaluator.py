@@ -20,6 +20,7 @@ from torch import Tensor
 from narl.attacks.averaging import Averaging
 from narl.attacks.catalogue import ATTACKS, FINDINGS
 from narl.attacks.finding import Case, Finding
+from narl.attacks.outcome import TrialOutcome
 from narl.attacks.queries import QUERIES
 from narl.attacks.second_attempts import read_persistently
 from narl.attacks.target import Reading
@@ -30,10 +31,11 @@ from narl.evaluation.report import SeedReport
 from narl.evaluation.seed import Seed
 from narl.methods.base import precision_of
 from narl.methods.catalogue import halves_of
+from narl.methods.trained import Trained
 from narl.models.split import Obfuscator
 from narl.training.classification import num_outputs
 from narl.training.precision import default_device
-from narl.trial import Progress, Trained, TrialOutcome, attack_client, attack_progress, run_trial
+from narl.trial import Progress, attack_client, attack_progress, run_trial
 
 
 class KeptSeeds(Protocol):

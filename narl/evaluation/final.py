@@ -8,6 +8,7 @@ from pathlib import Path
 
 from torch import nn
 
+from narl.attacks.outcome import TrialOutcome
 from narl.config.bundle import BundleConfig
 from narl.config.load import loaded
 from narl.config.trial import TrainConfig
@@ -22,7 +23,7 @@ from narl.export.bundle import refuse_occupied, write_bundle
 from narl.methods.catalogue import halves_of
 from narl.models.split import Obfuscator
 from narl.training.classification import num_outputs
-from narl.trial import Progress, TrialOutcome
+from narl.trial import Progress
 
 
 @dataclass(frozen=True)

@@ -21,13 +21,13 @@ from narl.core.point import Point
 from narl.core.records import ClientCost
 from narl.data.dataset import Dataset
 from narl.methods.base import precision_of
+from narl.methods.trained import Trained
 from narl.models.cost import BYTES_PER_ELEMENT, check_dtype, cost_of_module
 from narl.models.noise.base import Noise
 from narl.models.noise.gaussian import GaussianNoise
 from narl.models.split import Obfuscator, seeded
 from narl.training.classification import num_outputs
 from narl.training.precision import default_device
-from narl.trial import Trained
 
 # Number of outputs -> a fresh network: what the client sends, [B, C, h, w] or [B, D] -> logits [B, outputs].
 Server = Callable[[int], nn.Module]

@@ -21,9 +21,9 @@ from narl.evaluation.evaluator import trained_client
 from narl.evaluation.own_client import OwnClient, Server
 from narl.export.bundle import Bundle, load_bundle
 from narl.methods.catalogue import halves_of
+from narl.methods.trained import Trained
 from narl.models.noise.base import Noise
 from narl.models.split import Obfuscator
-from narl.trial import Trained
 
 _WHERE = "attack, adversaries, audit"
 

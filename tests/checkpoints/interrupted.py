@@ -11,12 +11,13 @@ import torch
 from example_pipelines import DIGITS
 from torch import Tensor
 
+from narl.attacks.outcome import TrialOutcome
 from narl.checkpoints.store import Checkpoints
 from narl.config.load import build
 from narl.config.trial import TrainConfig
 from narl.core.method_options import METHODS
 from narl.data.dataset import open_dataset
-from narl.trial import Progress, TrialOutcome, run_trial
+from narl.trial import Progress, run_trial
 
 CPU = torch.device("cpu")
 KEY = "trial-7"

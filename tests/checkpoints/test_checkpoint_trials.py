@@ -17,6 +17,7 @@ import torch
 from interrupted import KEY, assert_same, finish, steps_of, stop_after, tiny
 from PIL import Image
 
+from narl.attacks.outcome import TrialOutcome
 from narl.checkpoints.snapshot import Snapshot
 from narl.checkpoints.store import Checkpoints
 from narl.checkpoints.trial_state import TrialState
@@ -24,7 +25,6 @@ from narl.config.load import build
 from narl.config.pipeline import Pipeline
 from narl.core.errors import DivergedTraining, WorkerLost
 from narl.core.method_options import METHODS
-from narl.trial import TrialOutcome
 
 # Where each method's training ends: two configured epochs, Shredder has two phases of them, Cloak three.
 EPOCHS = dict.fromkeys(METHODS, 2) | {"image_noise": 0, "shredder": 4, "cloak": 6}
