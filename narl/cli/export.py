@@ -20,6 +20,8 @@ from narl.core.errors import ConfigError
 if TYPE_CHECKING:
     from narl.search.best import Demands
 
+PASSWORD = "NARL_SIGNING_PASSWORD"
+
 
 def register(subparsers) -> None:
     parser = subparsers.add_parser("export", help="deployable client and server halves", description=__doc__)
@@ -38,7 +40,8 @@ def register(subparsers) -> None:
         "--sign",
         type=local_path,
         metavar="KEY.pem",
-        help="sign all of it with this private key, of an elliptic curve (needs narl[signing])",
+        help=f"sign all of it with this private key, of an elliptic curve (needs narl[signing]); its password, if it has "
+        f"one, is taken from ${PASSWORD} or asked for",
     )
     add_data(parser)
     parser.add_argument("--endpoint-url", metavar="URL", help="S3 endpoint, for stores other than AWS")
@@ -82,9 +85,10 @@ def run(args: argparse.Namespace) -> int:
         verify_bundle(args.source)
     signer = None
     if args.sign is not None:
+        from narl.cli.password import password_of
         from narl.export.signature import Signer
 
-        signer = Signer(args.sign)
+        signer = Signer(args.sign, lambda: password_of(str(args.sign), PASSWORD))
     store = open_store(args.to, endpoint_url=args.endpoint_url, encryption=Encryption(args.sse, args.kms_key_id))
     store.check([*FILES, *PORTABLE, *VARIANTS.values(), CARD, SIGNATURE])  # before minutes of training, not after
     bundle = args.source if args.source is not None else _trained(record, folder)

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Collection
+from collections.abc import Callable, Collection
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,20 +26,23 @@ class Signer:
     """Signs bundles.
 
     Args:
-        key: a private key in PEM, of an elliptic curve, without a password.
+        key: a private key in PEM, of an elliptic curve.
+        password: tells the key's password; asked only if it has one.
 
     Raises:
-        ConfigError: there is no such key, or `narl[signing]` is not installed.
+        ConfigError: there is no such key, its password is another, or `narl[signing]` is not installed.
     """
 
-    def __init__(self, key: Path) -> None:
-        signing = _package().signing
+    def __init__(self, key: Path, password: Callable[[], bytes]) -> None:
+        opened = partial(_package().signing.Config().use_elliptic_key_signer, private_key=key)
         try:
-            self._config = signing.Config().use_elliptic_key_signer(private_key=key)
+            self._config = opened()
         except OSError as error:
             raise ConfigError(f"cannot read the key {key}: {error.strerror or error}") from error
+        except TypeError:  # the library's word for a key that has a password
+            self._config = _unlocked(opened, key, password())
         except Exception as error:  # whatever a file that is no key makes of the library
-            raise ConfigError(f"{key} is not a private key {_KEY} without a password") from error
+            raise ConfigError(f"{key} is not a private key {_KEY}") from error
 
     def sign(self, folder: Path) -> None:
         """Write the signature of the bundle in `folder`, which holds nothing else, after a word of it in the manifest."""
@@ -81,6 +85,13 @@ def check_signature(folder: Path, public_key: Path) -> Check:
     if signed != names:
         return Check("signature", False, f"it is not of this bundle's {len(names)} files")
     return Check("signature", True, f"{len(names)} files, made with the key of {public_key}")
+
+
+def _unlocked(opened: Callable[..., Any], key: Path, password: bytes) -> Any:
+    try:
+        return opened(password=password)
+    except Exception as error:  # whatever a wrong password makes of the library
+        raise ConfigError(f"cannot open {key}: the password is wrong, or it is no private key {_KEY}") from error
 
 
 def _signed(path: Path) -> set[str]:
