@@ -135,7 +135,7 @@ def front_view(
         nothing=None if nothing is None else nothing.delta,
         caption=(counts, "; ".join(doubts)) if doubts else (counts,),
         several_methods=several_methods,
-        costs=_costs(complete, (x, *objectives)),
+        costs=costs_of(complete, (x, *objectives)),
     )
 
 
@@ -159,7 +159,7 @@ def _why_not(record: TrialRecord) -> str:
     return UNMET if record.why_not_counted else ""
 
 
-def _costs(complete: Sequence[TrialRecord], first: Iterable[str | None]) -> tuple[str, ...]:
+def costs_of(complete: Sequence[TrialRecord], first: Iterable[str | None]) -> tuple[str, ...]:
     """List what clients pay, as far as it is known of all: those of `first` that are costs, then the others."""
     known = [name for name in COST_NAMES if all(name in r.measured.cost.known for r in complete)]
     wanted = [name for name in first if name in known]

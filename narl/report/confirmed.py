@@ -30,7 +30,7 @@ def confirmed(subject: Subject) -> Iterator[str]:
     yield table(
         [
             "client / split (trial)",
-            *(objective(cost).label for cost in costs),
+            *(f"{objective(cost).label}, {objective(cost).unit}" for cost in costs),
             *("Δ in the search", "Δ on test images", "at least", "useful, %", "attacker reads, %", "holds"),
         ],
         [

@@ -1,10 +1,10 @@
-"""What more compute buys: the steps of the front, and one GFLOP more than the chosen client takes."""
+"""What more of the search's own cost buys: the steps of the front, and one unit more than the chosen client takes."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator
+from dataclasses import dataclass
 
 from narl.core.errors import NothingFeasible
 from narl.core.records import TrialRecord
@@ -16,14 +16,14 @@ class Step:
     """A dearer client with a higher Δ, or certified Δ if that is asked for, and what it adds to another.
 
     Attributes:
-        gflops: an image.
+        cost: in the unit of `Subject.cost`.
         gain: points.
         known_to: half the 95 % interval of the gain in points, as if the two were measured on different images; None if
             nobody recorded how many there are.
     """
 
     record: TrialRecord
-    gflops: float
+    cost: float
     gain: float
     known_to: float | None
 
@@ -31,16 +31,18 @@ class Step:
 def steps(subject: Subject) -> Iterator[Step]:
     """Yield the clients that nothing cheaper equals in Δ, each against the one before, cheapest first."""
     before: TrialRecord | None = None
-    for record in _staircase(subject.front, subject.demands.best):
+    for record in _staircase(subject):
         if before is not None:
             yield _step(subject, before, record)
         before = record
 
 
-def one_gflop_more(subject: Subject, chosen: TrialRecord) -> Step | None:
-    """Find the best client that takes at most one GFLOP more, within all other bounds; None if it is no better."""
-    most = chosen.measured.cost.client_gflops + 1
-    demands = replace(subject.demands, budget_gflops=most)
+def one_unit_more(subject: Subject, chosen: TrialRecord) -> Step | None:
+    """Find the best client that takes at most one GFLOP more, within all other bounds; None if it is no better.
+
+    Or one MiB, KiB or millisecond, as `Subject.cost` says.
+    """
+    demands = subject.demands.with_budget(subject.cost, chosen.measured.value(subject.cost) + 1)
     try:
         best = demands.best_of(subject.records)
     except NothingFeasible:
@@ -49,15 +51,15 @@ def one_gflop_more(subject: Subject, chosen: TrialRecord) -> Step | None:
     return step if step.gain > 0 else None
 
 
-def _staircase(front: Sequence[TrialRecord], name: str) -> Iterator[TrialRecord]:
-    best = -math.inf
-    for record in sorted(front, key=lambda r: (r.measured.cost.client_gflops, -r.measured.value(name))):
+def _staircase(subject: Subject) -> Iterator[TrialRecord]:
+    best, cost, name = -math.inf, subject.cost, subject.demands.best
+    for record in sorted(subject.front, key=lambda r: (r.measured.value(cost), -r.measured.value(name))):
         if (value := record.measured.value(name)) > best:
             best = value
             yield record
 
 
 def _step(subject: Subject, before: TrialRecord, record: TrialRecord) -> Step:
-    a, b, name = before.measured, record.measured, subject.demands.best
+    a, b, cost, name = before.measured, record.measured, subject.cost, subject.demands.best
     known = subject.half_of_difference(a.utility, a.leakage, b.utility, b.leakage)
-    return Step(record, b.cost.client_gflops - a.cost.client_gflops, b.value(name) - a.value(name), known)
+    return Step(record, b.value(cost) - a.value(cost), b.value(name) - a.value(name), known)

@@ -16,6 +16,7 @@ from narl.core.pareto import candidates, front_of
 from narl.core.records import TrialRecord, nothing_of
 from narl.core.worth import Nothing
 from narl.data.class_counts import ClassCounts
+from narl.figures.front_view import costs_of
 from narl.search.best import Demands
 from narl.search.confirmed import Confirmation
 from narl.search.folder import SearchFolder
@@ -47,7 +48,14 @@ class Subject:
 
     @cached_property
     def front(self) -> list[TrialRecord]:
-        return front_of(self.records, self.space.objectives, worthless=self.demands.with_worthless)
+        """Cheapest first."""
+        found = front_of(self.records, self.space.objectives, worthless=self.demands.with_worthless)
+        return sorted(found, key=lambda record: record.measured.value(self.cost))
+
+    @cached_property
+    def cost(self) -> str:
+        """The first cost among the search's objectives, GFLOPs if there is none, as figures draw Δ against it."""
+        return costs_of(self.finished, self.space.objectives)[0]
 
     @cached_property
     def chosen(self) -> TrialRecord | NothingFeasible:

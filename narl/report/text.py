@@ -33,8 +33,10 @@ from narl.report.words import (
     refusal,
     rests_on,
     row,
+    unit,
     within,
 )
+from narl.search.best import BUDGETS
 
 # Of the front; beside the Markdown, and drawn in its place on the page.
 FIGURE = "front.png"
@@ -50,7 +52,7 @@ def report_text(subject: Subject) -> str:
         ("What is given away without any answer", _without_answers),
         ("The clients worth considering", _front),
         ("Whether they hold", confirmed),
-        ("The choice, and what more compute would buy", _choice),
+        ("The choice, and what a dearer one would buy", _choice),
         ("What more or less noise would do", other_noise),
         ("What the attacker was allowed", _attacker),
         ("Doubts", _doubts),
@@ -66,7 +68,7 @@ def _summary(subject: Subject) -> Iterator[str]:
     yield (
         "A device runs a small part of a network, adds noise and sends the result, the *answer*, instead of the "
         f"picture. A service reads {utility} from it; {private} should stay hidden. This report is about how well that "
-        "works, and for how much computing on the device."
+        "works, and at what cost to the device."
     )
     chosen = subject.chosen
     if not isinstance(chosen, TrialRecord):
@@ -80,9 +82,10 @@ def _summary(subject: Subject) -> Iterator[str]:
     )
     nothing = subject.nothing
     instead = "" if nothing is None else f"; sending nothing would give {nothing.delta:.1f}"
+    time = f"{m.cost.client_latency_ms:.3g} ms an answer, " if subject.has_latency else ""
     yield (
         f"The difference, Δ, is {chosen.bound_sign('delta')}{subject.delta(chosen)} points{instead}. On the device it "
-        f"takes {m.cost.client_gflops:.3g} GFLOPs an image and {m.cost.client_memory_mib:.3g} MiB of memory, and it "
+        f"takes {time}{m.cost.client_gflops:.3g} GFLOPs an image and {m.cost.client_memory_mib:.3g} MiB of memory, and it "
         f"sends {m.cost.uplink_kib:.3g} KiB an image. {rests_on(subject)}"
     )
 
@@ -174,9 +177,10 @@ def _choice(subject: Subject) -> Iterator[str]:
     if asked := bounds(subject):
         yield f"Asked for: {asked}; and of what fits, the highest {goal(subject)}."
     else:
+        option = f"--{BUDGETS[subject.cost].replace('_', '-')}"
         yield (
-            f"No budget was given, so the choice is the highest {goal(subject)} of all. `narl report --budget-gflops "
-            "…` (and the other bounds of `narl best-config`) choose within what a device can afford."
+            f"No budget was given, so the choice is the highest {goal(subject)} of all. `narl report {option} …` (and the "
+            "other bounds of `narl best-config`) choose within what a device can afford."
         )
     if not isinstance(chosen, TrialRecord):
         yield f"There is none: {refusal(chosen)}."
@@ -205,8 +209,8 @@ def _choice(subject: Subject) -> Iterator[str]:
     if bought:
         yield "Each step up, among the clients worth considering:"
         yield table(
-            ["to", "GFLOPs more", f"{goal(subject)}, points more", "more than luck?"],
-            [[client(s.record), f"{s.gflops:.3g}", f"{gained(s)}", certain(s)] for s in bought],
+            ["to", f"{unit(subject)} more", f"{goal(subject)}, points more", "more than luck?"],
+            [[client(s.record), f"{s.cost:.3g}", f"{gained(s)}", certain(s)] for s in bought],
         )
 
 

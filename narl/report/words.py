@@ -8,10 +8,19 @@ from narl.core.errors import NothingFeasible
 from narl.core.markdown import bullets, escaped, table
 from narl.core.records import TrialRecord
 from narl.data.splits import SPLITS
-from narl.report.gains import Step, one_gflop_more
+from narl.report.gains import Step, one_unit_more
 from narl.report.subject import Subject, known_to
 
 CLASSES_SHOWN = 20
+
+# Unit of each cost, and what is counted in it.
+_COSTS = {
+    "client_gflops": ("GFLOPs", "an image"),
+    "client_memory_mib": ("MiB", "of memory"),
+    "uplink_kib": ("KiB", "sent an image"),
+    "peak_activation_mib": ("MiB", "while it runs"),
+    "client_latency_ms": ("ms", "an answer"),
+}
 
 # How each adversary goes about it.
 _ATTACKERS = {
@@ -90,14 +99,8 @@ def rests_on(subject: Subject) -> str:
 
 def bounds(subject: Subject) -> str:
     demands = subject.demands
-    units = {
-        "client_gflops": " GFLOPs an image",
-        "client_memory_mib": " MiB of memory",
-        "uplink_kib": " KiB sent an image",
-    }
-    units |= {"client_latency_ms": " ms an answer"}
-    units |= {"peak_activation_mib": " MiB while it runs", "leakage": " % read by the attacker"}
-    units |= {"identification": " % of answers told apart among 100 images"}
+    units = {cost: f" {unit} {counted}" for cost, (unit, counted) in _COSTS.items()}
+    units |= {"leakage": " % read by the attacker", "identification": " % of answers told apart among 100 images"}
     asked = [f"at most {bound:g}{units[name]}" for name, bound in demands.at_most.items()]
     return ", ".join([*asked, *(f"at least {bound:g} % {name}" for name, bound in demands.at_least.items())])
 
@@ -111,18 +114,26 @@ def goal(subject: Subject) -> str:
     return "Δ that is certain" if subject.demands.certified else "Δ"
 
 
+def unit(subject: Subject) -> str:
+    """Give the unit of the search's own cost."""
+    return _COSTS[subject.cost][0]
+
+
 def more(subject: Subject, chosen: TrialRecord) -> str:
-    step = one_gflop_more(subject, chosen)
-    dearest = max(record.measured.cost.client_gflops for record in subject.finished)
+    """Say what one GFLOP more, or one unit of whatever else the search counts, would buy."""
+    step, units = one_unit_more(subject, chosen), unit(subject)
+    one = f"One more {'GFLOP' if units == 'GFLOPs' else units} {_COSTS[subject.cost][1]}"
+    dearest = max(record.measured.value(subject.cost) for record in subject.finished)
     if step is None:
+        others = {*subject.demands.at_most, *subject.demands.at_least} - {subject.cost}
         return (
-            f"**One more GFLOP an image would buy nothing** that this search has found: no client with up to "
-            f"{chosen.measured.cost.client_gflops + 1:.4g} GFLOPs has a higher {goal(subject)}. The dearest tried "
-            f"takes {dearest:.4g}."
+            f"**{one} would buy nothing** that this search has found: no client with up to "
+            f"{chosen.measured.value(subject.cost) + 1:.4g} {units}{' and within the other bounds' if others else ''} "
+            f"has a higher {goal(subject)}. The dearest tried takes {dearest:.4g} {units}."
         )
     return (
-        f"**One more GFLOP an image would buy {gained(step)} points of {goal(subject)}:** {client(step.record)} takes "
-        f"{step.gflops:.3g} GFLOPs more. The dearest client tried takes {dearest:.4g} GFLOPs."
+        f"**{one} would buy {gained(step)} points of {goal(subject)}:** {client(step.record)} takes "
+        f"{step.cost:.3g} {units} more. The dearest client tried takes {dearest:.4g} {units}."
         f"{'' if certain(step) == 'yes' else ' The gain is within its ±: it may be luck.'}"
     )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from narl.config.measured import Measured
 from narl.config.trial import TrainConfig
@@ -19,6 +20,15 @@ from narl.search.confirmed import CONFIDENCE, Confirmation
 from narl.search.folder import SearchFolder, named_search
 from narl.search.ledger import read_ledger
 from narl.search.other_sigma import meeting
+
+# What bounds each cost.
+BUDGETS = {
+    "client_gflops": "budget_gflops",
+    "client_memory_mib": "budget_memory_mib",
+    "uplink_kib": "budget_uplink_kib",
+    "peak_activation_mib": "budget_activation_mib",
+    "client_latency_ms": "budget_latency_ms",
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,21 +80,19 @@ class Demands:
     @property
     def at_most(self) -> dict[str, float]:
         """Upper bounds by objective."""
-        bounds = {
-            "client_gflops": self.budget_gflops,
-            "client_memory_mib": self.budget_memory_mib,
-            "uplink_kib": self.budget_uplink_kib,
-            "peak_activation_mib": self.budget_activation_mib,
-            "client_latency_ms": self.budget_latency_ms,
-            "leakage": self.max_leakage,
-            "identification": self.max_identification,
-        }
+        bounds = {cost: getattr(self, budget) for cost, budget in BUDGETS.items()}
+        bounds |= {"leakage": self.max_leakage, "identification": self.max_identification}
         return {name: bound for name, bound in bounds.items() if bound is not None}
 
     @property
     def at_least(self) -> dict[str, float]:
         """Lower bounds by objective."""
         return {} if self.min_utility is None else {"utility": self.min_utility}
+
+    def with_budget(self, cost: str, most: float) -> Demands:
+        """Return the same with another bound of that cost."""
+        changed: dict[str, Any] = {BUDGETS[cost]: most}
+        return replace(self, **changed)
 
     def worth(self, record: TrialRecord) -> float:
         """Give what is to be highest: `best`, or what it exceeds with `confidence`, in points; of what is confirmed, the

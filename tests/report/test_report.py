@@ -24,7 +24,7 @@ from narl.core.markdown import escaped, table
 from narl.core.printable import printable
 from narl.core.records import SigmaLevel, Stopped
 from narl.report.cost import busy_seconds
-from narl.report.gains import one_gflop_more, steps
+from narl.report.gains import one_unit_more, steps
 from narl.report.subject import Subject
 from narl.report.text import report_text
 from narl.search.best import Demands
@@ -86,16 +86,65 @@ def test_whatever_a_name_holds_a_reader_sees_the_name(name):
 def test_each_step_adds_what_the_dearer_client_has_more_and_is_known_to_what_four_accuracies_are():
     first, second = steps(subject())
     assert (first.record.trial_id, second.record.trial_id) == (1, 2)
-    assert (first.gflops, first.gain) == (pytest.approx(0.7), pytest.approx(5.0))
+    assert (first.cost, first.gain) == (pytest.approx(0.7), pytest.approx(5.0))
     halves = [(high - low) / 2 for low, high in (wilson_interval(percent, 300) for percent in (90, 30, 94, 29))]
     assert first.known_to == pytest.approx(sum(half**2 for half in halves) ** 0.5)
 
 
 def test_one_gflop_more_is_one_more_than_the_choice_takes_and_keeps_the_other_bounds():
-    step = one_gflop_more(subject(), RECORDS[0])
+    step = one_unit_more(subject(), RECORDS[0])
     assert step.record.trial_id == 1  # the best of all takes 8.5 more
-    assert one_gflop_more(subject(), RECORDS[1]) is None
-    assert one_gflop_more(subject(max_leakage=28), RECORDS[0]) is None
+    assert one_unit_more(subject(), RECORDS[1]) is None
+    assert one_unit_more(subject(max_leakage=28), RECORDS[0]) is None
+
+
+def costing(record, **cost):
+    return replace(record, metrics=replace(record.metrics, cost=replace(record.metrics.cost, **cost)))
+
+
+@pytest.mark.parametrize(
+    ("cost", "one", "unit", "option"),
+    [
+        ("client_gflops", "One more GFLOP an image", "GFLOPs", "--budget-gflops"),
+        ("client_memory_mib", "One more MiB of memory", "MiB", "--budget-memory-mib"),
+        ("uplink_kib", "One more KiB sent an image", "KiB", "--budget-uplink-kib"),
+        ("peak_activation_mib", "One more MiB while it runs", "MiB", "--budget-activation-mib"),
+        ("client_latency_ms", "One more ms an answer", "ms", "--budget-latency-ms"),
+    ],
+)
+def test_what_more_would_buy_is_told_in_the_searchs_own_cost(cost, one, unit, option):
+    """Of clients that are dearer the fewer GFLOPs they take, unless GFLOPs are what counts."""
+    chosen, better, best, _, _ = RECORDS
+    records = [
+        costing(record, **({"client_gflops": 3.0 - i} | {cost: value}))
+        for i, (record, value) in enumerate(((chosen, 2.5), (better, 3.25), (best, 7.0)))
+    ]
+    space = build(SearchSpace, SPACE, "space").model_copy(update={"objectives": ("delta", cost)})
+    budget = {option[2:].replace("-", "_"): 2.75}
+    asked = replace(subject(records, **budget), space=space)
+    assert [step.record.trial_id for step in steps(asked)] == [1, 2]
+    assert [step.cost for step in steps(asked)] == [0.75, 3.75]
+    text = words(report_text(asked))
+    assert f"{one} would buy 5.0 ± " in text and f"resnet18/4 (1) takes 0.75 {unit} more." in text
+    assert f"The dearest client tried takes 7 {unit}." in text and re.search(rf"\bto\s+{unit} more\b", text)
+    assert ("GFLOP more" in text or "One more GFLOP" in text) == (cost == "client_gflops")
+    whole = words(report_text(replace(subject(records), space=space)))
+    assert f"narl report {option} …" in whole and f"{one} would buy nothing" in whole
+    assert f"no client with up to 8 {unit} has a higher Δ." in whole
+
+
+def test_the_first_cost_counts_and_gflops_where_there_is_none():
+    for objectives, one in (
+        (["delta", "uplink_kib", "client_gflops"], "One more KiB sent"),
+        (["utility", "leakage"], "One more GFLOP an image"),
+    ):
+        text = report_text(subject(space=SPACE | {"objectives": objectives}))
+        assert one in text and text.count("One more ") == 1
+
+
+def test_bounds_that_more_cost_does_not_lift_are_named():
+    text = words(report_text(subject(budget_gflops=1.5, min_utility=85)))
+    assert "no client with up to 2.2 GFLOPs and within the other bounds has a higher Δ." in text
 
 
 def test_a_decision_is_told_with_units_and_with_what_it_rests_on():
