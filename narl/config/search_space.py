@@ -18,7 +18,7 @@ from narl.core.constraints import Constraints
 from narl.core.errors import ConfigError, unknown_name
 from narl.core.hashing import stable_hash
 from narl.core.method_options import METHODS
-from narl.core.objectives import COST_NAMES, DELTAS, objective, queries_of
+from narl.core.objectives import COST_NAMES, DELTAS, not_costs, objective, queries_of
 from narl.core.point import Point
 from narl.core.strict import Strict
 
@@ -182,7 +182,7 @@ class SearchSpace(Strict):
     def _sigma_that_can_be_chosen(self) -> Self:
         scaled = any(METHODS[method].noise_on_features for method in self.method)
         if "sigma_inference" not in self.model_fields_set:
-            only_delta = set(self.objectives) - set(COST_NAMES) == {"delta"}
+            only_delta = not_costs(self.objectives) == ("delta",)
             best = scaled and self.attack.is_exact and only_delta
             object.__setattr__(self, "sigma_inference", "best" if best else "trained")
         elif self.sigma_inference == "best" and not self.attack.is_exact:
@@ -195,10 +195,10 @@ class SearchSpace(Strict):
 
     @model_validator(mode="after")
     def _one_objective_to_model(self) -> Self:
-        unknown = [name for name in self.objectives if name not in COST_NAMES]
-        if self.sampler == "front" and len(unknown) != 1:
+        found = not_costs(self.objectives)
+        if self.sampler == "front" and len(found) != 1:
             raise ValueError(
-                f"sampler front models one objective that is not a cost, and here are {', '.join(unknown) or 'none'}: "
+                f"sampler front models one objective that is not a cost, and here are {', '.join(found) or 'none'}: "
                 "use another sampler, tpe for example"
             )
         return self
@@ -210,25 +210,16 @@ class SearchSpace(Strict):
         return self
 
     @model_validator(mode="after")
-    def _one_delta_to_watch(self) -> Self:
-        unknown = [name for name in self.objectives if name not in COST_NAMES]
-        if self.early_stopping and not (len(unknown) == 1 and unknown[0] in DELTAS):
-            raise ValueError(
-                f"early_stopping follows {' or '.join(DELTAS)} beside costs, and here are "
-                f"{', '.join(unknown) or 'none'}: leave it out"
-            )
+    def _one_delta_to_follow(self) -> Self:
+        found = not_costs(self.objectives)
+        for key in ("early_stopping", "confirm_share"):
+            if getattr(self, key) and not (len(found) == 1 and found[0] in DELTAS):
+                raise ValueError(
+                    f"{key} is for {' or '.join(DELTAS)} beside costs, and here are {', '.join(found) or 'none'}: leave "
+                    "it out"
+                )
         if self.early_stopping and not self.attack.is_exact:
             raise ValueError("early_stopping reads in closed form: attack.adversaries must list bayes")
-        return self
-
-    @model_validator(mode="after")
-    def _one_delta_to_confirm(self) -> Self:
-        unknown = [name for name in self.objectives if name not in COST_NAMES]
-        if self.confirm_share and not (len(unknown) == 1 and unknown[0] in DELTAS):
-            raise ValueError(
-                f"confirm_share is for {' or '.join(DELTAS)} beside costs, and here are "
-                f"{', '.join(unknown) or 'none'}: leave it out"
-            )
         return self
 
     @model_validator(mode="after")

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from narl.core.objectives import COST_NAMES, to_minimise
+from narl.core.objectives import not_costs, to_minimise
 from narl.core.pareto import candidates
 from narl.core.records import TrialMetrics, TrialRecord
 
@@ -51,7 +51,7 @@ def contenders(
     complete = candidates(records, worthless=worthless)
     if not complete:
         return []
-    delta = next(i for i, name in enumerate(objectives) if name not in COST_NAMES)
+    delta = objectives.index(not_costs(objectives)[0])
     rows = np.array([to_minimise(record.measured, objectives) for record in complete])
     costs, values = np.delete(rows, delta, axis=1), -rows[:, delta]
     errors = np.array([error_of(record.measured) for record in complete])

@@ -17,7 +17,7 @@ from narl.confirmation.contenders import Contender, affordable, contenders
 from narl.core.cache import cache_root
 from narl.core.errors import ConfigError, NarlError, NothingFeasible
 from narl.core.hashing import stable_hash
-from narl.core.objectives import COST_NAMES, DELTAS
+from narl.core.objectives import COST_NAMES, DELTAS, not_costs
 from narl.core.plural import counted
 from narl.core.records import TrialRecord
 from narl.core.seeds import derive_seed
@@ -153,7 +153,7 @@ def confirm(
 
 
 def _delta_of(space: SearchSpace) -> Any:
-    unknown = [name for name in space.objectives if name not in COST_NAMES]
+    unknown = not_costs(space.objectives)
     if len(unknown) != 1 or unknown[0] not in DELTAS:
         raise ConfigError(
             f"search {space.name!r} has the objectives {', '.join(unknown)}; narl confirm takes searches whose objectives "

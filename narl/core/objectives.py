@@ -86,6 +86,11 @@ def objective(name: str) -> Objective:
     return OBJECTIVES[name]
 
 
+def not_costs(names: Sequence[str]) -> tuple[str, ...]:
+    """Return those that nobody knows before a trial has run."""
+    return tuple(name for name in names if name not in COST_NAMES)
+
+
 def queries_of(names: Sequence[str]) -> tuple[int, ...]:
     """Return the numbers of answers that the named objectives speak of, ascending."""
     return tuple(sorted({asked.queries for name in names if (asked := objective(name)).queries is not None}))

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from statistics import median, pstdev
 
-from narl.core.objectives import COST_NAMES
+from narl.core.objectives import COST_NAMES, not_costs
 from narl.core.pareto import Front
 from narl.core.point import Point
 from narl.core.records import ClientCost, Stopped, TrialRecord, curve_in_training
@@ -31,7 +31,8 @@ class EarlyStopping:
 
     def __init__(self, objectives: Sequence[str], cost: Callable[[Point], ClientCost]) -> None:
         self._costs = [(i, name) for i, name in enumerate(objectives) if name in COST_NAMES]
-        ((self._position, self._delta),) = ((i, name) for i, name in enumerate(objectives) if name not in COST_NAMES)
+        (self._delta,) = not_costs(objectives)
+        self._position = objectives.index(self._delta)
         self._cost = cost
         self._ends: list[tuple[Sequence[float], float]] = []
 

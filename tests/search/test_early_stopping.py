@@ -146,7 +146,7 @@ def test_a_record_that_is_stopped_without_a_reason_or_for_one_without_being_so_i
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"objectives": ["utility", "client_gflops"]}, "early_stopping follows delta or delta_certified .* utility"),
+        ({"objectives": ["utility", "client_gflops"]}, "early_stopping is for delta or delta_certified .* utility"),
         ({"objectives": ["delta", "leakage"]}, "delta, leakage: leave it out"),
         ({"attack": {"adversaries": ["rest"]}}, "adversaries must list bayes"),
     ],
