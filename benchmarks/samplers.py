@@ -4,7 +4,8 @@
 
 Printed: volume under the front of Δ and the two costs (costs by their logarithm, scaled to [0, 1] over the space, up to
 1.1; Δ above 0), median over seeds, after some numbers of trials, and milliseconds a proposal. Peers are Optuna's own
-samplers in narl's study. Every trial takes the same time here, so nothing is gained by knowing which is short.
+samplers in narl's study, and qLogNEHVI (BoTorch) and OptunaSearch of benchmarks/peers/ where their package is installed.
+Every trial takes the same time here, so nothing is gained by knowing which is short.
 """
 
 from __future__ import annotations
@@ -42,12 +43,14 @@ def main() -> None:
 
 def run(sampler: str, trials: int, seed: int) -> tuple[dict[int, float], float]:
     """Search once; returns the volume by number of trials, and milliseconds a proposal."""
+    from benchmarks.peers import PEERS
     from narl.search.ledger import Ledger
     from narl.search.session import SearchSession
     from narl.search.space import affordable
     from narl.search.study import SearchStudy
 
-    space = affordable(simulated.space(trials, sampler=sampler, seed=seed))
+    own = "random" if sampler in PEERS else sampler
+    space = affordable(simulated.space(trials, sampler=own, seed=seed))
     volume, finished = Volume(space), 0
     volumes: dict[int, float] = {}
     proposing = 0.0
@@ -55,16 +58,17 @@ def run(sampler: str, trials: int, seed: int) -> tuple[dict[int, float], float]:
         ledger = Ledger(Path(folder) / "ledger.jsonl")
         study = SearchStudy(name="samplers", url="sqlite:///:memory:", space=space, ledger=ledger)
         session = SearchSession(study, ledger, trials=trials)
-        while True:
+        search = PEERS[sampler].search(space) if sampler in PEERS else session
+        while finished < trials:
             began = time.monotonic()
-            proposal = session.propose()
+            proposal = search.propose()
             proposing += time.monotonic() - began
             if proposal is None:
                 break
             trial_id, point = proposal
             outcome = simulated.outcome(point, space.cost(point), 0.0)
             volume.add(outcome["metrics"])
-            session.complete(trial_id, outcome)
+            search.complete(trial_id, outcome)
             finished += 1
             if finished in AFTER:
                 volumes[finished] = volume.value
