@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from narl.cli.arguments import add_data, local_path
 from narl.cli.terminal import say
+from narl.core.errors import NarlError
 
 if TYPE_CHECKING:
     from narl.export.noise_check import Check
@@ -36,6 +37,7 @@ def register(subparsers) -> None:
 def run(args: argparse.Namespace) -> int:
     from narl.export.bundle import VARIANTS, verify_bundle
     from narl.export.noise_check import check_noise, portable_bundle
+    from narl.export.runtime.narl_client import BundleError
 
     signed: list[Check] = []
     if args.public_key is not None:
@@ -55,7 +57,10 @@ def run(args: argparse.Namespace) -> int:
     for name, file in VARIANTS.items():
         if file in listed:
             checks.append((f"{name}, ", check_noise(args.bundle, bundle, name)))
-    return _told(checks)
+    try:
+        return _told(checks)
+    except BundleError as error:  # of a graph that cannot be run
+        raise NarlError(f"this client cannot be used: {error}") from error
 
 
 def _told(checks: Iterable[tuple[str, Iterable[Check]]]) -> int:

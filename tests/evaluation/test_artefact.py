@@ -120,6 +120,17 @@ def test_a_runtime_that_is_told_something_else_is_found(bundle, tmp_path, capsys
         assert words in capsys.readouterr().err
 
 
+def test_a_graph_that_cannot_be_run_is_told_in_one_line(bundle, tmp_path, capsys):
+    copy = tmp_path / "copy"
+    shutil.copytree(bundle, copy)
+    (copy / "client.onnx").write_bytes(b"no graph")
+    manifest = json.loads((copy / "manifest.json").read_text())
+    write_manifest(copy, manifest, manifest["files"])
+    assert main(["verify", str(copy), "--without-images"]) == 2
+    err = capsys.readouterr().err
+    assert err.startswith("narl: this client cannot be used: ") and err.count("\n") == 1
+
+
 def test_a_client_whose_numbers_overflow_is_refused(bundle, monkeypatch):
     """As float16 may, beyond 65,504."""
     monkeypatch.setattr(Client, "features", lambda self, images: np.full((len(images), *self.sent_shape), np.inf))

@@ -17,6 +17,7 @@ import hashlib
 import hmac
 import json
 import os
+import re
 import secrets
 from pathlib import Path
 from typing import Any
@@ -73,11 +74,23 @@ class Bundle:
         return self._files[name]["sha256"]
 
     def session(self, name: str, threads: int) -> onnxruntime.InferenceSession:
-        """Load the graph `name`; 0 threads: as many as the runtime chooses."""
+        """Load the graph `name`; 0 threads: as many as the runtime chooses.
+
+        Raises:
+            BundleError: no such file, or none that can be run.
+        """
+        content = self.read(name)
+        # The key by which ONNX names a file of weights, as protobuf writes it. Whatever file of this device a stranger's
+        # graph named would be read, and could be sent.
+        if re.search(rb"[\0\x08]location", content):
+            raise BundleError(f"{self.folder}: {name} would read other files of this device")
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         options.log_severity_level = 3
-        return onnxruntime.InferenceSession(self.read(name), options, providers=["CPUExecutionProvider"])
+        try:
+            return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+        except Exception as error:  # ONNX Runtime's errors have no class in common
+            raise BundleError(f"{self.folder}: {name} cannot be run ({one_line(error)})") from error
 
 
 class Client:
@@ -96,7 +109,8 @@ class Client:
         sent_shape: (C, h, w).
 
     Raises:
-        BundleError: damaged files, a key that is too short, or a key for noise that is not keyed.
+        BundleError: damaged files, a graph that cannot be run, a key that is too short, or a key for noise that is not
+            keyed.
     """
 
     def __init__(
@@ -147,7 +161,7 @@ class Client:
             inputs = {"image": part}
             if self._kind != "none":
                 inputs["draws"] = draw(part)
-            (sent[start : start + AT_ONCE],) = self._session.run(["sent"], inputs)
+            sent[start : start + AT_ONCE] = result_of(self._session, "sent", inputs, (len(part), *self.sent_shape))
         return sent
 
     def _draws(self, pixels: np.ndarray) -> np.ndarray:
@@ -170,6 +184,28 @@ class Client:
         if len(noise_key) < KEY_BYTES:
             raise BundleError(f"a noise key needs at least {KEY_BYTES} secret bytes, got {len(noise_key)}")
         return hmac.digest(noise_key, identity.encode(), "sha256")
+
+
+def result_of(
+    session: onnxruntime.InferenceSession, name: str, inputs: dict[str, np.ndarray], shape: tuple[int, ...]
+) -> np.ndarray:
+    """Run a graph; returns its result `name`, float32 of that shape.
+
+    Raises:
+        BundleError: it cannot be run so, or gives something else.
+    """
+    try:
+        (found,) = session.run([name], inputs)
+    except Exception as error:
+        raise BundleError(f"the graph cannot be run ({one_line(error)})") from error
+    if not isinstance(found, np.ndarray) or found.shape != shape or found.dtype != np.float32:
+        raise BundleError(f"the graph gives {getattr(found, 'dtype', '')} {np.shape(found)} instead of float32 {shape}")
+    return found
+
+
+def one_line(error: Exception) -> str:
+    """Return the beginning of what an error says."""
+    return " ".join(str(error).split())[:200]
 
 
 # MLflow's model registry loads the client by this name.

@@ -13,7 +13,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-from narl_client import HERE, Bundle, BundleError
+from narl_client import HERE, Bundle, BundleError, result_of
 
 
 class Server:
@@ -27,7 +27,7 @@ class Server:
         classes: what the K columns of `probabilities` mean.
 
     Raises:
-        BundleError: damaged files.
+        BundleError: damaged files, or a graph that cannot be run.
     """
 
     def __init__(self, folder: Path | str = HERE, *, threads: int = 0) -> None:
@@ -46,8 +46,10 @@ class Server:
         if sent.ndim != 4 or sent.shape[1:] != self._shape or sent.dtype != np.float32:
             wanted = ", ".join(map(str, self._shape))
             raise BundleError(f"what was sent must be float32 [B, {wanted}], got {sent.dtype} {list(sent.shape)}")
-        logits = self._session.run(["logits"], {"sent": sent})[0].astype(np.float64)
-        if len(self.classes) == 2:  # one logit, the second class's
+        outputs = 1 if len(self.classes) == 2 else len(self.classes)  # one logit, the second class's
+        found = result_of(self._session, "logits", {"sent": sent}, (len(sent), outputs))
+        logits = found.astype(np.float64)
+        if outputs == 1:
             logits = np.concatenate([np.zeros_like(logits), logits], 1)
         weights = np.exp(logits - logits.max(1, keepdims=True))
         return weights / weights.sum(1, keepdims=True)
