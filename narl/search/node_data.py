@@ -92,7 +92,7 @@ def open_on_node(arguments: Mapping[str, Any]) -> Any:
     Raises:
         DataError: this node does not have them, or has others.
     """
-    return _open(json.dumps(arguments, sort_keys=True))
+    return _open(json.dumps(arguments))  # in their order: that of a map is that of its classes
 
 
 @functools.lru_cache(maxsize=2)
