@@ -20,10 +20,7 @@ if TYPE_CHECKING:
 
 def positive_number(text: str) -> float:
     """A finite number above 0."""
-    try:
-        value = float(text)
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"expected a number, got {text!r}") from None
+    value = _number(text)
     if not math.isfinite(value) or value <= 0:
         raise argparse.ArgumentTypeError(f"expected a finite number above 0, got {text!r}")
     return value
@@ -31,10 +28,7 @@ def positive_number(text: str) -> float:
 
 def percentage(text: str) -> float:
     """A number from 0 to 100."""
-    try:
-        value = float(text)
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"expected a percentage, got {text!r}") from None
+    value = _number(text, "a percentage")
     if not 0 <= value <= 100:
         raise argparse.ArgumentTypeError(f"expected 0 to 100, got {text!r}")
     return value
@@ -42,10 +36,7 @@ def percentage(text: str) -> float:
 
 def confidence(text: str) -> float:
     """A number between 0.5 and 1, neither included."""
-    try:
-        value = float(text)
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"expected a number, got {text!r}") from None
+    value = _number(text)
     if not 0.5 < value < 1:
         raise argparse.ArgumentTypeError(f"expected a number between 0.5 and 1, say 0.95; got {text!r}")
     return value
@@ -53,13 +44,17 @@ def confidence(text: str) -> float:
 
 def share(text: str) -> float:
     """A number above 0 and at most 0.9."""
-    try:
-        value = float(text)
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"expected a number, got {text!r}") from None
+    value = _number(text)
     if not 0 < value <= 0.9:
         raise argparse.ArgumentTypeError(f"expected a number above 0 and at most 0.9, say 0.2; got {text!r}")
     return value
+
+
+def _number(text: str, expected: str = "a number") -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"expected {expected}, got {text!r}") from None
 
 
 def several(text: str) -> int:

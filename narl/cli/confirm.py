@@ -42,21 +42,20 @@ def register(subparsers) -> None:
 def run(args: argparse.Namespace) -> int:
     from narl.search.folder import find_search
 
-    folder = find_search(args.runs, args.name)
-    confirmation = confirm_aloud(
-        folder,
+    confirm_aloud(
+        find_search(args.runs, args.name),
         seeds=args.seeds,
+        confidence=args.confidence,
         most=args.most,
         share=args.share,
         with_worthless=args.with_worthless,
         ray_address=args.ray_address,
     )
-    print_confirmation(folder.name, confirmation, args.confidence)
     return 0
 
 
-def confirm_aloud(search: SearchFolder, *, seeds: int = 3, **options: Any) -> Confirmation:
-    """Confirm as `narl.confirmation.run.confirm` does, and tell of each seed on standard error."""
+def confirm_aloud(search: SearchFolder, *, seeds: int = 3, confidence: float = 0.95, **options: Any) -> None:
+    """Confirm as `narl.confirmation.run.confirm` does; tell of each seed on standard error, and print what holds."""
     from narl.cli.progress import seed_progress
     from narl.confirmation.run import Done, confirm
 
@@ -70,7 +69,8 @@ def confirm_aloud(search: SearchFolder, *, seeds: int = 3, **options: Any) -> Co
             what = f"failed: {done.failure}" if done.failure else "measured"
             show(done.seed, what, f"{done.number} of {done.total}, trial {done.trial_id} ({done.client}), ")
 
-        return confirm(search, seeds=seeds, on_plan=plan, on_done=tell, **options)
+        confirmation = confirm(search, seeds=seeds, on_plan=plan, on_done=tell, **options)
+    print_confirmation(search.name, confirmation, confidence)
 
 
 def print_confirmation(name: str, confirmation: Confirmation, confidence: float) -> None:

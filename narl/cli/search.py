@@ -88,13 +88,10 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _confirm(folder: SearchFolder, share: float, ray_address: str | None) -> None:
-    from narl.cli.confirm import confirm_aloud, print_confirmation
+    from narl.cli.confirm import confirm_aloud
     from narl.core.errors import NothingFeasible
-    from narl.search.confirmed import CONFIDENCE
 
     try:
-        confirmation = confirm_aloud(folder, share=share, ray_address=ray_address)
+        confirm_aloud(folder, share=share, ray_address=ray_address)
     except NothingFeasible as reason:
         say(f"Nothing is confirmed: {reason}")
-    else:
-        print_confirmation(folder.name, confirmation, CONFIDENCE)

@@ -295,7 +295,7 @@ def _line(record: TrialRecord, count: int, total: int) -> str:
         f"{head}Δ {record.bound_sign('delta')}{m.delta:.2f} = {record.shown_utility} − "
         f"{record.leakage_bracket} "
         f"({m.cost.client_gflops:.4f} GFLOPs, {m.cost.client_memory_mib:.2f} MiB, "
-        f"{record.finished_at - record.started_at:.0f} s)"
+        f"{record.seconds:.0f} s)"
         f"{_why_not(record)}"
     )
 

@@ -18,7 +18,7 @@ from narl.core.constraints import Constraints
 from narl.core.errors import ConfigError, unknown_name
 from narl.core.hashing import stable_hash
 from narl.core.method_options import METHODS
-from narl.core.objectives import COST_NAMES, DELTAS, not_costs, objective, queries_of
+from narl.core.objectives import COST_NAMES, DELTAS, is_one_delta, not_costs, objective, queries_of
 from narl.core.point import Point
 from narl.core.strict import Strict
 
@@ -211,13 +211,10 @@ class SearchSpace(Strict):
 
     @model_validator(mode="after")
     def _one_delta_to_follow(self) -> Self:
-        found = not_costs(self.objectives)
         for key in ("early_stopping", "confirm_share"):
-            if getattr(self, key) and not (len(found) == 1 and found[0] in DELTAS):
-                raise ValueError(
-                    f"{key} is for {' or '.join(DELTAS)} beside costs, and here are {', '.join(found) or 'none'}: leave "
-                    "it out"
-                )
+            if getattr(self, key) and not is_one_delta(self.objectives):
+                found = ", ".join(not_costs(self.objectives)) or "none"
+                raise ValueError(f"{key} is for {' or '.join(DELTAS)} beside costs, and here are {found}: leave it out")
         if self.early_stopping and not self.attack.is_exact:
             raise ValueError("early_stopping reads in closed form: attack.adversaries must list bayes")
         return self

@@ -17,7 +17,7 @@ from narl.confirmation.contenders import Contender, affordable, contenders
 from narl.core.cache import cache_root
 from narl.core.errors import ConfigError, NarlError, NothingFeasible
 from narl.core.hashing import stable_hash
-from narl.core.objectives import COST_NAMES, DELTAS, not_costs
+from narl.core.objectives import COST_NAMES, is_one_delta, not_costs
 from narl.core.plural import counted
 from narl.core.records import TrialRecord
 from narl.core.seeds import derive_seed
@@ -98,6 +98,8 @@ def confirm(
     """
     if seeds < 2:
         raise ConfigError(f"`seeds` must be at least 2, as one says nothing about others; got {seeds}")
+    if share is not None and not 0 < share < 1:
+        raise ConfigError(f"`share` must be above 0 and below 1; got {share:g}")
     folder = search if isinstance(search, SearchFolder) else named_search(search, runs)
     space = folder.load_space()
     objective = _delta_of(space)
@@ -154,7 +156,7 @@ def confirm(
 
 def _delta_of(space: SearchSpace) -> Any:
     unknown = not_costs(space.objectives)
-    if len(unknown) != 1 or unknown[0] not in DELTAS:
+    if not is_one_delta(space.objectives):
         raise ConfigError(
             f"search {space.name!r} has the objectives {', '.join(unknown)}; narl confirm takes searches whose objectives "
             "are delta or delta_certified, one of them, and costs"

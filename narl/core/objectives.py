@@ -91,6 +91,12 @@ def not_costs(names: Sequence[str]) -> tuple[str, ...]:
     return tuple(name for name in names if name not in COST_NAMES)
 
 
+def is_one_delta(names: Sequence[str]) -> bool:
+    """Whether all but one are costs, and that one is a Δ of one answer."""
+    found = not_costs(names)
+    return len(found) == 1 and found[0] in DELTAS
+
+
 def queries_of(names: Sequence[str]) -> tuple[int, ...]:
     """Return the numbers of answers that the named objectives speak of, ascending."""
     return tuple(sorted({asked.queries for name in names if (asked := objective(name)).queries is not None}))

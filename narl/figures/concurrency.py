@@ -54,7 +54,7 @@ def concurrency_png(records: Sequence[TrialRecord], title: str, path: Path | str
     axes = figure.subplots()
     shown = _few(counts)
     axes.stackplot(times / seconds, *shown.values(), labels=list(shown), colors=PALETTE, step="post", linewidth=0)
-    mean = sum(r.finished_at - r.started_at for r in records) / max(times[-1], 1e-9)
+    mean = sum(r.seconds for r in records) / max(times[-1], 1e-9)
     axes.set_title(f"{title}: {len(records)} trials on {len(counts)} {'node' if len(counts) == 1 else 'nodes'}, "
                    f"{mean:.1f} at a time on average", fontsize=11)  # fmt: skip
     axes.set_xlabel(f"{unit} since the first trial began")

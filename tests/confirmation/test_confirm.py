@@ -186,6 +186,12 @@ def test_a_share_of_the_time_budget_is_kept(tmp_path):
         space.changed(confirm_share=0.95)
 
 
+@pytest.mark.parametrize("share", [0.0, 1.0, -0.5])
+def test_a_share_of_nothing_or_of_all_is_refused(share):
+    with pytest.raises(ConfigError, match="`share` must be above 0 and below 1"):
+        confirm("tiny", share=share)
+
+
 def test_a_search_without_trials_has_nothing_to_confirm(tmp_path):
     search = SearchFolder(tmp_path / "tiny")
     search.path.mkdir()

@@ -40,7 +40,7 @@ def hypervolume_curve(
     front: Front[int] = Front()
     spent, seconds, shares = 0.0, [], []
     for number, record in enumerate(ended):
-        spent += record.finished_at - record.started_at
+        spent += record.seconds
         if record.trial_id in rows:
             front.add(rows[record.trial_id], record.trial_id)
         if number in moments:
